@@ -1,0 +1,18 @@
+"""The one exception that is the user's to fix."""
+
+
+class UserError(Exception):
+    """A mistake in what the user gave: a file, a flag, a recipe key.
+
+    The command line prints it as one line, ``error: <where>: <what>``, and exits
+    with status 2.
+
+    Args:
+        where: the file, flag or key that is at fault.
+        what: what is wrong with it and what would be right, in one sentence.
+    """
+
+    def __init__(self, where: object, what: str):
+        super().__init__(f"{where}: {what}")
+        self.where = str(where)
+        self.what = what
