@@ -1,0 +1,144 @@
+"""Grid <-> tokens. The only file that knows PAD, EOS and the colour offset.
+
+A grid lies in the top left corner of a canvas (or at an offset inside it); EOS marks
+the row under it and the column right of it where those are inside the canvas; the
+rest is PAD.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from hrm_arc.puzzles.task import MAX_SIDE, Grid, Task
+
+PAD = 0
+EOS = 1
+FIRST_COLOUR = 2
+VOCABULARY = 12
+
+
+@dataclass(frozen=True, order=True)
+class Canvas:
+    """A rectangle of ``height`` x ``width`` cells that grids are written on."""
+
+    height: int
+    width: int
+
+    @property
+    def cells(self) -> int:
+        return self.height * self.width
+
+    def holds(self, grid: Grid) -> bool:
+        """Whether the grid fits (its EOS marks need not)."""
+        return grid.shape[0] <= self.height and grid.shape[1] <= self.width
+
+    def transposed(self) -> Canvas:
+        return Canvas(self.width, self.height)
+
+    def encode(self, grid: Grid, row: int = 0, column: int = 0) -> np.ndarray:
+        """Tokens ``[height * width]`` (uint8) of a grid whose corner lies at (row, column).
+
+        Raises:
+            ValueError: the grid does not fit there.
+        """
+        bottom, right = row + grid.shape[0], column + grid.shape[1]
+        if bottom > self.height or right > self.width:
+            raise ValueError(f"a grid of {grid.shape} at ({row}, {column}) does not fit {self}")
+        tokens = np.zeros((self.height, self.width), dtype=np.uint8)
+        tokens[row:bottom, column:right] = grid + FIRST_COLOUR
+        if bottom < self.height:
+            tokens[bottom, column:right] = EOS
+        if right < self.width:
+            tokens[row:bottom, right] = EOS
+        return tokens.reshape(-1)
+
+    def encode_clipped(self, grid: Grid) -> np.ndarray:
+        """Tokens ``[height * width]`` of a grid in the corner; what does not fit is cut off."""
+        if self.holds(grid):
+            return self.encode(grid)
+        return clip(FULL.encode(grid)[None], self)[0]
+
+    def decode(self, tokens: np.ndarray, row: int = 0, column: int = 0) -> Grid | None:
+        """The grid whose corner lies at (row, column) of tokens ``[height * width]``.
+
+        Going right and down from that corner, the first token that is no colour ends
+        the grid; every cell in between has to be a colour, or there is no grid: None.
+        """
+        cells = np.asarray(tokens).reshape(self.height, self.width)[row:, column:]
+        height, width = _run_of_colours(cells[:, 0]), _run_of_colours(cells[0])
+        inside = cells[:height, :width]
+        if inside.size == 0 or bool((inside < FIRST_COLOUR).any()):
+            return None
+        return (inside - FIRST_COLOUR).astype(np.uint8)
+
+
+FULL = Canvas(MAX_SIDE, MAX_SIDE)
+
+
+def smallest_canvas(grids: Iterable[Grid]) -> Canvas:
+    """The smallest canvas that holds every grid, with room for EOS where there is any."""
+    shapes = np.array([grid.shape for grid in grids])
+    height, width = np.minimum(shapes.max(axis=0) + 1, MAX_SIDE)
+    return Canvas(int(height), int(width))
+
+
+def visible_canvas(task: Task) -> Canvas:
+    """The smallest canvas for what a solver may see of a task; no test output counts.
+
+    It holds 411 of the 419 test outputs of ARC-AGI-1's evaluation tasks.
+    """
+    return smallest_canvas(task.visible_grids())
+
+
+def clip(tokens: np.ndarray, canvas: Canvas) -> np.ndarray:
+    """The part of tokens ``[n, 900]`` on the full canvas that a smaller canvas covers."""
+    rows = tokens.reshape(-1, FULL.height, FULL.width)[:, : canvas.height, : canvas.width]
+    return rows.reshape(len(tokens), canvas.cells)
+
+
+def tokens_on_full(canvas: Canvas, tokens: np.ndarray, complete: bool) -> np.ndarray:
+    """Tokens ``[height * width]`` as they stand on the full canvas, ``[900]``.
+
+    The log's token accuracy is counted there. Outside a cropped canvas lies PAD.
+
+    Args:
+        canvas: where the tokens come from.
+        tokens: one answer's tokens.
+        complete: the model was never trained on padding, so what it says there means
+            nothing: the readable grid is written out afresh, with its EOS marks.
+    """
+    grid = canvas.decode(tokens) if complete else None
+    if grid is not None:
+        return FULL.encode(grid)
+    full = np.zeros((FULL.height, FULL.width), dtype=np.uint8)
+    full[: canvas.height, : canvas.width] = np.asarray(tokens).reshape(canvas.height, canvas.width)
+    return full.reshape(-1)
+
+
+def recolour(tokens: np.ndarray, colours: np.ndarray) -> np.ndarray:
+    """Tokens ``[n, cells]`` with each sample's colour map ``[n, 10]`` applied."""
+    table = np.tile(np.arange(VOCABULARY, dtype=np.uint8), (len(colours), 1))
+    table[:, FIRST_COLOUR:] = colours + FIRST_COLOUR
+    starts = np.arange(len(colours), dtype=np.int32)[:, None] * VOCABULARY
+    return table.reshape(-1)[tokens + starts]
+
+
+def shift(tokens: np.ndarray, canvas: Canvas, offsets: np.ndarray) -> np.ndarray:
+    """Tokens ``[n, cells]`` moved down and right by each sample's ``offsets`` ``[n, 2]``."""
+    rows = np.arange(canvas.height)[None, :] - offsets[:, :1]
+    columns = np.arange(canvas.width)[None, :] - offsets[:, 1:]
+    # One PAD cell stands before each sample; whatever lies above or left of the grid reads it.
+    padded = np.full((len(tokens), canvas.cells + 1), PAD, dtype=np.uint8)
+    padded[:, 1:] = tokens
+    source = rows[:, :, None] * canvas.width + columns[:, None, :] + 1
+    source[(rows < 0)[:, :, None] | (columns < 0)[:, None, :]] = 0
+    return np.take_along_axis(padded, source.reshape(len(tokens), -1), axis=1)
+
+
+def _run_of_colours(line: np.ndarray) -> int:
+    """How many colours ``line`` starts with."""
+    ends = np.flatnonzero(line < FIRST_COLOUR)
+    return int(ends[0]) if len(ends) else len(line)
