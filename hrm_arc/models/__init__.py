@@ -1,0 +1,35 @@
+"""The models by the names that recipes use. A new model is one file and one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from hrm_arc.models.dual_loop import DualLoop, DualLoopConfig
+from hrm_arc.models.grid_hrm import GridHRM, GridHRMConfig
+from hrm_arc.models.reasoner import Reasoner
+
+
+class Kind(NamedTuple):
+    """A model's configuration class, and how to build it for so many tasks."""
+
+    config: type
+    build: Callable[[Any, int], Reasoner]
+
+
+KINDS: dict[str, Kind] = {
+    "dual-loop": Kind(DualLoopConfig, lambda config, tasks: DualLoop(config)),
+    "grid-hrm": Kind(GridHRMConfig, GridHRM),
+}
+
+
+def build_model(name: str, options: Mapping[str, Any], tasks: int) -> Reasoner:
+    """A model with fresh weights.
+
+    Args:
+        name: a key of ``KINDS``.
+        options: fields of the model's configuration class.
+        tasks: how many tasks its task table, if it has one, is to hold.
+    """
+    kind = KINDS[name]
+    return kind.build(kind.config(**options), tasks)

@@ -1,0 +1,108 @@
+"""The log's 6.95M model: two levels of post-norm Transformer layers in one loop.
+
+The H level (strategic) and the L level (tactical) exchange their states through linear
+links, up to eight cycles, and a halting unit may stop the batch early. The model sees
+one test grid as tokens: neither the task's identity nor its demonstrations.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from hrm_arc.models.reasoner import Batch, Output, Reasoner, State
+from hrm_arc.puzzles.canvas import VOCABULARY
+
+POSITIONS = 5_000
+
+
+@dataclass(frozen=True)
+class DualLoopConfig:
+    """The log's model; the defaults are its 5,667,597 trainable parameters.
+
+    Attributes:
+        width: size of each token's vector.
+        heads: attention heads.
+        h_layers: layers of the H level.
+        l_layers: layers of the L level.
+        cycles: most cycles of the loop.
+        dropout: rate on embeddings, attention and feed-forward.
+        halt_threshold: the batch stops after a cycle, but not the first, whose mean
+            halting probability is above this.
+        recompute: keep each layer's input alone and compute the rest again when
+            gradients are due: a third more time, a tenth of the memory.
+    """
+
+    width: int = 256
+    heads: int = 8
+    h_layers: int = 4
+    l_layers: int = 3
+    cycles: int = 8
+    dropout: float = 0.1
+    halt_threshold: float = 0.9
+    recompute: bool = False
+
+
+class DualLoop(Reasoner):
+    """One segment holds all cycles; gradients flow through every one of them."""
+
+    positions: Tensor
+
+    def __init__(self, config: DualLoopConfig):
+        super().__init__()
+        self.config = config
+        width = config.width
+        self.token_embedding = nn.Embedding(VOCABULARY, width)
+        # Part of the state, as in the log, whose 6.95M counts it.
+        self.register_buffer("positions", sinusoids(POSITIONS, width))
+        self.dropout = nn.Dropout(config.dropout)
+        self.h_layers = nn.ModuleList(_layer(config) for _ in range(config.h_layers))
+        self.h_norm = nn.LayerNorm(width)
+        self.l_layers = nn.ModuleList(_layer(config) for _ in range(config.l_layers))
+        self.l_norm = nn.LayerNorm(width)
+        self.h_to_l = nn.Linear(width, width)
+        self.l_to_h = nn.Linear(width, width)
+        self.halt_predictor = nn.Linear(2 * width, 1)
+        self.output = nn.Linear(width, VOCABULARY)
+
+    def start(self, batch: Batch) -> State:
+        embedded = self.token_embedding(batch.inputs) + self.positions[: batch.inputs.shape[1]]
+        embedded = self.dropout(embedded)
+        return embedded, embedded
+
+    def think(self, state: State, batch: Batch) -> tuple[State, Output]:
+        h, l = state
+        halts: list[Tensor] = []
+        for cycle in range(self.config.cycles):
+            h = self._level(h, self.h_layers, self.h_norm)
+            l = l + self.h_to_l(h)
+            l = self._level(l, self.l_layers, self.l_norm)
+            h = h + self.l_to_h(l)
+            halts.append(self.halt_predictor(torch.cat([h.mean(dim=1), l.mean(dim=1)], dim=-1)))
+            if cycle > 0 and halts[-1].sigmoid().mean() > self.config.halt_threshold:
+                break
+        return (h, l), Output(self.output(l), torch.cat(halts, dim=1))
+
+    def _level(self, x: Tensor, layers: nn.ModuleList, norm: nn.LayerNorm) -> Tensor:
+        for layer in layers:
+            x = checkpoint(layer, x, use_reentrant=False) if self.config.recompute and self.training else layer(x)
+        return norm(x)
+
+
+def sinusoids(positions: int, width: int) -> Tensor:
+    """Fixed absolute positions ``[positions, width]``: sine on even channels, cosine on odd.
+
+    Vaswani et al. 2017, Attention is all you need, section 3.5 (base 10,000).
+    """
+    angle = torch.arange(positions)[:, None] * torch.exp(torch.arange(0, width, 2) * (-math.log(10_000.0) / width))
+    return torch.stack([angle.sin(), angle.cos()], dim=-1).reshape(positions, width)
+
+
+def _layer(config: DualLoopConfig) -> nn.TransformerEncoderLayer:
+    return nn.TransformerEncoderLayer(
+        config.width, config.heads, 4 * config.width, config.dropout, activation="relu", batch_first=True
+    )

@@ -1,0 +1,99 @@
+"""Building blocks: rotary positions on a canvas, attention, SwiGLU, the pre-norm block."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# Cosines and sines [tokens, head_width / 2] of the rotary angles.
+Rotation = tuple[Tensor, Tensor]
+
+
+@lru_cache(maxsize=256)
+def rotary_2d(height: int, width: int, prefix: int, head_width: int, device: torch.device) -> Rotation:
+    """Rotary angles for a canvas: half of them turn with the row, half with the column.
+
+    Su et al. 2021 (RoFormer) in two dimensions (axial). The base is 100, since no two
+    cells are more than 29 apart; prefix tokens have no place and are not turned.
+
+    Args:
+        height, width: the canvas.
+        prefix: tokens in front of the cells.
+        head_width: width of one attention head, a multiple of 4.
+
+    Returns:
+        cosines and sines, each ``[prefix + height * width, head_width / 2]``.
+    """
+    frequencies = 100.0 ** -(torch.arange(head_width // 4) / (head_width // 4))
+    rows = torch.arange(height).repeat_interleave(width)[:, None] * frequencies
+    columns = torch.arange(width).repeat(height)[:, None] * frequencies
+    angles = torch.cat([torch.zeros(prefix, head_width // 2), torch.cat([rows, columns], dim=1)]).to(device)
+    return angles.cos(), angles.sin()
+
+
+def rotate(x: Tensor, rotation: Rotation) -> Tensor:
+    """Turn channel pairs (i, i + half) of ``x`` ``[..., tokens, head_width]``."""
+    cos, sin = (part.to(x.dtype) for part in rotation)
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
+
+
+class Attention(nn.Module):
+    """Self-attention over all tokens, with queries and keys normalised before rotation.
+
+    The normalisation bounds the logits (Henry et al. 2020, Query-key normalization),
+    which lets a small model take a high learning rate.
+    """
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+        nn.init.zeros_(self.out.weight)
+
+    def forward(self, x: Tensor, rotation: Rotation) -> Tensor:
+        """``x`` and the result: ``[batch, tokens, width]``."""
+        batch, tokens, width = x.shape
+        q, k, v = self.qkv(x).view(batch, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        q, k = (rotate(F.rms_norm(part, part.shape[-1:]), rotation) for part in (q, k))
+        mixed = F.scaled_dot_product_attention(q, k, v)
+        return self.out(mixed.transpose(1, 2).reshape(batch, tokens, width))
+
+
+class SwiGLU(nn.Module):
+    """Gated feed-forward (Shazeer 2020, GLU variants improve Transformer)."""
+
+    def __init__(self, width: int, expansion: float):
+        super().__init__()
+        # Two thirds keep the size of an ungated layer; a multiple of 32 keeps matrices even.
+        inner = max(32, round(expansion * width * 2 / 3 / 32) * 32)
+        self.gate_up = nn.Linear(width, 2 * inner, bias=False)
+        self.down = nn.Linear(inner, width, bias=False)
+        nn.init.zeros_(self.down.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, up = self.gate_up(x).chunk(2, dim=-1)
+        return self.down(F.silu(gate) * up)
+
+
+class PreNormBlock(nn.Module):
+    """Attention and feed-forward, each normalised before and added after.
+
+    Both start as the identity (their last matrices are zero), so depth costs nothing at
+    the first step.
+    """
+
+    def __init__(self, width: int, heads: int, expansion: float):
+        super().__init__()
+        self.attention_norm = nn.RMSNorm(width)
+        self.attention = Attention(width, heads)
+        self.feed_forward_norm = nn.RMSNorm(width)
+        self.feed_forward = SwiGLU(width, expansion)
+
+    def forward(self, x: Tensor, rotation: Rotation) -> Tensor:
+        x = x + self.attention(self.attention_norm(x), rotation)
+        return x + self.feed_forward(self.feed_forward_norm(x))

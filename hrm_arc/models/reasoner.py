@@ -1,0 +1,106 @@
+"""The protocol every model keeps, and the tensors that pass through it.
+
+A model thinks in segments. ``start`` lays out its state for a batch, ``think`` runs one
+segment and gives an answer with a halting signal. The trainer supervises each segment,
+the evaluator runs segments until a sample halts, the exporter freezes one. The log's
+model is one segment with cycles inside.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from hrm_arc.puzzles.augmented import Samples
+
+# What a model carries from one segment to the next, each [batch, ...].
+State = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples on one canvas, as tensors on one device.
+
+    Attributes:
+        height, width: the canvas.
+        inputs: tokens ``[batch, height * width]``, int64.
+        labels: the same for the answers, or None.
+        task: row of the task in the model's task table, ``[batch]``, int64; 0 is unseen.
+        dihedral: 0-7, ``[batch]``, int64.
+        colours: what each colour 0-9 became, ``[batch, 10]``, int64.
+    """
+
+    height: int
+    width: int
+    inputs: Tensor
+    labels: Tensor | None
+    task: Tensor
+    dihedral: Tensor
+    colours: Tensor
+
+    @classmethod
+    def of(cls, samples: Samples, device: torch.device | str = "cpu") -> Batch:
+        def tensor(array: object) -> Tensor:
+            return torch.as_tensor(array).to(device, non_blocking=True).long()
+
+        return cls(
+            samples.canvas.height,
+            samples.canvas.width,
+            tensor(samples.inputs),
+            None if samples.labels is None else tensor(samples.labels),
+            tensor(samples.task),
+            tensor(samples.dihedral),
+            tensor(samples.colours),
+        )
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+class Output(NamedTuple):
+    """What one segment of thought says.
+
+    Attributes:
+        logits: ``[batch, height * width, 12]``.
+        halt: halting logits ``[batch, cycles]``, one for each cycle that was run; the
+            last is the sample's signal at the end of the segment.
+    """
+
+    logits: Tensor
+    halt: Tensor
+
+
+class Reasoner(torch.nn.Module):
+    """What every model is to the trainer, the evaluator and the exporter.
+
+    Attributes:
+        segments: how many segments of thought it is trained for, and may take.
+    """
+
+    segments: int = 1
+
+    def start(self, batch: Batch) -> State:
+        """The state before the first segment."""
+        raise NotImplementedError(type(self).__name__)
+
+    def think(self, state: State, batch: Batch) -> tuple[State, Output]:
+        """Run one segment. The new state carries gradients; ``detach`` it between segments."""
+        raise NotImplementedError(type(self).__name__)
+
+    def forward(self, state: State, batch: Batch) -> tuple[State, Output]:
+        """``think``, under the name by which wrappers for many devices see the call."""
+        return self.think(state, batch)
+
+
+def detach(state: State) -> State:
+    """The state without its history, for the next segment of deep supervision."""
+    return tuple(tensor.detach() for tensor in state)
+
+
+def parameter_counts(model: torch.nn.Module) -> tuple[int, int]:
+    """Trainable parameters, and numbers in the whole state (with buffers)."""
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    return trainable, sum(t.numel() for t in (*model.parameters(), *model.buffers()))
