@@ -1,0 +1,64 @@
+"""Files that are whole or not there: written beside, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hrm_arc.errors import UserError
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` to write to; it is renamed into place at the end.
+
+    On any error the temporary file is removed and ``path`` is as it was.
+
+    Raises:
+        UserError: the folder cannot be made or written to.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield beside
+        os.replace(beside, path)
+    except OSError as error:
+        raise UserError(path, f"cannot be written: {error.strerror}") from None
+    finally:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically."""
+    with writing(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write a JSON file atomically."""
+    write_text(path, json.dumps(data, indent=1) + "\n")
+
+
+def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write a file of one JSON object a line, atomically."""
+    write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a file of one JSON object a line.
+
+    Raises:
+        UserError: it cannot be read, or a line is no JSON.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines]
+    except OSError as error:
+        raise UserError(path, f"cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise UserError(path, "not one JSON object a line") from None

@@ -1,0 +1,99 @@
+"""A run is a folder: everything to resume, score and draw it without the process that made it.
+
+config.yaml        the whole recipe, every default written out
+status.json        where the run stands
+metrics.jsonl      one object a row, in the order of steps
+checkpoints/       one folder each
+predictions.jsonl, scores.json, submission.json, report.html   once it is scored
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hrm_arc.errors import UserError
+from hrm_arc.runs.files import write_text
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The paths of one run."""
+
+    path: Path
+
+    @property
+    def run_id(self) -> str:
+        return self.path.name
+
+    @property
+    def config_file(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def status_file(self) -> Path:
+        return self.path / "status.json"
+
+    @property
+    def metrics_file(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def predictions_file(self) -> Path:
+        return self.path / "predictions.jsonl"
+
+    @property
+    def scores_file(self) -> Path:
+        return self.path / "scores.json"
+
+    @property
+    def submission_file(self) -> Path:
+        return self.path / "submission.json"
+
+    @property
+    def report_file(self) -> Path:
+        return self.path / "report.html"
+
+    def config(self) -> dict[str, Any]:
+        """The recipe that the run was started with.
+
+        Raises:
+            UserError: this is no run folder.
+        """
+        try:
+            return yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
+        except OSError:
+            raise UserError(self.path, "no run here: it has no config.yaml") from None
+
+    def status(self) -> dict[str, Any]:
+        """What status.json says, or nothing where it is missing."""
+        try:
+            return json.loads(self.status_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+
+
+def new_run_id(now: datetime | None = None) -> str:
+    """Date, time and eight hex digits: ``20250903_100435_3652c9d8``."""
+    return f"{now or datetime.now():%Y%m%d_%H%M%S}_{secrets.token_hex(4)}"
+
+
+def create_run(root: Path, config: dict[str, Any]) -> RunFolder:
+    """Make a new run folder under ``root`` and write its config.yaml.
+
+    Raises:
+        UserError: it cannot be written there.
+    """
+    folder = RunFolder(root / new_run_id())
+    write_text(folder.config_file, yaml.safe_dump(config, sort_keys=False))
+    return folder

@@ -1,0 +1,67 @@
+"""status.json: where a run stands, rewritten whole at every event and at least every minute."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from hrm_arc.runs.files import write_json
+
+State = Literal["running", "validating", "finished", "interrupted", "failed"]
+EVERY_SECONDS = 10.0
+
+
+class Status:
+    """The status of a run, with the log's keys and this project's.
+
+    Args:
+        path: the file to keep.
+        run_id: the run's ID.
+    """
+
+    def __init__(self, path: Path, run_id: str):
+        self._path = path
+        self._written = 0.0
+        self._fields: dict[str, Any] = {
+            "run_id": run_id,
+            "state": "running",
+            "start_time": _now(),
+            "current_step": 0,
+            "current_epoch": 0.0,
+            "best_val_loss": None,
+            "best_val_acc": None,
+            "best_step": None,
+            "best_exact": None,
+            "last_checkpoint": None,
+            "last_validation": None,
+            "training_loss": None,
+            "training_acc": None,
+            "samples_per_sec": None,
+            "estimated_time_remaining": None,
+            "last_update": None,
+            "pass_at_2": None,
+            "baselines": None,
+        }
+
+    def __getitem__(self, key: str) -> Any:
+        return self._fields[key]
+
+    def update(self, *, event: bool = False, **fields: Any) -> None:
+        """Change fields, and write the file if this is an event or the last write is old.
+
+        Raises:
+            KeyError: a field that status.json does not have.
+        """
+        for key in fields:
+            self._fields[key]
+        self._fields.update(fields)
+        if event or time.monotonic() - self._written > EVERY_SECONDS:
+            self._written = time.monotonic()
+            self._fields["last_update"] = _now()
+            write_json(self._path, self._fields)
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(timespec="seconds")
