@@ -1,0 +1,111 @@
+"""Score a checkpoint on a source and leave the result as files."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hrm_arc.errors import UserError
+from hrm_arc.evaluation.predict import Backend, Prediction, predict
+from hrm_arc.evaluation.scores import score, submission
+from hrm_arc.puzzles.sources import load_tasks
+from hrm_arc.puzzles.task import Task
+from hrm_arc.runs.checkpoint import Card
+from hrm_arc.runs.files import write_json, write_lines
+from hrm_arc.runs.folder import RunFolder
+
+
+def tasks_to_score(card: Card, data: str | None) -> tuple[Task, ...]:
+    """The tasks of a source, or those whose answers were held back from the checkpoint.
+
+    Raises:
+        UserError: a source is not to be had, or no longer holds the tasks.
+    """
+    if data is not None:
+        return load_tasks(data)
+    found = {task.id: task for source in card.solve for task in load_tasks(source)}
+    wanted = card.tasks[: card.held_back]
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        raise UserError(", ".join(card.solve), f"no longer holds task {missing[0]} (and {len(missing) - 1} more)")
+    return tuple(found[name] for name in wanted)
+
+
+def answers_seen(card: Card, tasks: Sequence[Task]) -> list[str]:
+    """Tasks whose answers the checkpoint was trained on: scores on them prove nothing."""
+    given = set(card.tasks[card.held_back :])
+    return [task.id for task in tasks if task.id in given]
+
+
+def predict_tasks(
+    backend: Backend,
+    card: Card,
+    tasks: Sequence[Task],
+    *,
+    votes: int,
+    seed: int = 0,
+    progress: Callable[[int], None] = lambda done: None,
+) -> list[Prediction]:
+    """Predictions of a checkpoint, on the canvas it was trained on."""
+    return list(
+        predict(
+            backend,
+            tasks,
+            card.rows(),
+            votes=votes,
+            canvas=card.canvas,
+            ignores_padding=card.ignores_padding,
+            seed=seed,
+            progress=progress,
+        )
+    )
+
+
+def evaluate(
+    backend: Backend,
+    card: Card,
+    tasks: Sequence[Task],
+    folder: RunFolder,
+    *,
+    votes: int,
+    seed: int = 0,
+    progress: Callable[[int], None] = lambda done: None,
+) -> dict[str, Any]:
+    """Predict, score and write predictions.jsonl, scores.json and submission.json.
+
+    Args:
+        backend: what runs the model.
+        card: its checkpoint's card.
+        tasks: what to score on.
+        folder: where to write.
+        votes: variants of each test input that are put to the vote.
+        seed: of the votes' colour permutations.
+        progress: called with the number of tasks done.
+
+    Returns:
+        the scores (see :func:`hrm_arc.evaluation.scores.score`), with ``votes``,
+        ``seconds``, ``unseen_tasks`` (not in the model's task table) and
+        ``answers_seen_in_training``.
+    """
+    started = time.monotonic()
+    predictions = predict_tasks(backend, card, tasks, votes=votes, seed=seed, progress=progress)
+    rows = card.rows()
+    scores = {
+        **score(tasks, predictions),
+        "votes": votes,
+        "seconds": round(time.monotonic() - started, 2),
+        "unseen_tasks": sum(task.id not in rows for task in tasks),
+        "answers_seen_in_training": len(answers_seen(card, tasks)),
+    }
+    write_lines(folder.predictions_file, [_row(tasks, p) for p in predictions])
+    write_json(folder.submission_file, submission(tasks, predictions))
+    write_json(folder.scores_file, scores)
+    return scores
+
+
+def _row(tasks: Sequence[Task], prediction: Prediction) -> dict[str, Any]:
+    """A prediction with what it answers, so that it can be drawn and scored by itself."""
+    test = next(task for task in tasks if task.id == prediction.task).tests[prediction.test]
+    truth = None if test.output is None else test.output.tolist()
+    return {**prediction.as_row(), "input": test.input.tolist(), "truth": truth}

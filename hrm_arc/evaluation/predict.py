@@ -1,0 +1,207 @@
+"""Augment, think, undo, vote: from a task as a solver may see it to attempts at its answers.
+
+It takes any backend that turns samples into tokens, and needs no torch itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from hrm_arc.puzzles.augmented import CanvasKind, Samples
+from hrm_arc.puzzles.canvas import FULL, Canvas, tokens_on_full, visible_canvas
+from hrm_arc.puzzles.corpus import UNSEEN
+from hrm_arc.puzzles.keyed import mix, name_key
+from hrm_arc.puzzles.symmetry import DIHEDRALS, IDENTITY, Symmetry, swaps_sides
+from hrm_arc.puzzles.task import COLOURS, Grid, Task, make_grid
+
+# Samples of one forward pass; more bring no speed and cost memory.
+FORWARD_CELLS = 65_536
+
+
+class Answers(NamedTuple):
+    """A backend's answers to a batch of samples.
+
+    Attributes:
+        tokens: ``[n, cells]``, uint8.
+        confidence: halting probability at the end of thought, ``[n]``.
+        segments: segments of thought each sample took, ``[n]``.
+    """
+
+    tokens: np.ndarray
+    confidence: np.ndarray
+    segments: np.ndarray
+
+
+class Backend(Protocol):
+    """Whatever runs a model: torch here, ONNX Runtime on a small machine."""
+
+    def answer(self, samples: Samples) -> Answers: ...
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One answer that votes were cast for, ranked by count, then by mean confidence."""
+
+    grid: Grid
+    votes: int
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says to one test input.
+
+    Attributes:
+        task: the task's ID.
+        test: which of its test inputs, from 0.
+        candidates: every answer that got a vote, best first.
+        single: the readable grid of the one pass over the input as it is, without votes.
+        tokens: that pass's tokens on the full canvas, ``[900]``, uint8.
+        segments: mean segments of thought over all passes.
+    """
+
+    task: str
+    test: int
+    candidates: tuple[Candidate, ...]
+    single: Grid | None
+    tokens: np.ndarray
+    segments: float
+
+    def attempts(self, count: int = 2) -> list[Grid]:
+        """The best ``count`` candidates, or as many as there are."""
+        return [candidate.grid for candidate in self.candidates[:count]]
+
+    def as_row(self) -> dict[str, Any]:
+        """The prediction as one JSON object; tokens as 900 hexadecimal digits."""
+        return {
+            "task": self.task,
+            "test": self.test,
+            "candidates": [
+                {"grid": c.grid.tolist(), "votes": c.votes, "confidence": round(c.confidence, 6)}
+                for c in self.candidates
+            ],
+            "single": None if self.single is None else self.single.tolist(),
+            "tokens": "".join(f"{token:x}" for token in self.tokens),
+            "segments": round(self.segments, 4),
+        }
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Prediction:
+        """The inverse of :meth:`as_row`."""
+        candidates = tuple(Candidate(make_grid(c["grid"]), c["votes"], c["confidence"]) for c in row["candidates"])
+        single = None if row["single"] is None else make_grid(row["single"])
+        tokens = np.array([int(digit, 16) for digit in row["tokens"]], dtype=np.uint8)
+        return cls(row["task"], row["test"], candidates, single, tokens, row["segments"])
+
+
+def predict(
+    backend: Backend,
+    tasks: Sequence[Task],
+    rows: Mapping[str, int],
+    *,
+    votes: int,
+    canvas: CanvasKind,
+    ignores_padding: bool,
+    seed: int = 0,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Iterator[Prediction]:
+    """Predict every test output of ``tasks``, in order.
+
+    Args:
+        backend: what runs the model.
+        tasks: their test outputs are removed before anything looks at them.
+        rows: the model's row for each task ID; a task without one is unseen.
+        votes: variants of each test input that are answered; the first is the input as
+            it is, the next seven are its other orientations.
+        canvas: as the model was trained.
+        ignores_padding: the model was not trained on padding.
+        seed: which colour permutations are used.
+        progress: called with the number of tasks done.
+    """
+    for done, task in enumerate(tasks, start=1):
+        task = task.blind()
+        place = visible_canvas(task) if canvas == "cropped" else FULL
+        symmetries = voting_symmetries(votes, seed, name_key(task.id))
+        row = rows.get(task.id, UNSEEN)
+        for index, test in enumerate(task.tests):
+            answers = _answer(backend, test.input, place, symmetries, row)
+            grids = [grid for grid, _ in answers.read]
+            yield Prediction(
+                task.id,
+                index,
+                tally(grids, [confidence for _, confidence in answers.read]),
+                grids[0],
+                tokens_on_full(place, answers.first_tokens, complete=ignores_padding),
+                answers.segments,
+            )
+        progress(done)
+
+
+def voting_symmetries(votes: int, seed: int, key: int) -> list[Symmetry]:
+    """The identity, the other seven orientations, then all eight under new colours, and so on."""
+    symmetries = []
+    for vote in range(votes):
+        colours = IDENTITY.colours
+        if vote >= DIHEDRALS:
+            order = np.argsort(mix(seed, key, vote, np.arange(COLOURS - 1)), kind="stable")
+            colours = (0, *(order + 1).tolist())
+        symmetries.append(Symmetry(vote % DIHEDRALS, colours))
+    return symmetries
+
+
+def tally(grids: Sequence[Grid | None], confidences: Sequence[float]) -> tuple[Candidate, ...]:
+    """Rank answers by how many votes they got, then by the mean confidence of those votes.
+
+    Ties beyond that go to the answer that was given first. None casts no vote.
+    """
+    cast: dict[tuple[tuple[int, ...], bytes], tuple[Grid, list[float]]] = {}
+    for grid, confidence in zip(grids, confidences, strict=True):
+        if grid is not None:
+            cast.setdefault((grid.shape, grid.tobytes()), (grid, []))[1].append(confidence)
+    candidates = [Candidate(grid, len(given), float(np.mean(given))) for grid, given in cast.values()]
+    return tuple(sorted(candidates, key=lambda c: (-c.votes, -c.confidence)))
+
+
+class _Read(NamedTuple):
+    """Grids, turned back, with their confidences; the first pass's tokens; mean segments."""
+
+    read: list[tuple[Grid | None, float]]
+    first_tokens: np.ndarray
+    segments: float
+
+
+def _answer(backend: Backend, grid: Grid, place: Canvas, symmetries: Sequence[Symmetry], row: int) -> _Read:
+    """Answer one test input under each symmetry and undo it."""
+    read: list[tuple[Grid | None, float]] = [(None, 0.0)] * len(symmetries)
+    segments = np.zeros(len(symmetries))
+    first_tokens = np.zeros(0, dtype=np.uint8)
+    for swapped in (False, True):
+        turned = place.transposed() if swapped else place
+        chosen = [v for v, s in enumerate(symmetries) if swaps_sides(s.dihedral) == swapped]
+        at_once = max(1, FORWARD_CELLS // turned.cells)
+        for start in range(0, len(chosen), at_once):
+            part = chosen[start : start + at_once]
+            answers = backend.answer(_samples(grid, turned, [symmetries[v] for v in part], row))
+            for v, tokens, confidence, taken in zip(part, *answers, strict=True):
+                answer = turned.decode(tokens)
+                back = None if answer is None else np.ascontiguousarray(symmetries[v].inverse().apply(answer))
+                read[v] = (back, float(confidence))
+                segments[v] = taken
+                if v == 0:
+                    first_tokens = tokens
+    return _Read(read, first_tokens, float(segments.mean()))
+
+
+def _samples(grid: Grid, canvas: Canvas, symmetries: Sequence[Symmetry], row: int) -> Samples:
+    return Samples(
+        canvas,
+        np.stack([canvas.encode(symmetry.apply(grid)) for symmetry in symmetries]),
+        None,
+        np.full(len(symmetries), row, dtype=np.int64),
+        np.array([symmetry.dihedral for symmetry in symmetries], dtype=np.uint8),
+        np.array([symmetry.colours for symmetry in symmetries], dtype=np.uint8),
+    )

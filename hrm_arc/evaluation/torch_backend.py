@@ -1,0 +1,106 @@
+"""Running a model in torch: segments of thought until each sample halts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hrm_arc.errors import UserError
+from hrm_arc.evaluation.predict import Answers
+from hrm_arc.models import build_model
+from hrm_arc.models.reasoner import Batch, Reasoner
+from hrm_arc.puzzles.augmented import Samples
+from hrm_arc.runs.checkpoint import WEIGHTS, Card, find_checkpoint, read_card, read_weights
+
+
+class Thought(NamedTuple):
+    """The end of thinking: each sample's answer from the segment in which it halted.
+
+    Attributes:
+        logits: ``[batch, cells, 12]``.
+        confidence: halting probability, ``[batch]``.
+        segments: segments taken, ``[batch]``.
+    """
+
+    logits: Tensor
+    confidence: Tensor
+    segments: Tensor
+
+
+@torch.inference_mode()
+def think_until_halted(model: Reasoner, batch: Batch) -> Thought:
+    """Run segments until every sample's halting probability has passed one half.
+
+    At most ``model.segments`` are run.
+    """
+    state = model.start(batch)
+    state, output = model(state, batch)
+    logits, confidence = output.logits, output.halt[:, -1].sigmoid()
+    taken = torch.ones(len(batch), dtype=torch.int64, device=logits.device)
+    for segment in range(1, model.segments):
+        thinking = confidence <= 0.5
+        if not thinking.any():
+            break
+        state, output = model(state, batch)
+        logits = torch.where(thinking[:, None, None], output.logits, logits)
+        confidence = torch.where(thinking, output.halt[:, -1].sigmoid(), confidence)
+        taken = torch.where(thinking, segment + 1, taken)
+    return Thought(logits, confidence, taken)
+
+
+class TorchBackend:
+    """A :class:`~hrm_arc.evaluation.predict.Backend` around a model, in evaluation mode.
+
+    Args:
+        model: its training mode is put back after each batch.
+        device: where it lies.
+    """
+
+    def __init__(self, model: Reasoner, device: torch.device | str = "cpu"):
+        self.model = model
+        self.device = device
+
+    def answer(self, samples: Samples) -> Answers:
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            thought = think_until_halted(self.model, Batch.of(samples, self.device))
+        finally:
+            self.model.train(was_training)
+        tokens = thought.logits.argmax(dim=-1).to(torch.uint8)
+        return Answers(_numpy(tokens), _numpy(thought.confidence.float()), _numpy(thought.segments))
+
+
+def load_model(path: Path, device: str = "auto") -> tuple[TorchBackend, Card]:
+    """A checkpoint, or a run's newest one, ready to answer.
+
+    Args:
+        path: a run folder or a checkpoint folder.
+        device: a torch device, or ``auto`` for the best one here.
+
+    Raises:
+        UserError: there is none, it is damaged, or its weights do not fit its card.
+    """
+    folder = find_checkpoint(path)
+    card = read_card(folder)
+    try:
+        model = build_model(card.model, card.options, len(card.tasks))
+        model.load_state_dict(read_weights(folder))
+    except (KeyError, TypeError, ValueError, RuntimeError):
+        raise UserError(folder / WEIGHTS, f"does not fit the model {card.model!r} on its card") from None
+    place = torch.device(_best_device() if device == "auto" else device)
+    return TorchBackend(model.to(place).eval(), place), card
+
+
+def _best_device() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _numpy(tensor: Tensor) -> np.ndarray:
+    return tensor.cpu().numpy()
