@@ -1,0 +1,68 @@
+"""Which samples an optimiser step learns from: a function of the seed and the step."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from hrm_arc.puzzles.augmented import AugmentedSet, Samples
+from hrm_arc.puzzles.keyed import below, permute
+
+Draw = Literal["samples", "tasks"]
+
+
+class Batches:
+    """The endless stream of training samples, cut into optimiser steps.
+
+    Nothing is kept between steps: step ``n`` of a resumed run, or of another process,
+    is the same as in a run that never stopped.
+
+    Args:
+        data: the set to draw from.
+        batch: samples of one forward pass, over all ranks.
+        accumulate: forward passes of one optimiser step.
+        draw: ``samples``: every sample once an epoch, in a keyed order. ``tasks``: every
+            task equally often, with a sample of it drawn anew each time.
+        rank, ranks: this process takes every ``ranks``-th sample from ``rank`` on.
+    """
+
+    def __init__(
+        self, data: AugmentedSet, batch: int, accumulate: int = 1, draw: Draw = "samples", rank: int = 0, ranks: int = 1
+    ):
+        self.data = data
+        self.batch = batch
+        self.accumulate = accumulate
+        self.draw = draw
+        self.rank, self.ranks = rank, ranks
+
+    @property
+    def per_step(self) -> int:
+        """Samples of one optimiser step, over all ranks."""
+        return self.batch * self.accumulate
+
+    def epoch(self, step: int) -> float:
+        """How often the set has been gone through after ``step`` steps."""
+        return step * self.per_step / len(self.data)
+
+    def step(self, step: int) -> list[Samples]:
+        """The samples of optimiser step ``step`` (from 0), one batch for each canvas."""
+        batches: list[Samples] = []
+        for part in range(self.accumulate):
+            start = step * self.per_step + part * self.batch
+            positions = np.arange(start + self.rank, start + self.batch, self.ranks)
+            batches += self.data.samples(self._indices(positions))
+        return batches
+
+    def _indices(self, positions: np.ndarray) -> np.ndarray:
+        """Sample indices at these positions of the endless stream."""
+        lap = len(self.data) if self.draw == "samples" else len(self.data.puzzles)
+        rounds, places = np.divmod(positions, lap)
+        drawn = np.empty(len(positions), dtype=np.int64)
+        for each in np.unique(rounds):
+            here = rounds == each
+            drawn[here] = permute(places[here], lap, self.data.seed, int(each))
+        if self.draw == "samples":
+            return drawn
+        starts, counts = self.data.starts[drawn], self.data.counts[drawn]
+        return starts + below(counts, self.data.seed, positions)

@@ -1,0 +1,96 @@
+"""Optimisers, and the moving average of the weights that is scored in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+# Heads to a dozen tokens or one halting logit are no matrices in Muon's sense.
+SMALLEST_MATRIX = 16
+
+
+@dataclass(frozen=True)
+class OptimiserConfig:
+    """The optimiser.
+
+    Attributes:
+        name: ``adamw``; or ``muon``: Muon for matrices, AdamW for the rest.
+        learning_rate: AdamW's peak.
+        matrix_learning_rate: Muon's peak.
+        weight_decay: decoupled, for every parameter.
+        betas: AdamW's.
+        clip: largest norm of the gradient; 0 leaves it alone.
+        ema: decay of the moving average of the weights; 0 keeps none.
+    """
+
+    name: Literal["adamw", "muon"] = "adamw"
+    learning_rate: float = 1e-3
+    matrix_learning_rate: float = 1e-2
+    weight_decay: float = 0.1
+    betas: tuple[float, float] = (0.9, 0.95)
+    clip: float = 1.0
+    ema: float = 0.999
+
+
+def build_optimisers(model: nn.Module, config: OptimiserConfig) -> list[torch.optim.Optimizer]:
+    """One optimiser, or two for Muon (Jordan et al. 2024)."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    matrices = _matrices(model) if config.name == "muon" else []
+    chosen = {id(p) for p in matrices}
+    rest = [p for p in parameters if id(p) not in chosen]
+    optimisers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(rest, lr=config.learning_rate, weight_decay=config.weight_decay, betas=config.betas)
+    ]
+    if matrices:
+        optimisers.append(torch.optim.Muon(matrices, lr=config.matrix_learning_rate, weight_decay=config.weight_decay))
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            group["peak_lr"] = group["lr"]
+    return optimisers
+
+
+def set_learning_rate(optimisers: Sequence[torch.optim.Optimizer], factor: float) -> None:
+    """Set every learning rate to ``factor`` times its peak."""
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            group["lr"] = group["peak_lr"] * factor
+
+
+class Average:
+    """An exponential moving average of a model's weights.
+
+    The decay starts low and rises to its value, so that the first steps are forgotten.
+    """
+
+    def __init__(self, model: nn.Module, decay: float):
+        self.decay = decay
+        self._live = [t for t in model.state_dict().values() if t.is_floating_point()]
+        self._mean = [t.clone() for t in self._live]
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Take in the weights after optimiser step ``step`` (from 0)."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(self._mean, self._live, 1 - decay)
+
+    @torch.no_grad()
+    def swap(self) -> None:
+        """Exchange the model's weights with their average; a second call undoes it."""
+        for live, mean in zip(self._live, self._mean, strict=True):
+            kept = live.clone()
+            live.copy_(mean)
+            mean.copy_(kept)
+
+
+def _matrices(model: nn.Module) -> list[Tensor]:
+    """Trainable matrices that are no embedding tables or small heads."""
+    tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
+    return [
+        p
+        for p in model.parameters()
+        if p.requires_grad and p.ndim == 2 and min(p.shape) >= SMALLEST_MATRIX and id(p) not in tables
+    ]

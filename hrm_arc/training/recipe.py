@@ -1,0 +1,194 @@
+"""A recipe: everything that makes one experiment, as data.
+
+``recipe_files`` reads recipes from YAML and dotted flags; this file says what may stand in one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+from hrm_arc.puzzles.augmented import AugmentedSet, CanvasKind
+from hrm_arc.puzzles.corpus import Corpus
+from hrm_arc.puzzles.selection import smallest
+from hrm_arc.puzzles.sources import make_corpus
+from hrm_arc.training.batches import Draw
+from hrm_arc.training.losses import LossConfig
+from hrm_arc.training.optimisers import OptimiserConfig
+from hrm_arc.training.schedules import ScheduleConfig
+
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What is learned from and what is to be solved.
+
+    Attributes:
+        solve: sources whose demonstrations are trained on and whose test outputs are held
+            back; the run is scored on those.
+        study: sources that are given away whole: test pairs are trained on too.
+        smallest: of ``solve``, only so many tasks: those with the smallest canvases among
+            the ones whose demonstrations keep the input's size; 0 takes all.
+        augment: distinct variants of each task beside the original.
+        canvas: ``full`` (30 x 30) or ``cropped`` to what a solver may see.
+        shift: move training samples to random offsets inside the canvas.
+        copies: how many times the set holds every sample.
+        draw: ``samples``: each sample once an epoch; ``tasks``: each task equally often.
+    """
+
+    solve: list[str] = field(default_factory=lambda: ["arc-agi-1/evaluation"])
+    study: list[str] = field(default_factory=list)
+    smallest: int = 0
+    augment: int = 1000
+    canvas: CanvasKind = "cropped"
+    shift: bool = False
+    copies: int = 1
+    draw: Draw = "tasks"
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How long, in what portions, on what.
+
+    Attributes:
+        steps: optimiser steps; each segment of thought takes one.
+        minutes: stop after so much wall-clock time, if that comes first; the schedule
+            then follows the clock. 0: no limit, and the run is reproducible bit by bit.
+        batch: samples of one forward pass.
+        accumulate: forward passes of one optimiser step.
+        precision: ``32-true``, ``bf16-mixed`` or ``16-mixed``.
+        accelerator: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        log_every: steps between rows of metrics.jsonl.
+        checkpoint_every: steps between checkpoints; 0 writes one at the end alone.
+    """
+
+    steps: int = 1000
+    minutes: float = 0.0
+    batch: int = 96
+    accumulate: int = 1
+    precision: Precision = "32-true"
+    accelerator: str = "auto"
+    log_every: int = 10
+    checkpoint_every: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "accumulate", "log_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+
+
+@dataclass(frozen=True)
+class ValidationConfig:
+    """Scoring the held-back test outputs as training goes, without votes.
+
+    It is shown and logged. Nothing is chosen by it unless ``keep_best`` asks for that.
+
+    Attributes:
+        every: optimiser steps between validations; 0 never validates.
+        fraction: of the held-back samples, the same ones every time.
+        augment: variants of each held-back pair beside the original.
+        keep_best: also keep the checkpoint with the best score, as the log did: a choice
+            made by the answers, so its score is no longer a fair one.
+    """
+
+    every: int = 0
+    fraction: float = 1.0
+    augment: int = 0
+    keep_best: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fraction <= 1:
+            raise ValueError(f"fraction is {self.fraction}, expected above 0 and at most 1")
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """Scoring at the end.
+
+    Attributes:
+        votes: how many variants of each test input are answered and put to the vote.
+    """
+
+    votes: int = 64
+
+    def __post_init__(self) -> None:
+        if self.votes < 1:
+            raise ValueError(f"votes is {self.votes}, expected at least 1")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One experiment. ``model`` is a name from ``hrm_arc.models`` with its options."""
+
+    name: str
+    seed: int
+    data: DataConfig
+    model: dict[str, Any]
+    loss: LossConfig
+    optimiser: OptimiserConfig
+    schedule: ScheduleConfig
+    training: TrainingConfig
+    validation: ValidationConfig
+    evaluation: EvaluationConfig
+
+    def as_dict(self) -> dict[str, Any]:
+        """The recipe as plain data, every default written out."""
+        return _plain(asdict(self))
+
+    @property
+    def model_options(self) -> dict[str, Any]:
+        """The model's configuration, without its name."""
+        return {key: value for key, value in self.model.items() if key != "name"}
+
+    def corpus(self) -> Corpus:
+        """Load the tasks."""
+        corpus = make_corpus(self.data.solve, self.data.study)
+        if self.data.smallest:
+            corpus = replace(corpus, solve=smallest(corpus.solve, self.data.smallest))
+        return corpus
+
+    def training_set(self, corpus: Corpus) -> AugmentedSet:
+        """What training draws from: no test output of a task to be solved."""
+        return AugmentedSet(
+            corpus.training_puzzles(),
+            augment=self.data.augment,
+            seed=self.seed,
+            canvas=self.data.canvas,
+            shift=self.data.shift,
+            copies=self.data.copies,
+        )
+
+    def held_back_set(self, corpus: Corpus) -> AugmentedSet:
+        """What validation scores: the test pairs of tasks to be solved, unshifted.
+
+        Labels lie on the full canvas, where token accuracy is counted.
+        """
+        return AugmentedSet(
+            corpus.held_back_puzzles(),
+            augment=self.validation.augment,
+            seed=self.seed,
+            canvas=self.data.canvas,
+            label_canvas="full",
+            copies=self.data.copies,
+        )
+
+
+SECTIONS: dict[str, type] = {
+    "data": DataConfig,
+    "loss": LossConfig,
+    "optimiser": OptimiserConfig,
+    "schedule": ScheduleConfig,
+    "training": TrainingConfig,
+    "validation": ValidationConfig,
+    "evaluation": EvaluationConfig,
+}
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, so that YAML and JSON read back what was written."""
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return value

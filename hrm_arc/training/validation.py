@@ -1,0 +1,66 @@
+"""Scoring held-back samples as training goes: one pass each, no votes."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from hrm_arc.evaluation.scores import same
+from hrm_arc.evaluation.torch_backend import think_until_halted
+from hrm_arc.models.reasoner import Batch, Output, Reasoner
+from hrm_arc.puzzles.augmented import AugmentedSet
+from hrm_arc.puzzles.canvas import FULL, clip, tokens_on_full
+from hrm_arc.training.losses import LossConfig, segment_losses
+
+BATCH = 256
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The result of one validation.
+
+    Attributes:
+        samples: how many were scored.
+        loss: mean answer loss in nats per counted cell.
+        token_accuracy: over all 900 cells, padding included: the log's metric.
+        exact_accuracy: share of samples whose grid is exactly right.
+        seconds: how long it took.
+    """
+
+    samples: int
+    loss: float
+    token_accuracy: float
+    exact_accuracy: float
+    seconds: float
+
+
+def fixed_part(held_back: AugmentedSet, fraction: float) -> np.ndarray:
+    """Indices of a fraction of the set, evenly spread and the same every time."""
+    count = max(1, round(len(held_back) * fraction))
+    return (np.arange(count) * len(held_back)) // count
+
+
+def validate(model: Reasoner, held_back: AugmentedSet, indices: np.ndarray, loss: LossConfig) -> Validation:
+    """Score samples of a set whose labels lie on the full canvas; the model is in eval mode."""
+    started = time.monotonic()
+    device = next(model.parameters()).device
+    total = right = exact = 0.0
+    for start in range(0, len(indices), BATCH):
+        for samples in held_back.samples(indices[start : start + BATCH]):
+            assert samples.labels is not None
+            thought = think_until_halted(model, Batch.of(samples, device))
+            labels = torch.as_tensor(clip(samples.labels, samples.canvas)).long().to(device)
+            halt = torch.logit(thought.confidence[:, None], eps=1e-6)
+            total += segment_losses(Output(thought.logits, halt), labels, loss).answer.sum().item()
+            answers = thought.logits.argmax(dim=-1).to(torch.uint8).cpu().numpy()
+            for tokens, truth in zip(answers, samples.labels, strict=True):
+                right += (tokens_on_full(samples.canvas, tokens, loss.ignore_padding) == truth).sum()
+                wanted = FULL.decode(truth)
+                assert wanted is not None
+                exact += same(samples.canvas.decode(tokens), wanted)
+    count = len(indices)
+    seconds = time.monotonic() - started
+    return Validation(count, total / count, float(right) / (count * FULL.cells), exact / count, seconds)
