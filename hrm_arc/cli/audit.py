@@ -1,0 +1,66 @@
+"""Is an accuracy better than the empty answer?
+
+With a run, scores it and holds it against the baselines of the same tasks. Without one,
+holds a claimed token accuracy (--claim 0.7136) against the baselines of a data set.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from hrm_arc.cli.show import ACCURACY_COLUMNS, add_json, baseline_rows, counting, emit, table
+from hrm_arc.errors import UserError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", metavar="RUN", nargs="?", type=Path, help="a run folder or a checkpoint folder")
+    parser.add_argument("--data", metavar="SOURCE/SPLIT", help="default: what the run was to solve, or arc-agi-1")
+    parser.add_argument("--augment", type=int, default=0, metavar="N", help="variants of each task, without a run")
+    parser.add_argument("--claim", type=float, metavar="SHARE", help="a token accuracy to hold against the baselines")
+    parser.add_argument("--device", default="auto", help="a torch device, or auto")
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    if options.claim is not None and not 0 <= options.claim <= 1:
+        raise UserError("--claim", f"{options.claim}, expected a share between 0 and 1, such as 0.7136")
+    if options.path and (options.claim is not None or options.augment):
+        raise UserError("--claim, --augment", "are for an audit without a run")
+    result = _audit_run(options) if options.path else _audit_data(options)
+    emit(result, options.json, _human)
+
+
+def _audit_run(options: argparse.Namespace) -> dict[str, Any]:
+    from hrm_arc.evaluation.audit import audit
+    from hrm_arc.evaluation.evaluate import predict_tasks, tasks_to_score
+    from hrm_arc.evaluation.scores import score
+    from hrm_arc.evaluation.torch_backend import load_model
+
+    backend, card = load_model(options.path, options.device)
+    tasks = tasks_to_score(card, options.data)
+    with counting("answering tasks", len(tasks)) as progress:
+        scores = score(tasks, predict_tasks(backend, card, tasks, votes=1, progress=progress))
+    return audit(scores["baselines"], scores["token_accuracy"], scores["exact_accuracy"]).as_dict()
+
+
+def _audit_data(options: argparse.Namespace) -> dict[str, Any]:
+    from hrm_arc.evaluation.audit import audit
+    from hrm_arc.evaluation.baselines import baselines
+    from hrm_arc.puzzles.augmented import AugmentedSet
+    from hrm_arc.puzzles.sources import load_corpus
+
+    corpus = load_corpus([options.data or "arc-agi-1"])
+    held_back = AugmentedSet(corpus.held_back_puzzles(), augment=options.augment)
+    return audit(baselines(held_back), options.claim).as_dict()
+
+
+def _human(result: dict[str, Any]) -> None:
+    print(f"verdict: {result['verdict']}\n")
+    rows = baseline_rows(result["baselines"])
+    if result["token_accuracy"] is not None:
+        exact = "not told" if result["exact_accuracy"] is None else f"{result['exact_accuracy']:.2%}"
+        rows.insert(0, ["audited", exact, f"{result['token_accuracy']:.2%}"])
+    table("one pass, no votes", ACCURACY_COLUMNS, rows)

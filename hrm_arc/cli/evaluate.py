@@ -1,0 +1,57 @@
+"""Score a run or checkpoint exactly: pass@1 and pass@2 under the three averages in use,
+with intervals, and the log's token accuracy beside what empty answers score.
+
+Writes predictions.jsonl, scores.json, submission.json and, for a run, report.html.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from hrm_arc.cli.show import add_json, counting, emit, note, print_scores
+from hrm_arc.errors import UserError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", metavar="RUN", type=Path, help="a run folder or a checkpoint folder")
+    parser.add_argument("--data", metavar="SOURCE/SPLIT", help="what to score on (default: what the run was to solve)")
+    parser.add_argument("--votes", type=int, default=64, metavar="V", help="variants put to the vote (default 64)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: the run's folder)")
+    parser.add_argument("--seed", type=int, default=0, help="of the votes' colour permutations")
+    parser.add_argument("--device", default="auto", help="a torch device, or auto")
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    if options.votes < 1:
+        raise UserError("--votes", f"{options.votes}, expected at least 1")
+    emit(score_run(options.path, options.data, options.votes, options.out, options.seed, options.device),
+         options.json, _human)  # fmt: skip
+
+
+def score_run(path: Path, data: str | None, votes: int, out: Path | None, seed: int, device: str) -> dict[str, Any]:
+    """Evaluate with a progress bar, and write the page where there is a run to tell of."""
+    from hrm_arc.evaluation.evaluate import evaluate, tasks_to_score
+    from hrm_arc.evaluation.torch_backend import load_model
+    from hrm_arc.report.page import write_page
+    from hrm_arc.runs.folder import RunFolder
+
+    backend, card = load_model(path, device)
+    tasks = tasks_to_score(card, data)
+    folder = RunFolder(out or path)
+    with counting("scoring tasks", len(tasks)) as progress:
+        scores = evaluate(backend, card, tasks, folder, votes=votes, seed=seed, progress=progress)
+    if scores["answers_seen_in_training"]:
+        note(f"{scores['answers_seen_in_training']} of these tasks were given away in training: no fair score")
+    if scores["unseen_tasks"]:
+        note(f"{scores['unseen_tasks']} of these tasks are not in the model's task table: it was not told what to do")
+    page = write_page(folder) if folder.config_file.is_file() else None
+    return {**scores, "folder": str(folder.path), "report": str(page) if page else None}
+
+
+def _human(result: dict[str, Any]) -> None:
+    print_scores(result)
+    print(f"\nwritten to {result['report'] or result['folder']}")

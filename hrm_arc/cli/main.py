@@ -1,0 +1,97 @@
+"""Parse the command line, run a verb, and turn every mistake into one line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import NoReturn
+
+from hrm_arc.cli import audit, data, evaluate, quickstart, train
+from hrm_arc.errors import UserError
+
+DESCRIPTION = """\
+Train, score, understand and ship small recursive reasoning models on grid puzzles.
+
+first steps:
+  hrm quickstart              train and score a small model on real ARC tasks, in minutes
+  hrm data show 0d3d703e      look at a task
+  hrm train RECIPE            train; recipes lie in recipes/
+  hrm eval RUN                score a run exactly, with baselines beside every figure
+  hrm audit RUN               is that accuracy better than the empty answer?
+"""
+
+VERBS = {
+    "quickstart": (quickstart, "train a small model on real ARC tasks here, score it, write a report page"),
+    "data": (data, "list sources, show a task, count and check a training set"),
+    "train": (train, "run a recipe"),
+    "eval": (evaluate, "score a run or checkpoint exactly, with baselines"),
+    "audit": (audit, "hold an accuracy against the empty answer"),
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with errors in this project's form."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(self.prog, message)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status.
+
+    0 done; 2 the user's mistake, told in one line; 130 interrupted, with the state saved.
+    """
+    parser = _parser()
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        options, rest = parser.parse_known_args(arguments)
+        if not hasattr(options, "run"):
+            parser.print_help()
+            return 0
+        if rest and not getattr(options, "takes_rest", False):
+            raise UserError(rest[0], f"{options.verb} has no such argument; see hrm {options.verb} --help")
+        options.rest = rest
+        options.run(options)
+        return 0
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of a pipe went away; keep the interpreter from complaining about it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> Parser:
+    from hrm_arc import __version__
+
+    parser = Parser(prog="hrm", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--version", action="version", version=f"hrm-arc {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=Parser)
+    for name, (module, help) in VERBS.items():
+        verb = verbs.add_parser(
+            name,
+            help=help,
+            description=module.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            add_help=name != "train",
+            allow_abbrev=False,
+        )
+        module.add_arguments(verb)
+    return parser
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def entry() -> NoReturn:
+    """The ``hrm`` command."""
+    sys.exit(main())

@@ -1,0 +1,48 @@
+"""Train a small recursive model on twelve real ARC-AGI-1 tasks on this machine, score it
+on their held-back test outputs, and write a report page. No GPU and no network needed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+from hrm_arc.cli.evaluate import score_run
+from hrm_arc.cli.show import add_json, emit, print_scores
+from hrm_arc.cli.train import train
+from hrm_arc.errors import UserError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--minutes", type=float, metavar="M", help="training time at the most (default: the recipe's)")
+    parser.add_argument("--seed", type=int, default=0, help="of weights, variants and the order of samples")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs"), metavar="DIR", help="where run folders lie (default: runs)"
+    )
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    from hrm_arc.training.recipe_files import load_recipe
+
+    if options.minutes is not None and not options.minutes > 0:
+        raise UserError("--minutes", f"{options.minutes:g}, expected more than 0")
+    started = time.monotonic()
+    overrides = ["--seed", str(options.seed)]
+    if options.minutes is not None:
+        overrides += ["--training.minutes", str(options.minutes)]
+    recipe = load_recipe("quickstart", overrides)
+    trained = train(recipe, options.out)
+    scores = score_run(Path(trained["folder"]), None, recipe.evaluation.votes, None, recipe.seed, "auto")
+    seconds = {"seconds": round(time.monotonic() - started, 1), "training_seconds": trained["seconds"]}
+    emit({**scores, **seconds, "run_id": trained["run_id"]}, options.json, _human)
+
+
+def _human(result: dict[str, Any]) -> None:
+    print()
+    print_scores(result)
+    print(f"\n{result['seconds']:.0f} s in all, {result['training_seconds']:.0f} s of them training")
+    print(f"open {result['report']} to see every answer")
