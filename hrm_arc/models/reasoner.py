@@ -20,7 +20,7 @@ from hrm_arc.puzzles.augmented import Samples
 State = tuple[Tensor, ...]
 
 
-@dataclass(frozen=True)
+@dataclass  # Not frozen: Fabric's precision plugins rebuild what passes through forward.
 class Batch:
     """Samples on one canvas, as tensors on one device.
 

@@ -21,15 +21,13 @@ class Puzzle:
     Attributes:
         id: the task's name; it keys which variants are drawn.
         row: the task's row in the model's task table.
-        known: pairs whose outputs a solver may learn from.
-        visible: items that tell variants apart and set the canvas: the known pairs,
-            and the inputs of tests that are held back.
+        visible: items that tell variants apart and set the canvas: the pairs that may be
+            learned from, and the inputs of tests that are held back.
         drawn: the pairs that samples are made of.
     """
 
     id: str
     row: int
-    known: tuple[Pair, ...]
     visible: tuple[tuple[Grid, ...], ...]
     drawn: tuple[Pair, ...]
 
@@ -56,7 +54,7 @@ class Corpus:
         puzzles = [_blind_puzzle(row, task) for row, task in enumerate(self.solve, start=1)]
         for row, task in enumerate(self.study, start=len(self.solve) + 1):
             known = tuple(p for p in task.demonstrations + task.tests if p.output is not None)
-            puzzles.append(Puzzle(task.id, row, known, tuple(map(_item, known)), known))
+            puzzles.append(Puzzle(task.id, row, tuple(map(_item, known)), known))
         return puzzles
 
     def held_back_puzzles(self) -> list[Puzzle]:
@@ -64,15 +62,16 @@ class Corpus:
         puzzles = []
         for row, task in enumerate(self.solve, start=1):
             answered = tuple(test for test in task.tests if test.output is not None)
-            blind = _blind_puzzle(row, task)
-            puzzles.append(Puzzle(blind.id, row, blind.known, blind.visible, answered))
+            if answered:
+                blind = _blind_puzzle(row, task)
+                puzzles.append(Puzzle(blind.id, row, blind.visible, answered))
         return puzzles
 
 
 def _blind_puzzle(row: int, task: Task) -> Puzzle:
     task = task.blind()
     visible = tuple(map(_item, task.demonstrations + task.tests))
-    return Puzzle(task.id, row, task.demonstrations, visible, task.demonstrations)
+    return Puzzle(task.id, row, visible, task.demonstrations)
 
 
 def _item(pair: Pair) -> tuple[Grid, ...]:

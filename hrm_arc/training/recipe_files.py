@@ -123,7 +123,8 @@ def _explain(message: str, path: Path, parser: ArgumentParser) -> UserError:
         flag = match[1].partition("=")[0]
         return UserError(flag, f"no such flag{_meant(flag.lstrip('-'), parser)}")
     if match := re.match(r'Parser key "(.+?)": (.+)', message):
-        what = re.sub(r"<class '(\w+)'>", r"\1", match[2]).replace("typing.", "")
+        what = re.sub(r"<class '(\w+)'>", r"\1", match[2])
+        what = re.sub(r"a typing.Literal\[(.+?)\]", r"one of \1", what)
         return UserError(match[1], what[0].lower() + what[1:])
     return UserError(path, message)
 

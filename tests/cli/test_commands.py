@@ -1,0 +1,212 @@
+"""The command as people run it: in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.made import tiny_recipe, write_tasks
+
+HRM = [sys.executable, "-m", "hrm_arc"]
+
+
+def hrm(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*HRM, *map(str, arguments)], capture_output=True, text=True, cwd=cwd, timeout=300)
+
+
+def answer(*arguments: str | Path, cwd: Path | None = None) -> dict[str, object]:
+    done = hrm(*arguments, "--json", cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was trained and scored by the command."""
+    root = tmp_path_factory.mktemp("run")
+    tiny_recipe(write_tasks(root / "tasks"))
+    trained = answer("train", root / "grid-hrm.yaml", "--out", root / "runs", "--training.steps", "10")
+    assert set(trained) >= {"run_id", "folder", "steps", "best"}
+    return Path(str(trained["folder"]))
+
+
+def test_help_teaches(tmp_path: Path) -> None:
+    for arguments in ([], ["--help"]):
+        done = hrm(*arguments)
+        assert done.returncode == 0
+        assert "hrm quickstart" in done.stdout
+    keys = hrm("train", "--help").stdout
+    assert "--optimiser.learning_rate" in keys
+    assert "warm" in keys
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["data", "show", "0d3d703e"], ["data", "show", "0d3d703e", "--png", "x.png"], ["data", "list"]]
+    + [["data", "info", "arc-agi-1/training"]],
+    ids=" ".join,
+)
+def test_looking_at_puzzles_loads_no_torch(arguments: list[str], tmp_path: Path) -> None:
+    code = (
+        "import sys; from hrm_arc.cli.main import main\n"
+        f"try: main({arguments!r})\n"
+        "except SystemExit: pass\n"
+        "assert 'torch' not in sys.modules, 'torch was loaded'\n"
+        "assert 'lightning_fabric' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def test_importing_puzzles_loads_no_torch() -> None:
+    code = "import sys, hrm_arc, hrm_arc.puzzles, hrm_arc.puzzles.sources; assert 'torch' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+def test_data_show_draws_the_task() -> None:
+    done = hrm("data", "show", "0d3d703e", "--answers")
+    assert "813  →  " in done.stdout
+    assert done.stdout.count("312") == 3
+
+
+def test_data_info_counts_and_scores_empty_answers() -> None:
+    info = answer("data", "info", "arc-agi-1", "--augment", "2")
+    assert (info["tasks"], info["tasks_to_solve"]) == (800, 400)
+    assert set(info["baselines"]) == {"pad_only", "copy_input", "position_mode"}  # type: ignore[call-overload]
+    twice = answer("data", "info", "arc-agi-1", "--augment", "2", "--copies", "2")
+    assert twice["train_samples"] == 2 * info["train_samples"]  # type: ignore[operator]
+    assert twice["baselines"] == info["baselines"]
+
+
+def test_data_info_on_the_logs_set(concept_arc: Path) -> None:
+    info = answer("data", "info", "arc-agi-1", "--augment", "500", "--concept-arc", concept_arc)
+    assert info["train_samples"] == pytest.approx(1_943_946, rel=0.005)
+    assert info["test_samples"] == pytest.approx(204_495, rel=0.005)
+    assert info["baselines"]["pad_only"]["token_accuracy"] == pytest.approx(0.7136, abs=5e-4)  # type: ignore[index]
+
+
+def test_eval_writes_scores_predictions_submission_and_page(run_folder: Path) -> None:
+    scores = answer("eval", run_folder, "--votes", "8")
+    assert set(scores) >= {
+        *("tasks", "test_outputs", "token_accuracy", "exact_accuracy", "pass@1", "pass@2", "pass@2_tasks_strict"),
+        *("pass@2_tasks_mean", "intervals", "baselines", "mean_segments", "seconds"),
+    }
+    assert scores["test_outputs"] == 3
+    submission = json.loads((run_folder / "submission.json").read_text())
+    assert [len(submission[f"flip{n}"]) for n in range(3)] == [1, 1, 1]
+    assert set(submission["flip0"][0]) == {"attempt_1", "attempt_2"}
+    page = (run_folder / "report.html").read_text()
+    assert all(f"flip{n}" in page for n in range(3))
+    assert "padding everywhere" in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    again = answer("eval", run_folder, "--votes", "8")
+    assert {k: v for k, v in again.items() if k != "seconds"} == {k: v for k, v in scores.items() if k != "seconds"}
+
+
+def test_eval_on_another_source_writes_where_it_is_told(run_folder: Path, tmp_path: Path) -> None:
+    other = write_tasks(tmp_path / "other", count=5)
+    scores = answer("eval", run_folder, "--data", other, "--votes", "1", "--out", tmp_path / "out")
+    assert (scores["test_outputs"], scores["unseen_tasks"]) == (5, 2)
+    assert (tmp_path / "out" / "submission.json").is_file()
+
+
+def test_audit_of_a_run_and_of_a_claim(run_folder: Path) -> None:
+    audited = answer("audit", run_folder)
+    assert set(audited) >= {"token_accuracy", "baselines", "verdict"}
+    claimed = answer("audit", "--data", "arc-agi-1/evaluation", "--claim", "0.7121")
+    assert "is the score of padding everywhere" in str(claimed["verdict"])
+
+
+def test_the_quickstart_from_end_to_end(tmp_path: Path) -> None:
+    result = answer("quickstart", "--minutes", "0.05", "--out", tmp_path / "runs")
+    assert set(result) >= {
+        *("test_outputs", "solved_pass1", "solved_pass2", "token_accuracy", "baselines", "seconds", "report")
+    }
+    assert result["tasks"] == 12
+    assert Path(str(result["report"])).is_file()
+
+
+def test_an_interrupted_run_saves_its_state_and_says_so(tmp_path: Path) -> None:
+    tiny_recipe(write_tasks(tmp_path / "tasks"))
+    command = [*HRM, "train", "grid-hrm.yaml", "--training.steps", "1000000"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    while not any((tmp_path / "runs").glob("*/metrics.jsonl")):
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    (status,) = (tmp_path / "runs").glob("*/status.json")
+    assert json.loads(status.read_text())["state"] == "interrupted"
+
+
+BAD_FILES = {
+    "ragged": ('{"train": [{"input": [[1, 2], [3]], "output": [[1]]}], "test": [{"input": [[1]]}]}', "ragged"),
+    "colour": ('{"train": [{"input": [[10]], "output": [[1]]}], "test": [{"input": [[1]]}]}', "colour 10"),
+    "rows": (
+        json.dumps({"train": [{"input": [[1]] * 31, "output": [[1]]}], "test": [{"input": [[1]]}]}),
+        "31 rows, expected 1 to 30",
+    ),
+    "empty": ('{"train": [], "test": [{"input": [[1]]}]}', "train: empty"),
+    "json": ("{", "not JSON"),
+}
+
+
+def check_one_line(done: subprocess.CompletedProcess[str], where: str, what: str) -> None:
+    assert done.returncode == 2
+    assert done.stdout == ""
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("error: ")
+    assert where in lines[0]
+    assert what in lines[0]
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_bad_puzzles_are_one_line(name: str, tmp_path: Path) -> None:
+    content, what = BAD_FILES[name]
+    (tmp_path / f"{name}.json").write_text(content)
+    check_one_line(hrm("data", "show", f"{name}.json", cwd=tmp_path), f"{name}.json", what)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "where", "what"),
+    [
+        (["data", "show", "missing.json"], "missing.json", "no such file"),
+        (["data", "info", "arc-agi-9"], "arc-agi-9", "no such source"),
+        (["data", "info", "arc-agi-1", "--augmnt", "5"], "--augmnt", "no such argument"),
+        (["data", "info", "arc-agi-1", "--augment", "many"], "--augment", "invalid int value"),
+        (["data", "info", "arc-agi-1", "--augment", "-1"], "--augment", "expected"),
+        (["train", "missing.yaml"], "missing.yaml", "no such recipe"),
+        (["train"], "hrm train", "name a recipe"),
+        (["train", "quickstart", "--model.widht", "3"], "--model.widht", "did you mean model.width?"),
+        (["train", "quickstart", "--data.solve", "[nowhere]"], "nowhere", "no such source"),
+        (["eval", "nowhere"], "nowhere", "no checkpoint here"),
+        (["audit", "--claim", "71"], "--claim", "between 0 and 1"),
+        (["quickstart", "--minutes", "0"], "--minutes", "more than 0"),
+        (["frobnicate"], "hrm", "invalid choice"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_mistakes_are_one_line(arguments: list[str], where: str, what: str, tmp_path: Path) -> None:
+    check_one_line(hrm(*arguments, cwd=tmp_path), where, what)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_permission_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    # A file where a folder should be is refused even to a superuser.
+    (tmp_path / "occupied").write_text("")
+    tiny_recipe(write_tasks(tmp_path / "tasks"))
+    done = hrm("train", "grid-hrm.yaml", "--out", "occupied", cwd=tmp_path)
+    check_one_line(done, "occupied", "cannot be written")
+    done = hrm("data", "show", "0d3d703e", "--png", "occupied/x.png", cwd=tmp_path)
+    check_one_line(done, "occupied", "cannot be written")
+    assert (tmp_path / "occupied").read_text() == ""

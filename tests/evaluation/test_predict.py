@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hrm_arc.evaluation.predict import Answers, Prediction, predict, tally, voting_symmetries
+from hrm_arc.puzzles.augmented import Samples
+from hrm_arc.puzzles.sources import load_tasks
+from hrm_arc.puzzles.symmetry import IDENTITY, Symmetry
+from hrm_arc.puzzles.task import Grid, Pair, Task, make_grid
+from tests.strategies import tasks
+
+TASKS = load_tasks("arc-agi-1/training")[:15]
+
+
+class Rule:
+    """A backend that knows a rule in the task's own frame and applies it under any symmetry."""
+
+    def __init__(self, rule: Symmetry):
+        self.rule = rule
+        self.rows: set[int] = set()
+
+    def answer(self, samples: Samples) -> Answers:
+        self.rows |= set(samples.task.tolist())
+        tokens = []
+        for n in range(len(samples)):
+            seen_under = Symmetry(int(samples.dihedral[n]), tuple(samples.colours[n].tolist()))
+            grid = samples.canvas.decode(samples.inputs[n])
+            assert grid is not None
+            told = (seen_under @ self.rule @ seen_under.inverse()).apply(grid)
+            tokens.append(samples.canvas.encode(told))
+        return Answers(np.stack(tokens), np.full(len(samples), 0.9), np.full(len(samples), 2))
+
+
+@pytest.mark.parametrize("canvas", ["full", "cropped"])
+def test_symmetries_are_undone_so_that_a_right_rule_wins_every_vote(canvas: str) -> None:
+    swap = Symmetry(0, (0, 2, 1, 3, 4, 5, 6, 7, 8, 9))
+    for rule in (IDENTITY, swap, swap @ Symmetry(2)):
+        for prediction in predict(
+            Rule(rule),
+            TASKS,
+            {},
+            votes=20,
+            canvas=canvas,  # type: ignore[arg-type]
+            ignores_padding=False,
+        ):
+            test = next(task for task in TASKS if task.id == prediction.task).tests[prediction.test]
+            (candidate,) = prediction.candidates
+            assert np.array_equal(candidate.grid, rule.apply(test.input))
+            assert candidate.votes == 20
+            assert candidate.confidence == pytest.approx(0.9)
+            assert prediction.segments == 2
+            assert np.array_equal(prediction.single, rule.apply(test.input))  # type: ignore[arg-type]
+
+
+def test_rows_of_known_tasks_are_told_and_others_are_unseen() -> None:
+    backend = Rule(IDENTITY)
+    rows = {TASKS[0].id: 7}
+    list(predict(backend, TASKS[:2], rows, votes=3, canvas="cropped", ignores_padding=True))
+    assert backend.rows == {7, 0}
+
+
+@given(tasks(), st.integers(1, 12))
+def test_predictions_do_not_depend_on_test_outputs(task: Task, votes: int) -> None:
+    noise = make_grid([[7] * 30] * 30)
+    changed = replace(task, tests=tuple(Pair(test.input, noise) for test in task.tests))
+    one, two = (
+        [p.as_row() for p in predict(Rule(IDENTITY), [each], {}, votes=votes, canvas="cropped", ignores_padding=True)]
+        for each in (task, changed)
+    )
+    assert one == two
+
+
+def test_votes_begin_with_the_input_as_it_is_and_its_other_orientations() -> None:
+    symmetries = voting_symmetries(24, seed=0, key=1)
+    assert symmetries[0] == IDENTITY
+    assert [s.dihedral for s in symmetries] == list(range(8)) * 3
+    assert all(s.colours == IDENTITY.colours for s in symmetries[:8])
+    assert len({s.colours for s in symmetries[8:]}) == 16
+    assert voting_symmetries(24, seed=1, key=1) != symmetries
+
+
+A, B, C = make_grid([[1]]), make_grid([[2]]), make_grid([[1, 1]])
+
+
+def test_the_tally_by_hand() -> None:
+    votes: list[Grid | None] = [A, B, None, B, C, A, C]
+    ranked = tally(votes, [0.5, 0.9, 1.0, 0.1, 0.2, 0.7, 0.2])
+    assert [(c.grid.tolist(), c.votes) for c in ranked] == [([[1]], 2), ([[2]], 2), ([[1, 1]], 2)]
+    assert [c.confidence for c in ranked] == pytest.approx([0.6, 0.5, 0.2])
+
+
+def test_more_votes_beat_more_confidence_and_ties_go_to_the_first() -> None:
+    assert [c.grid.tolist() for c in tally([A, B, B], [1.0, 0.1, 0.1])] == [[[2]], [[1]]]
+    assert [c.grid.tolist() for c in tally([C, A], [0.5, 0.5])] == [[[1, 1]], [[1]]]
+    assert tally([None, None], [1.0, 1.0]) == ()
+
+
+def test_shapes_with_the_same_cells_are_different_answers() -> None:
+    assert len(tally([make_grid([[1, 1]]), make_grid([[1], [1]])], [1.0, 1.0])) == 2
+
+
+def test_predictions_survive_json() -> None:
+    for prediction in predict(Rule(IDENTITY), TASKS[:3], {}, votes=9, canvas="cropped", ignores_padding=True):
+        row = json.loads(json.dumps(prediction.as_row()))
+        assert Prediction.from_row(row).as_row() == prediction.as_row()

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hrm_arc.models import KINDS, build_model
+from hrm_arc.models.grid_hrm import GridHRM, GridHRMConfig
+from hrm_arc.models.layers import PreNormBlock, rotary_2d, rotate
+from hrm_arc.models.reasoner import Batch, Reasoner, detach
+
+SMALL = {
+    "dual-loop": {"width": 32, "heads": 4, "h_layers": 1, "l_layers": 1, "cycles": 2, "dropout": 0.0},
+    "grid-hrm": {"width": 32, "heads": 4, "h_layers": 1, "l_layers": 1, "cycles": 2, "segments": 3},
+}
+
+
+def made_batch(size: int = 3, height: int = 4, width: int = 5) -> Batch:
+    generator = torch.Generator().manual_seed(0)
+    cells = torch.randint(0, 12, (2, size, height * width), generator=generator)
+    colours = torch.stack(
+        [torch.cat([torch.zeros(1), torch.randperm(9, generator=generator) + 1]) for _ in range(size)]
+    )
+    ids = torch.arange(size)
+    return Batch(height, width, cells[0], cells[1], ids % 3, ids % 8, colours.long())
+
+
+def stirred(model: Reasoner) -> Reasoner:
+    """The model with no weight at zero, as after some training."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
+    return model
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_model_keeps_the_protocol(name: str) -> None:
+    model = stirred(build_model(name, SMALL[name], tasks=3))
+    batch = made_batch()
+    state = model.start(batch)
+    for _ in range(model.segments):
+        state, output = model(state, batch)
+        assert output.logits.shape == (3, 20, 12)
+        assert output.halt.shape[0] == 3
+        assert output.halt.ndim == 2
+        output.logits.sum().backward(retain_graph=True)
+        assert all(tensor.requires_grad for tensor in state)
+        state = detach(state)
+        assert not any(tensor.requires_grad for tensor in state)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_samples_of_a_batch_do_not_mix(name: str) -> None:
+    model = stirred(build_model(name, SMALL[name], tasks=3)).eval()
+    batch = made_batch()
+    alone = Batch(
+        batch.height, batch.width, batch.inputs[1:2], None, batch.task[1:2], batch.dihedral[1:2], batch.colours[1:2]
+    )
+    _, together = model(model.start(batch), batch)
+    _, single = model(model.start(alone), alone)
+    torch.testing.assert_close(single.logits[0], together.logits[1], atol=1e-5, rtol=1e-4)
+
+
+def answer(model: GridHRM, batch: Batch) -> torch.Tensor:
+    return model(model.start(batch), batch)[1].logits
+
+
+@pytest.mark.parametrize("part", ["task", "dihedral", "colours", "inputs"])
+def test_the_answer_depends_on_everything_it_is_told(part: str) -> None:
+    model = stirred(GridHRM(GridHRMConfig(**SMALL["grid-hrm"]), tasks=5))
+    batch = made_batch()
+    changed = getattr(batch, part).clone()
+    if part == "colours":
+        changed[:, [1, 2]] = changed[:, [2, 1]]
+    else:
+        changed += 1
+        changed %= {"task": 6, "dihedral": 8, "inputs": 12}[part]
+    other = replace(batch, **{part: changed})
+    difference = (answer(model, batch) - answer(model, other)).abs().amax(dim=(1, 2))
+    assert (difference > 1e-3).all()
+
+
+def test_a_fresh_model_does_not_halt() -> None:
+    model = GridHRM(GridHRMConfig(**SMALL["grid-hrm"]), tasks=3)
+    batch = made_batch()
+    halt = model(model.start(batch), batch)[1].halt
+    torch.testing.assert_close(halt, torch.full_like(halt, -3.0))
+
+
+def test_segments_go_on_from_their_state() -> None:
+    model = stirred(GridHRM(GridHRMConfig(**SMALL["grid-hrm"]), tasks=3))
+    batch = made_batch()
+    state, first = model(model.start(batch), batch)
+    _, second = model(state, batch)
+    assert not torch.allclose(first.logits, second.logits)
+
+
+def test_a_block_starts_as_the_identity() -> None:
+    x = torch.randn(2, 6, 32, generator=torch.Generator().manual_seed(0))
+    block = PreNormBlock(32, 4, 4.0)
+    assert torch.equal(block(x, rotary_2d(2, 3, 0, 8, x.device)), x)
+
+
+@given(st.integers(0, 6), st.integers(0, 6), st.integers(0, 3), st.integers(0, 3))
+def test_rotary_attention_sees_only_how_far_cells_are_apart(row: int, column: int, down: int, right: int) -> None:
+    width = 10
+    cpu = torch.device("cpu")
+    rotation = rotary_2d(width, width, 0, 8, cpu)
+    generator = torch.Generator().manual_seed(0)
+    q, k = torch.randn(2, 8, generator=generator)
+    turned = [rotate(vector.expand(width * width, 8), rotation) for vector in (q, k)]
+
+    def score(from_row: int, from_column: int) -> torch.Tensor:
+        here = from_row * width + from_column
+        there = (from_row + down) * width + from_column + right
+        return turned[0][here] @ turned[1][there]
+
+    torch.testing.assert_close(score(row, column), score(0, 0), atol=1e-4, rtol=1e-4)
+
+
+def test_a_model_too_narrow_for_its_heads_is_refused() -> None:
+    with pytest.raises(ValueError, match="no multiple"):
+        GridHRMConfig(width=30, heads=4)
+    with pytest.raises(ValueError, match="segments 0"):
+        GridHRMConfig(segments=0)

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hrm_arc.puzzles.augmented import AugmentedSet, Samples
+from hrm_arc.puzzles.canvas import FULL
+from hrm_arc.puzzles.corpus import Corpus
+from hrm_arc.puzzles.sources import load_corpus, load_tasks
+from hrm_arc.puzzles.symmetry import Symmetry
+from hrm_arc.puzzles.task import Pair, Task, make_grid
+from tests.strategies import grids, tasks
+
+SOME = load_tasks("arc-agi-1/training")[:20]
+
+
+def noisy(task: Task) -> Task:
+    """The task with other test outputs."""
+    return replace(task, tests=tuple(Pair(test.input, make_grid([[9] * 30] * 30)) for test in task.tests))
+
+
+def as_rows(batches: list[Samples]) -> list[bytes]:
+    return sorted(
+        bytes([s.canvas.height, s.canvas.width]) + s.inputs[n].tobytes() + s.labels[n].tobytes()
+        for s in batches
+        if s.labels is not None
+        for n in range(len(s))
+    )
+
+
+def whole(data: AugmentedSet) -> list[bytes]:
+    return as_rows(list(data))
+
+
+@settings(max_examples=25)
+@given(tasks(most=4, colours=4), st.sampled_from(["full", "cropped"]))
+def test_every_sample_is_its_pair_under_its_symmetry(task: Task, canvas: str) -> None:
+    data = AugmentedSet(Corpus(solve=(task,)).training_puzzles(), augment=30, canvas=canvas)  # type: ignore[arg-type]
+    for index in range(len(data)):
+        _, _, pair = data.locate(np.array([index]))
+        (sample,) = data.samples(np.array([index]))
+        symmetry = Symmetry(int(sample.dihedral[0]), tuple(sample.colours[0].tolist()))
+        drawn = task.demonstrations[int(pair[0])]
+        assert drawn.output is not None
+        assert sample.labels is not None
+        assert np.array_equal(sample.inputs[0], sample.canvas.encode(symmetry.apply(drawn.input)))
+        assert np.array_equal(sample.labels[0], sample.canvas.encode(symmetry.apply(drawn.output)))
+
+
+@settings(max_examples=25)
+@given(tasks(most=3, colours=3))
+def test_variants_are_distinct_and_begin_with_the_original(task: Task) -> None:
+    data = AugmentedSet(Corpus(solve=(task,)).training_puzzles(), augment=40)
+    dihedrals, colours = data.symmetries(0)
+    assert dihedrals[0] == 0
+    assert colours[0].tolist() == list(range(10))
+    images = set()
+    items = Corpus(solve=(task,)).training_puzzles()[0].visible
+    for dihedral, colour in zip(dihedrals, colours, strict=True):
+        symmetry = Symmetry(int(dihedral), tuple(colour.tolist()))
+        images.add(frozenset(tuple((g.shape, symmetry.apply(g).tobytes()) for g in item) for item in items))
+    assert len(images) == data.variants[0]
+
+
+def test_samples_do_not_depend_on_order_or_company() -> None:
+    data = AugmentedSet(Corpus(study=SOME).training_puzzles(), augment=50, seed=3, shift=True)
+    indices = np.random.default_rng(0).choice(len(data), 64, replace=False)
+    again = AugmentedSet(Corpus(study=SOME).training_puzzles(), augment=50, seed=3, shift=True)
+    alone = [sample for index in indices[::-1] for sample in again.samples(np.array([index]))]
+    assert as_rows(data.samples(indices)) == as_rows(alone)
+
+
+def test_a_seed_chooses_variants() -> None:
+    one, two = (AugmentedSet(Corpus(study=SOME).training_puzzles(), augment=5, seed=seed) for seed in (1, 2))
+    assert len(one) == len(two)
+    assert whole(one) != whole(two)
+
+
+def test_shifted_samples_hold_the_same_grids_at_an_offset() -> None:
+    puzzles = Corpus(study=SOME).training_puzzles()
+    plain, shifted = (AugmentedSet(puzzles, augment=20, shift=shift) for shift in (False, True))
+    moved = 0
+    for start in range(0, len(plain), 97):
+        (a,), (b,) = plain.samples(np.array([start])), shifted.samples(np.array([start]))
+        cells = b.inputs[0].reshape(30, 30)
+        row, column = (int(np.flatnonzero((cells >= 2).any(axis=axis))[0]) for axis in (1, 0))
+        moved += row + column > 0
+        for one, two in ((a.inputs, b.inputs), (a.labels, b.labels)):
+            assert one is not None
+            assert two is not None
+            assert np.array_equal(FULL.decode(one[0]), FULL.decode(two[0], row, column))  # type: ignore[arg-type]
+    assert moved > 0
+
+
+def test_one_pair_of_each_variant_stays_unshifted() -> None:
+    puzzles = Corpus(study=SOME[:1]).training_puzzles()
+    plain, shifted = (AugmentedSet(puzzles, augment=10, shift=shift) for shift in (False, True))
+    pairs = int(plain.pairs[0])
+    for variant in range(int(plain.variants[0])):
+        indices = np.arange(variant * pairs, (variant + 1) * pairs)
+        same = (plain.samples(indices)[0].inputs == shifted.samples(indices)[0].inputs).all(axis=1)
+        assert same.any()
+
+
+def test_copies_repeat_the_set() -> None:
+    puzzles = Corpus(study=SOME[:2]).training_puzzles()
+    once, twice = (AugmentedSet(puzzles, augment=3, copies=copies) for copies in (1, 2))
+    assert len(twice) == 2 * len(once)
+    assert whole(twice) == sorted(whole(once) * 2)
+
+
+@settings(max_examples=25)
+@given(tasks(most=5), grids())
+def test_no_test_output_reaches_training(task: Task, other: np.ndarray) -> None:
+    changed = replace(task, tests=tuple(Pair(test.input, other) for test in task.tests))
+    for canvas in ("full", "cropped"):
+        one, two = (
+            AugmentedSet(Corpus(solve=(each,)).training_puzzles(), augment=10, canvas=canvas, shift=True)  # type: ignore[arg-type]
+            for each in (task, changed)
+        )
+        assert whole(one) == whole(two)
+
+
+def test_no_test_output_reaches_training_on_real_tasks() -> None:
+    real, other = (
+        AugmentedSet(Corpus(solve=solve, study=SOME[10:]).training_puzzles(), augment=20, canvas="cropped")
+        for solve in (SOME[:10], tuple(map(noisy, SOME[:10])))
+    )
+    assert whole(real) == whole(other)
+
+
+def test_study_tasks_give_their_test_pairs_and_solve_tasks_do_not() -> None:
+    solve, study = Corpus(solve=SOME).training_puzzles(), Corpus(study=SOME).training_puzzles()
+    for task, held, given_away in zip(SOME, solve, study, strict=True):
+        assert len(held.drawn) == len(task.demonstrations)
+        assert len(given_away.drawn) == len(task.demonstrations) + len(task.tests)
+
+
+def test_labels_that_do_not_fit_are_cut_off() -> None:
+    pair = Pair(make_grid([[1]]), make_grid([[2]]))
+    task = Task("grows", (pair,), (Pair(make_grid([[1]]), make_grid([[3, 3, 3]])),))
+    (sample,) = AugmentedSet(Corpus(solve=(task,)).held_back_puzzles(), canvas="cropped").samples(np.array([0]))
+    assert (sample.canvas.height, sample.canvas.width) == (2, 2)
+    assert sample.labels is not None
+    assert sample.labels[0].tolist() == [5, 5, 1, 1]
+
+
+def test_the_size_of_the_logs_set_without_conceptarc() -> None:
+    corpus = load_corpus(["arc-agi-1"])
+    assert len(AugmentedSet(corpus.training_puzzles(), augment=500)) == pytest.approx(1_509_453, rel=0.005)
+    assert len(AugmentedSet(corpus.held_back_puzzles(), augment=500)) == pytest.approx(204_495, rel=0.005)
+
+
+def test_the_size_of_the_logs_set(concept_arc: Path) -> None:
+    corpus = load_corpus(["arc-agi-1"], [str(concept_arc)])
+    train = AugmentedSet(corpus.training_puzzles(), augment=500, copies=2)
+    assert len(train) == pytest.approx(3_887_892, rel=0.005)
+    assert len(AugmentedSet(corpus.held_back_puzzles(), augment=500, copies=2)) == pytest.approx(408_990, rel=0.005)

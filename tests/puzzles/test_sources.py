@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hrm_arc.errors import UserError
+from hrm_arc.puzzles.canvas import visible_canvas
+from hrm_arc.puzzles.selection import keeps_size, smallest
+from hrm_arc.puzzles.sources import find_task, load_corpus, load_tasks, make_corpus
+from hrm_arc.puzzles.task import Pair, make_grid
+
+TASK = {"train": [{"input": [[1]], "output": [[2]]}], "test": [{"input": [[3]], "output": [[4]]}]}
+
+
+def write(path: Path, data: object = TASK) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(data))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("source", "tasks", "outputs"),
+    [
+        ("arc-agi-1/training", 400, 416),
+        ("arc-agi-1/evaluation", 400, 419),
+        ("arc-agi-1", 800, 835),
+        ("arc-agi-2/training", 1000, 1076),
+        ("arc-agi-2/evaluation", 120, 167),
+    ],
+)
+def test_built_in_sources(source: str, tasks: int, outputs: int) -> None:
+    loaded = load_tasks(source)
+    assert (len(loaded), sum(len(task.tests) for task in loaded)) == (tasks, outputs)
+
+
+def test_a_file_and_a_folder(tmp_path: Path) -> None:
+    path = write(tmp_path / "tasks" / "b.json")
+    write(tmp_path / "tasks" / "a.json")
+    assert [task.id for task in load_tasks(str(tmp_path / "tasks"))] == ["a", "b"]
+    (task,) = load_tasks(str(path))
+    assert task.id == "b"
+    assert find_task(str(path)).tests[0].input.tolist() == [[3]]
+
+
+def test_a_folder_of_folders_keeps_their_names_as_groups(tmp_path: Path) -> None:
+    for name in ("Center/Center1", "Center/Center2", "Copy/Copy1"):
+        write(tmp_path / f"{name}.json")
+    loaded = load_tasks(str(tmp_path))
+    assert [(task.group, task.id) for task in loaded] == [
+        ("Center", "Center1"),
+        ("Center", "Center2"),
+        ("Copy", "Copy1"),
+    ]
+
+
+def test_conceptarc_has_sixteen_concepts(concept_arc: Path) -> None:
+    loaded = load_tasks(str(concept_arc))
+    assert len(loaded) == 160
+    assert len({task.group for task in loaded}) == 16
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("arc-agi-3", "arc-agi-3: no such source or path"),
+        ("arc-agi-1/test", "arc-agi-1/test: no split 'test'"),
+        ("no/such/folder", "no/such/folder: no such source or path"),
+    ],
+)
+def test_unknown_sources_say_what_there_is(source: str, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load_tasks(source)
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"{", "not JSON: "),
+        (b"\xff\xfe{}", "not UTF-8 text: bad byte at position 0"),
+        (b"[" * 200_000, "nested too deeply"),
+        (b'{"train": [{"input": [[' + b"9" * 5000 + b"]]}]}", "a number of thousands of digits"),
+        (b"[]", "expected an object"),
+        (b"", "not JSON: "),
+    ],
+)
+def test_damaged_files_are_named(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "bad.json"
+    path.write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        load_tasks(str(path))
+    assert str(caught.value).startswith(f"{path}: ")
+    assert message in str(caught.value)
+
+
+def test_an_empty_folder_says_what_was_expected(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no task here"):
+        load_tasks(str(tmp_path))
+
+
+def test_find_task_by_name() -> None:
+    assert find_task("0d3d703e").demonstrations[0].input.tolist() == [[3, 1, 2]] * 3
+    with pytest.raises(UserError, match="nosuch: no such file, and no task of that name"):
+        find_task("nosuch")
+
+
+def test_a_corpus_gives_away_training_and_solves_evaluation(tmp_path: Path) -> None:
+    corpus = load_corpus(["arc-agi-1"])
+    assert (len(corpus.study), len(corpus.solve)) == (400, 400)
+    assert corpus.solve[0].id in {task.id for task in load_tasks("arc-agi-1/evaluation")}
+    alone = load_corpus(["arc-agi-1/training"])
+    assert (len(alone.study), len(alone.solve)) == (0, 400)
+    folder = write(tmp_path / "mine.json").parent
+    extended = load_corpus(["arc-agi-1"], [str(folder)])
+    assert (len(extended.study), len(extended.solve)) == (401, 400)
+
+
+def test_a_source_cannot_be_both_solved_and_given_away() -> None:
+    with pytest.raises(UserError, match="both to be solved and given away"):
+        make_corpus(["arc-agi-1/training"], ["arc-agi-1/training"])
+
+
+def test_the_same_task_twice_is_refused(tmp_path: Path) -> None:
+    one, two = write(tmp_path / "a" / "x.json").parent, write(tmp_path / "b" / "x.json").parent
+    with pytest.raises(UserError, match="holds task x a second time"):
+        make_corpus([str(one), str(two)])
+
+
+def test_the_smallest_tasks_are_chosen_without_their_answers() -> None:
+    tasks = load_tasks("arc-agi-1/training")
+    chosen = smallest(tasks, 12)
+    assert len(chosen) == 12
+    assert all(keeps_size(task) for task in chosen)
+    largest = max((visible_canvas(task).cells, task.id) for task in chosen)
+    left_out = [t for t in tasks if keeps_size(t) and t not in chosen]
+    assert all((visible_canvas(task).cells, task.id) > largest for task in left_out)
+    huge = make_grid([[5] * 30] * 30)
+    changed = [replace(t, tests=tuple(Pair(p.input, huge) for p in t.tests)) for t in tasks]
+    assert [task.id for task in smallest(changed, 12)] == [task.id for task in chosen]
+    with pytest.raises(UserError, match="asks for 1000 tasks"):
+        smallest(tasks, 1000)

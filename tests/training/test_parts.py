@@ -1,0 +1,168 @@
+"""Losses, schedules, optimisers and batches, each by itself."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hrm_arc.models import build_model
+from hrm_arc.models.reasoner import Output
+from hrm_arc.puzzles.augmented import AugmentedSet
+from hrm_arc.puzzles.corpus import Corpus
+from hrm_arc.puzzles.sources import load_tasks
+from hrm_arc.training.batches import Batches
+from hrm_arc.training.losses import LossConfig, segment_losses
+from hrm_arc.training.optimisers import Average, OptimiserConfig, build_optimisers, set_learning_rate
+from hrm_arc.training.schedules import ScheduleConfig, factor
+
+
+def two_samples() -> tuple[Output, torch.Tensor]:
+    """Uniform logits, but for a wrong last cell in the second sample; one padded cell each."""
+    logits = torch.zeros(2, 3, 12)
+    labels = torch.tensor([[2, 1, 0], [5, 1, 0]])
+    for sample in range(2):
+        for cell in range(3):
+            logits[sample, cell, labels[sample, cell]] = 2.0
+    logits[1, 1] = 0.0
+    logits[1, 1, 9] = 2.0
+    logits[:, 2] = 0.0
+    logits[:, 2, 7] = 2.0
+    return Output(logits, torch.tensor([[0.0, 1.0], [0.0, -1.0]])), labels
+
+
+RIGHT = math.log(math.exp(2) + 11) - 2
+WRONG = math.log(math.exp(2) + 11)
+
+
+def test_losses_without_padding_by_hand() -> None:
+    output, labels = two_samples()
+    losses = segment_losses(output, labels, LossConfig(halt_weight=0.5))
+    torch.testing.assert_close(losses.answer, torch.tensor([RIGHT, (RIGHT + WRONG) / 2]))
+    assert losses.exact.tolist() == [1.0, 0.0]
+    assert losses.tokens.tolist() == [1.0, 0.5]
+    # The last halting logit is 1 where the answer is right, -1 where it is wrong.
+    halt = math.log(1 + math.exp(-1))
+    torch.testing.assert_close(losses.total, losses.answer + 0.5 * halt)
+
+
+def test_losses_with_padding_by_hand() -> None:
+    output, labels = two_samples()
+    losses = segment_losses(output, labels, LossConfig(ignore_padding=False, halt="penalty", halt_weight=0.01))
+    torch.testing.assert_close(losses.answer, torch.tensor([2 * RIGHT + WRONG, RIGHT + 2 * WRONG]) / 3)
+    assert losses.exact.tolist() == [0.0, 0.0]
+    penalty = (torch.tensor([[0.0, 1.0], [0.0, -1.0]]).sigmoid()).mean(dim=1)
+    torch.testing.assert_close(losses.total, losses.answer + 0.01 * penalty)
+
+
+def test_label_smoothing_is_torchs() -> None:
+    output, labels = two_samples()
+    config = LossConfig(ignore_padding=False, label_smoothing=0.1, halt="none")
+    expected = F.cross_entropy(output.logits.flatten(0, 1), labels.flatten(), label_smoothing=0.1)
+    torch.testing.assert_close(segment_losses(output, labels, config).total.mean(), expected)
+
+
+def test_schedules_by_hand() -> None:
+    constant = ScheduleConfig(warmup=10, kind="constant")
+    assert [factor(constant, step, 0.0) for step in (0, 4, 9, 500)] == [0.1, 0.5, 1.0, 1.0]
+    cosine = ScheduleConfig(warmup=0, kind="cosine", floor=0.1)
+    assert [round(factor(cosine, 0, p), 6) for p in (0, 0.5, 1)] == [1.0, 0.55, 0.1]
+    restarts = ScheduleConfig(warmup=0, kind="restarts", period=100, floor=0.0)
+    assert [round(factor(restarts, step, 0.7), 6) for step in (0, 50, 100, 150)] == [1.0, 0.5, 1.0, 0.5]
+    assert factor(restarts, 99, 0.0) < 0.001
+
+
+@given(st.integers(0, 10**6), st.floats(0, 1), st.sampled_from(["constant", "cosine", "restarts"]))
+def test_a_schedule_stays_between_nothing_and_its_peak(step: int, progress: float, kind: str) -> None:
+    assert 0 < factor(ScheduleConfig(kind=kind), step, progress) <= 1  # type: ignore[arg-type]
+
+
+def test_muon_takes_the_matrices_of_layers_alone() -> None:
+    model = build_model("grid-hrm", {"width": 32, "heads": 4}, tasks=40)
+    adamw, muon = build_optimisers(model, OptimiserConfig(name="muon"))
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    chosen = {names[id(p)] for group in muon.param_groups for p in group["params"]}
+    rest = {names[id(p)] for group in adamw.param_groups for p in group["params"]}
+    assert chosen == {name for name in names.values() if "_layers." in name and "norm" not in name}
+    assert chosen | rest == set(names.values())
+    assert not chosen & rest
+
+
+def test_learning_rates_scale_from_their_peaks() -> None:
+    optimisers = build_optimisers(
+        build_model("grid-hrm", {}, tasks=1), OptimiserConfig(name="muon", learning_rate=0.1, matrix_learning_rate=0.4)
+    )
+    for value in (0.5, 0.25, 1.0):
+        set_learning_rate(optimisers, value)
+        assert [o.param_groups[0]["lr"] for o in optimisers] == [0.1 * value, 0.4 * value]
+
+
+def test_the_average_follows_and_swaps() -> None:
+    model = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.constant_(model.weight, 0.0)
+    average = Average(model, decay=0.5)
+    torch.nn.init.constant_(model.weight, 1.0)
+    average.update(0)  # Early decay is (1 + 0) / (10 + 0) = 0.1, so the mean is 0.9.
+    average.update(1000)  # Later it is 0.5: 0.95.
+    average.swap()
+    assert model.weight.item() == pytest.approx(0.95)
+    average.swap()
+    assert model.weight.item() == 1.0
+
+
+TASKS = load_tasks("arc-agi-1/training")[:6]
+DATA = AugmentedSet(Corpus(study=TASKS).training_puzzles(), augment=7, canvas="cropped")
+
+
+def located(batches: Batches, steps: int) -> list[tuple[int, bytes]]:
+    """Every sample of some steps, in the order in which canvases group them."""
+    return [
+        (int(part.task[n]), part.inputs[n].tobytes())
+        for step in range(steps)
+        for part in batches.step(step)
+        for n in range(len(part))
+    ]
+
+
+def test_an_epoch_takes_every_sample_once() -> None:
+    batches = Batches(DATA, batch=len(DATA), draw="samples")
+    whole = sorted(sample.tobytes() for part in DATA for sample in part.inputs)
+    for step in range(2):
+        drawn = [sample.tobytes() for part in batches.step(step) for sample in part.inputs]
+        assert sorted(drawn) == whole
+    assert batches.epoch(2) == 2.0
+
+
+def test_epochs_come_in_different_orders() -> None:
+    batches = Batches(DATA, batch=8)
+    first = batches._indices(np.arange(len(DATA)))
+    second = batches._indices(np.arange(len(DATA), 2 * len(DATA)))
+    assert sorted(first) == sorted(second)
+    assert first.tolist() != second.tolist()
+
+
+def test_drawing_by_tasks_takes_each_equally_often() -> None:
+    batches = Batches(DATA, batch=60, draw="tasks")
+    for step in range(3):
+        rows = np.concatenate([part.task for part in batches.step(step)])
+        assert (np.bincount(rows)[1:] == 10).all()
+
+
+@pytest.mark.parametrize("draw", ["samples", "tasks"])
+def test_ranks_share_a_step_without_overlap(draw: str) -> None:
+    whole = located(Batches(DATA, 12, 2, draw), 3)  # type: ignore[arg-type]
+    shares = [located(Batches(DATA, 12, 2, draw, rank, 3), 3) for rank in range(3)]  # type: ignore[arg-type]
+    assert sorted(sum(shares, [])) == sorted(whole)
+    assert {len(share) for share in shares} == {len(whole) // 3}
+
+
+def test_a_step_depends_on_its_number_alone() -> None:
+    later = Batches(DATA, 12)
+    for step in (5, 3, 4):
+        fresh = Batches(DATA, 12)
+        assert [p.inputs.tobytes() for p in later.step(step)] == [p.inputs.tobytes() for p in fresh.step(step)]

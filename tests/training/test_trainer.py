@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from hrm_arc.errors import UserError
+from hrm_arc.evaluation.evaluate import evaluate, tasks_to_score
+from hrm_arc.evaluation.torch_backend import load_model, think_until_halted
+from hrm_arc.models import KINDS
+from hrm_arc.models.reasoner import Batch, Output, Reasoner, State
+from hrm_arc.runs.checkpoint import CARD, WEIGHTS, find_checkpoint, read_card
+from hrm_arc.runs.files import read_lines
+from hrm_arc.runs.folder import RunFolder
+from hrm_arc.training.trainer import Tick, Trainer
+from tests.made import tiny_recipe, write_tasks
+from tests.models.test_grid_hrm import made_batch
+
+STATUS_KEYS = {
+    *("run_id", "start_time", "current_step", "current_epoch", "best_val_loss", "best_val_acc", "best_step"),
+    *("last_checkpoint", "last_validation", "training_loss", "training_acc", "samples_per_sec"),
+    *("estimated_time_remaining", "last_update", "state", "pass_at_2", "baselines"),
+}
+
+
+def weights_of(trainer: Trainer) -> dict[str, torch.Tensor]:
+    return load_file(find_checkpoint(trainer.folder.path) / WEIGHTS)
+
+
+def trained(tmp_path: Path, model: str = "grid-hrm", *flags: str, noise: int | None = None) -> Trainer:
+    tasks = write_tasks(tmp_path / f"tasks-{noise}", noise=noise)
+    trainer = Trainer(tiny_recipe(tasks, model, *flags), tmp_path / "runs")
+    trainer.fit()
+    return trainer
+
+
+@pytest.mark.parametrize("model", KINDS)
+def test_a_run_leaves_its_folder(model: str, tmp_path: Path) -> None:
+    trainer = trained(tmp_path, model)
+    folder = trainer.folder
+    assert re.fullmatch(r"\d{8}_\d{6}_[0-9a-f]{8}", folder.run_id)
+    status = folder.status()
+    assert set(status) >= STATUS_KEYS
+    assert (status["state"], status["current_step"], status["run_id"]) == ("finished", 6, folder.run_id)
+    rows = read_lines(folder.metrics_file)
+    assert [(row["kind"], row["step"]) for row in rows] == [
+        ("train", 2),
+        ("validation", 3),
+        ("train", 4),
+        ("train", 6),
+        ("validation", 6),
+    ]
+    assert folder.config()["model"]["name"] == model
+    card = read_card(find_checkpoint(folder.path))
+    assert (card.model, card.step, card.tasks) == (model, 6, ["flip0", "flip1", "flip2"])
+
+
+@pytest.mark.parametrize("model", KINDS)
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(model: str, tmp_path: Path) -> None:
+    runs = [weights_of(trained(tmp_path / str(n), model, "--seed", str(seed))) for n, seed in enumerate((1, 1, 2))]
+    assert all(torch.equal(runs[0][name], runs[1][name]) for name in runs[0])
+    assert not all(torch.equal(runs[0][name], runs[2][name]) for name in runs[0])
+
+
+def test_test_outputs_change_neither_weights_nor_predictions(tmp_path: Path) -> None:
+    results = []
+    for noise in (None, 1):
+        trainer = trained(tmp_path / str(noise), noise=noise)
+        backend, card = load_model(trainer.folder.path, "cpu")
+        evaluate(backend, card, tasks_to_score(card, None), trainer.folder, votes=16)
+        results.append(
+            (
+                (find_checkpoint(trainer.folder.path) / WEIGHTS).read_bytes(),
+                trainer.folder.submission_file.read_bytes(),
+                [row["candidates"] for row in read_lines(trainer.folder.predictions_file)],
+            )
+        )
+    assert results[0] == results[1]
+
+
+def test_a_model_learns_a_rule_and_solves_what_was_held_back(tmp_path: Path) -> None:
+    trainer = trained(
+        tmp_path,
+        "grid-hrm",
+        *("--training.steps", "350", "--training.batch", "64", "--model.width", "32", "--data.augment", "400"),
+        *("--optimiser.name", "muon", "--optimiser.learning_rate", "3e-3", "--validation.every", "0"),
+    )
+    backend, card = load_model(trainer.folder.path, "cpu")
+    scores = evaluate(backend, card, tasks_to_score(card, None), trainer.folder, votes=8)
+    assert scores["pass@2"] == 1.0
+    assert scores["baselines"]["copy_input"]["exact_accuracy"] == 0.0
+
+
+def test_accumulating_gradients_is_the_same_as_a_larger_batch(tmp_path: Path) -> None:
+    one = weights_of(trained(tmp_path / "one", "grid-hrm", "--training.batch", "8"))
+    two = weights_of(trained(tmp_path / "two", "grid-hrm", "--training.batch", "4", "--training.accumulate", "2"))
+    for name in one:
+        torch.testing.assert_close(one[name], two[name], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "32-true"])
+def test_precisions_train_without_a_nan(precision: str, tmp_path: Path) -> None:
+    for model in KINDS:
+        weights = weights_of(trained(tmp_path / model, model, "--training.precision", precision))
+        assert all(tensor.isfinite().all() for tensor in weights.values())
+
+
+def test_interrupting_saves_the_state(tmp_path: Path) -> None:
+    def onlooker(tick: Tick) -> None:
+        if tick.step == 4:
+            raise KeyboardInterrupt
+
+    trainer = Trainer(tiny_recipe(write_tasks(tmp_path / "tasks")), tmp_path / "runs", onlooker)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit()
+    assert trainer.folder.status()["state"] == "interrupted"
+    assert read_card(find_checkpoint(trainer.folder.path)).step == 4
+
+
+def test_a_failure_is_told_in_the_status(tmp_path: Path) -> None:
+    def onlooker(tick: Tick) -> None:
+        raise RuntimeError("made up")
+
+    trainer = Trainer(tiny_recipe(write_tasks(tmp_path / "tasks")), tmp_path / "runs", onlooker)
+    with pytest.raises(RuntimeError, match="made up"):
+        trainer.fit()
+    assert trainer.folder.status()["state"] == "failed"
+
+
+def test_a_time_limit_ends_the_run(tmp_path: Path) -> None:
+    recipe = tiny_recipe(
+        write_tasks(tmp_path / "tasks"), "grid-hrm", "--training.minutes", "0.01", "--training.steps", "1000000"
+    )
+    ticks: list[Tick] = []
+    result = Trainer(recipe, tmp_path / "runs", ticks.append).fit()
+    assert 0 < result["steps"] < 1_000_000
+    assert ticks[-1].progress == 1.0
+
+
+def test_the_best_is_kept_only_when_asked_for(tmp_path: Path) -> None:
+    kept = trained(tmp_path / "kept", "grid-hrm", "--validation.keep_best", "true")
+    left = trained(tmp_path / "left", "grid-hrm")
+    assert (kept.folder.checkpoints / "best" / CARD).is_file()
+    assert not (left.folder.checkpoints / "best").exists()
+
+
+def test_a_missing_accelerator_is_the_users_mistake(tmp_path: Path) -> None:
+    recipe = tiny_recipe(write_tasks(tmp_path / "tasks"), "grid-hrm", "--training.accelerator", "warp")
+    with pytest.raises(UserError, match=r"training\.accelerator"):
+        Trainer(recipe, tmp_path / "runs")
+
+
+def test_damaged_weights_are_named(tmp_path: Path) -> None:
+    folder = find_checkpoint(trained(tmp_path).folder.path)
+    good = (folder / WEIGHTS).read_bytes()
+    (folder / WEIGHTS).write_bytes(good[: len(good) // 2])
+    with pytest.raises(UserError, match="missing or damaged"):
+        load_model(folder)
+    (folder / WEIGHTS).write_bytes(good)
+    card = json.loads((folder / CARD).read_text())
+    card["options"]["width"] = 32
+    (folder / CARD).write_text(json.dumps(card))
+    with pytest.raises(UserError, match="does not fit the model"):
+        load_model(folder)
+
+
+def test_two_processes_train_as_one(tmp_path: Path) -> None:
+    tasks = write_tasks(tmp_path / "tasks")
+    tiny_recipe(tasks)
+    recipe = str(tasks.parent / "grid-hrm.yaml")
+    alone = Trainer(tiny_recipe(tasks), tmp_path / "alone")
+    alone.fit()
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "hrm_arc"]
+    subprocess.run(
+        [*command, "train", recipe, "--out", str(tmp_path / "together")],
+        check=True,
+        capture_output=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        timeout=300,
+    )
+    (folder,) = (tmp_path / "together").iterdir()
+    together = load_file(find_checkpoint(folder) / WEIGHTS)
+    for name, tensor in weights_of(alone).items():
+        torch.testing.assert_close(tensor, together[name], atol=1e-5, rtol=1e-4)
+    rows = read_lines(RunFolder(folder).metrics_file)
+    assert [row["step"] for row in rows if row["kind"] == "train"] == [2, 4, 6]
+
+
+class Halting(Reasoner):
+    """Says its segment's number in every cell, and halts when its sample's task says so."""
+
+    segments = 4
+
+    def start(self, batch: Batch) -> State:
+        return (torch.zeros(len(batch)),)
+
+    def think(self, state: State, batch: Batch) -> tuple[State, Output]:
+        number = state[0] + 1
+        logits = torch.zeros(len(batch), batch.inputs.shape[1], 12)
+        logits[:, :, int(number[0])] = 1.0
+        halt = torch.where(batch.task < number, 5.0, -5.0)
+        return (number,), Output(logits, halt[:, None])
+
+
+def test_each_sample_keeps_the_answer_with_which_it_halted() -> None:
+    thought = think_until_halted(Halting(), made_batch())
+    assert thought.segments.tolist() == [1, 2, 3]
+    assert thought.logits.argmax(dim=-1)[:, 0].tolist() == [1, 2, 3]
+    assert (thought.confidence > 0.99).all()
