@@ -68,8 +68,13 @@ def load_corpus(sources: Sequence[str], study: Sequence[str] = ()) -> Corpus:
     return make_corpus(solve=asked, study=given)
 
 
-def make_corpus(solve: Sequence[str], study: Sequence[str] = ()) -> Corpus:
+def make_corpus(solve: Sequence[str], study: Sequence[str] = (), without: Sequence[str] = ()) -> Corpus:
     """A corpus from sources to be solved and sources that are given away.
+
+    Args:
+        solve, study: sources as for :func:`load_tasks`.
+        without: sources whose tasks are left out, by name. ARC-AGI-2's training tasks hold
+            most of ARC-AGI-1, for one.
 
     Raises:
         UserError: nothing to solve, or the same source on both sides.
@@ -77,7 +82,11 @@ def make_corpus(solve: Sequence[str], study: Sequence[str] = ()) -> Corpus:
     for source in solve:
         if source in study:
             raise UserError(source, "is both to be solved and given away; name it on one side only")
-    return Corpus(_join(solve), _join(study))
+    left_out = frozenset(task.id for source in without for task in load_tasks(source))
+    corpus = Corpus(_join(solve, left_out), _join(study, left_out))
+    if not corpus.solve:
+        raise UserError(", ".join(solve) or "data.solve", "holds no task to solve")
+    return corpus
 
 
 def find_task(name: str) -> Task:
@@ -144,12 +153,13 @@ def _folder(path: Path) -> tuple[Task, ...]:
     return tuple(load_file(file, group) for file, group in files)
 
 
-def _join(sources: Sequence[str]) -> tuple[Task, ...]:
-    """The tasks of several sources. Raises UserError where a name comes twice."""
+def _join(sources: Sequence[str], left_out: frozenset[str]) -> tuple[Task, ...]:
+    """The tasks of several sources but some. Raises UserError where a name comes twice."""
     joined: dict[str, Task] = {}
     for source in sources:
         for task in load_tasks(source):
             if task.id in joined:
                 raise UserError(source, f"holds task {task.id} a second time")
-            joined[task.id] = task
+            if task.id not in left_out:
+                joined[task.id] = task
     return tuple(joined.values())

@@ -28,6 +28,7 @@ class DataConfig:
         solve: sources whose demonstrations are trained on and whose test outputs are held
             back; the run is scored on those.
         study: sources that are given away whole: test pairs are trained on too.
+        without: sources whose tasks are left out of ``solve`` and ``study``, by name.
         smallest: of ``solve``, only so many tasks: those with the smallest canvases among
             the ones whose demonstrations keep the input's size; 0 takes all.
         augment: distinct variants of each task beside the original.
@@ -39,6 +40,7 @@ class DataConfig:
 
     solve: list[str] = field(default_factory=lambda: ["arc-agi-1/evaluation"])
     study: list[str] = field(default_factory=list)
+    without: list[str] = field(default_factory=list)
     smallest: int = 0
     augment: int = 1000
     canvas: CanvasKind = "cropped"
@@ -143,7 +145,7 @@ class Recipe:
 
     def corpus(self) -> Corpus:
         """Load the tasks."""
-        corpus = make_corpus(self.data.solve, self.data.study)
+        corpus = make_corpus(self.data.solve, self.data.study, self.data.without)
         if self.data.smallest:
             corpus = replace(corpus, solve=smallest(corpus.solve, self.data.smallest))
         return corpus

@@ -48,8 +48,13 @@ def test_help_teaches(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["data", "show", "0d3d703e"], ["data", "show", "0d3d703e", "--png", "x.png"], ["data", "list"]]
-    + [["data", "info", "arc-agi-1/training"]],
+    [
+        ["--help"],
+        ["data", "list"],
+        ["data", "show", "0d3d703e"],
+        ["data", "show", "0d3d703e", "--png", "x.png"],
+        ["data", "info", "arc-agi-1/training"],
+    ],
     ids=" ".join,
 )
 def test_looking_at_puzzles_loads_no_torch(arguments: list[str], tmp_path: Path) -> None:

@@ -129,6 +129,15 @@ def test_the_same_task_twice_is_refused(tmp_path: Path) -> None:
         make_corpus([str(one), str(two)])
 
 
+def test_tasks_of_other_sources_can_be_left_out() -> None:
+    new = make_corpus(["arc-agi-2/training"], without=["arc-agi-1"]).solve
+    # Of ARC-AGI-2's 1,000 training tasks 233 are not among ARC-AGI-1's 800.
+    assert len(new) == 233
+    assert not {task.id for task in new} & {task.id for task in load_tasks("arc-agi-1")}
+    with pytest.raises(UserError, match="holds no task to solve"):
+        make_corpus(["arc-agi-1/training"], without=["arc-agi-1"])
+
+
 def test_the_smallest_tasks_are_chosen_without_their_answers() -> None:
     tasks = load_tasks("arc-agi-1/training")
     chosen = smallest(tasks, 12)

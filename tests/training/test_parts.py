@@ -157,7 +157,7 @@ def test_drawing_by_tasks_takes_each_equally_often() -> None:
 def test_ranks_share_a_step_without_overlap(draw: str) -> None:
     whole = located(Batches(DATA, 12, 2, draw), 3)  # type: ignore[arg-type]
     shares = [located(Batches(DATA, 12, 2, draw, rank, 3), 3) for rank in range(3)]  # type: ignore[arg-type]
-    assert sorted(sum(shares, [])) == sorted(whole)
+    assert sorted(sample for share in shares for sample in share) == sorted(whole)
     assert {len(share) for share in shares} == {len(whole) // 3}
 
 

@@ -1,0 +1,1 @@
+"""Benchmarks: each prints one table. Nothing here is a test, and no test is timed."""
