@@ -1,6 +1,6 @@
 """The quickstart under several seeds: solved test outputs beside the baselines.
 
-    python -m benchmarks.quickstart [--seeds 0 1 2] [--minutes M]
+python -m benchmarks.quickstart [--seeds 0 1 2] [--minutes M]
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import datetime
 from pathlib import Path
@@ -61,6 +62,15 @@ class Status:
             self._written = time.monotonic()
             self._fields["last_update"] = _now()
             write_json(self._path, self._fields)
+
+
+def amend_status(path: Path, **fields: Any) -> None:
+    """Change fields of a status.json that no trainer keeps any more, where there is one."""
+    try:
+        status = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    write_json(path, {**status, **fields})
 
 
 def _now() -> str:

@@ -103,6 +103,7 @@ def test_eval_writes_scores_predictions_submission_and_page(run_folder: Path) ->
         *("pass@2_tasks_mean", "intervals", "baselines", "mean_segments", "seconds"),
     }
     assert scores["test_outputs"] == 3
+    assert json.loads((run_folder / "status.json").read_text())["pass_at_2"] == scores["pass@2"]
     submission = json.loads((run_folder / "submission.json").read_text())
     assert [len(submission[f"flip{n}"]) for n in range(3)] == [1, 1, 1]
     assert set(submission["flip0"][0]) == {"attempt_1", "attempt_2"}
