@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from hrm_arc.models.layers import PostNormBlock
 from hrm_arc.models.reasoner import Batch, Output, Reasoner, State
 from hrm_arc.puzzles.canvas import VOCABULARY
 
@@ -102,7 +103,5 @@ def sinusoids(positions: int, width: int) -> Tensor:
     return torch.stack([angle.sin(), angle.cos()], dim=-1).reshape(positions, width)
 
 
-def _layer(config: DualLoopConfig) -> nn.TransformerEncoderLayer:
-    return nn.TransformerEncoderLayer(
-        config.width, config.heads, 4 * config.width, config.dropout, activation="relu", batch_first=True
-    )
+def _layer(config: DualLoopConfig) -> PostNormBlock:
+    return PostNormBlock(config.width, config.heads, 4 * config.width, config.dropout)

@@ -1,4 +1,4 @@
-"""Building blocks: rotary positions on a canvas, attention, SwiGLU, the pre-norm block."""
+"""Building blocks: rotary positions on a canvas, attention, SwiGLU, pre-norm and post-norm blocks."""
 
 from __future__ import annotations
 
@@ -97,3 +97,72 @@ class PreNormBlock(nn.Module):
     def forward(self, x: Tensor, rotation: Rotation) -> Tensor:
         x = x + self.attention(self.attention_norm(x), rotation)
         return x + self.feed_forward(self.feed_forward_norm(x))
+
+
+class PostNormBlock(nn.Module):
+    """A Transformer encoder layer as in Vaswani et al. 2017, with ReLU, biases and dropout.
+
+    The same maths and parameter names as torch's ``nn.TransformerEncoderLayer``, with
+    attention that takes a fraction of its time and memory under dropout on a CPU.
+    """
+
+    def __init__(self, width: int, heads: int, inner: int, dropout: float):
+        super().__init__()
+        self.heads = heads
+        self.rate = dropout
+        self.self_attn = _Projections(width)
+        self.linear1 = nn.Linear(width, inner)
+        self.linear2 = nn.Linear(inner, width)
+        self.norm1 = nn.LayerNorm(width)
+        self.norm2 = nn.LayerNorm(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``x`` and the result: ``[batch, tokens, width]``."""
+        x = self.norm1(x + self._drop(self._attend(x)))
+        inner = self._drop(F.relu(self.linear1(x)))
+        return self.norm2(x + self._drop(self.linear2(inner)))
+
+    def _attend(self, x: Tensor) -> Tensor:
+        batch, tokens, width = x.shape
+        projected = F.linear(x, self.self_attn.in_proj_weight, self.self_attn.in_proj_bias)
+        q, k, v = projected.view(batch, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        mixed = attend_with_dropout(q, k, v, self.rate if self.training else 0.0)
+        return self.self_attn.out_proj(mixed.transpose(1, 2).reshape(batch, tokens, width))
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.rate, self.training)
+
+
+class _Projections(nn.Module):
+    """Attention's parameters under the names and with the initial values of torch's."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
+        self.out_proj = nn.Linear(width, width)
+        nn.init.xavier_uniform_(self.in_proj_weight)
+        nn.init.zeros_(self.out_proj.bias)
+
+
+def attend_with_dropout(q: Tensor, k: Tensor, v: Tensor, rate: float) -> Tensor:
+    """Attention with dropout on its weights, ``[batch, heads, tokens, head_width]``.
+
+    torch has no fused kernel for this on a CPU: it writes out every attention matrix of
+    the batch several times, and draws one random number after another. Here each matrix
+    stays in the cache while it is worked on, and one draw serves four cells.
+    """
+    if rate == 0 or q.device.type != "cpu":
+        return F.scaled_dot_product_attention(q, k, v, dropout_p=rate)
+    mixed = [_attend_one(*parts, rate) for parts in zip(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), strict=True)]
+    return torch.stack(mixed).view_as(v)
+
+
+def _attend_one(q: Tensor, k: Tensor, v: Tensor, rate: float) -> Tensor:
+    """One head of one sample, ``[tokens, head_width]``."""
+    weights = torch.softmax((q * q.shape[-1] ** -0.5) @ k.T, dim=-1)
+    # A 64-bit draw is four uniform 16-bit numbers; those below the cut are dropped.
+    draws = torch.empty((weights.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
+    cut = round(rate * 2**16)
+    kept = (draws.view(torch.int16)[: weights.numel()] >= cut - 2**15).view_as(weights)
+    return ((weights * kept) @ v) / (1 - cut / 2**16)

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from hrm_arc.models.layers import PostNormBlock, attend_with_dropout
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_block_is_torchs_encoder_layer(training: bool) -> None:
+    torch.manual_seed(0)
+    theirs = nn.TransformerEncoderLayer(32, 4, 64, dropout=0.0, batch_first=True).train(training)
+    ours = PostNormBlock(32, 4, 64, dropout=0.0).train(training)
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.randn(2, 9, 32)
+    torch.testing.assert_close(ours(x), theirs(x), atol=1e-5, rtol=1e-5)
+
+
+def test_dropped_weights_come_at_their_rate_and_are_scaled_back() -> None:
+    torch.manual_seed(0)
+    tokens, rate = 300, 0.1
+    # Equal scores, and values that tell the columns apart: the output reads the weights.
+    q, k = torch.zeros(2, 1, 2, tokens, 4)
+    v = torch.eye(tokens).expand(1, 2, tokens, tokens)
+    weights = attend_with_dropout(q[..., :4], k[..., :4], v, rate) * tokens
+    dropped = weights == 0
+    # 180,000 draws: the standard deviation of the share is 0.0007.
+    assert dropped.float().mean().item() == pytest.approx(rate, abs=0.004)
+    torch.testing.assert_close(weights[~dropped], torch.full_like(weights[~dropped], 1 / (1 - rate)), atol=1e-3, rtol=0)
+    per_cell = dropped.float().mean(dim=(0, 1, 2))
+    assert per_cell.min() > 0.02
+    assert per_cell.max() < 0.25
+
+
+def test_without_dropout_attention_is_torchs() -> None:
+    torch.manual_seed(0)
+    q, k, v = torch.randn(3, 2, 4, 7, 8)
+    expected = torch.nn.functional.scaled_dot_product_attention(q, k, v)
+    assert torch.equal(attend_with_dropout(q, k, v, 0.0), expected)
+    # A rate below the resolution drops nothing, through the other path.
+    torch.testing.assert_close(attend_with_dropout(q, k, v, 1e-9), expected, atol=1e-5, rtol=1e-5)
