@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hrm_arc.models.attention import attend_with_dropout
+
 # Cosines and sines [tokens, head_width / 2] of the rotary angles.
 Rotation = tuple[Tensor, Tensor]
 
@@ -143,26 +145,3 @@ class _Projections(nn.Module):
         self.out_proj = nn.Linear(width, width)
         nn.init.xavier_uniform_(self.in_proj_weight)
         nn.init.zeros_(self.out_proj.bias)
-
-
-def attend_with_dropout(q: Tensor, k: Tensor, v: Tensor, rate: float) -> Tensor:
-    """Attention with dropout on its weights, ``[batch, heads, tokens, head_width]``.
-
-    torch has no fused kernel for this on a CPU: it writes out every attention matrix of
-    the batch several times, and draws one random number after another. Here each matrix
-    stays in the cache while it is worked on, and one draw serves four cells.
-    """
-    if rate == 0 or q.device.type != "cpu":
-        return F.scaled_dot_product_attention(q, k, v, dropout_p=rate)
-    mixed = [_attend_one(*parts, rate) for parts in zip(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), strict=True)]
-    return torch.stack(mixed).view_as(v)
-
-
-def _attend_one(q: Tensor, k: Tensor, v: Tensor, rate: float) -> Tensor:
-    """One head of one sample, ``[tokens, head_width]``."""
-    weights = torch.softmax((q * q.shape[-1] ** -0.5) @ k.T, dim=-1)
-    # A 64-bit draw is four uniform 16-bit numbers; those below the cut are dropped.
-    draws = torch.empty((weights.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
-    cut = round(rate * 2**16)
-    kept = (draws.view(torch.int16)[: weights.numel()] >= cut - 2**15).view_as(weights)
-    return ((weights * kept) @ v) / (1 - cut / 2**16)

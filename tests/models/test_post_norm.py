@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from hrm_arc.models.layers import PostNormBlock, attend_with_dropout
+from hrm_arc.models.attention import DroppedAttention, attend_with_dropout
+from hrm_arc.models.layers import PostNormBlock
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -40,3 +41,20 @@ def test_without_dropout_attention_is_torchs() -> None:
     assert torch.equal(attend_with_dropout(q, k, v, 0.0), expected)
     # A rate below the resolution drops nothing, through the other path.
     torch.testing.assert_close(attend_with_dropout(q, k, v, 1e-9), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.25])
+def test_gradients_through_dropped_weights_are_those_of_finite_differences(rate: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(3, 5, 4, generator=generator, dtype=torch.float64, requires_grad=True) for _ in range(3))
+    assert torch.autograd.gradcheck(lambda *inputs: DroppedAttention.apply(*inputs, rate, 7), (q, k, v))
+
+
+def test_the_same_seed_drops_the_same_weights() -> None:
+    q, k, v = torch.randn(3, 2, 4, 7, 8, generator=torch.Generator().manual_seed(0))
+    drawn = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        drawn.append(attend_with_dropout(q, k, v, 0.5))
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])

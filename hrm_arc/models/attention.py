@@ -1,0 +1,96 @@
+"""Attention with dropout on its weights, for a CPU, without storing an attention matrix.
+
+torch has no fused kernel for this on a CPU. It writes out every matrix of the batch several
+times, draws one random number after another, and keeps all of it for the gradients: at 900
+tokens that is most of a step's time and many gigabytes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# Rows of an attention matrix worked on at once: 900 columns of them fit a core's cache.
+BLOCK = 225
+
+
+def attend_with_dropout(q: Tensor, k: Tensor, v: Tensor, rate: float) -> Tensor:
+    """Attention of ``[batch, heads, tokens, head_width]`` with dropout on its weights."""
+    if rate == 0 or q.device.type != "cpu":
+        return F.scaled_dot_product_attention(q, k, v, dropout_p=rate)
+    seed = int(torch.randint(2**62, (1,)))
+    mixed: Tensor = DroppedAttention.apply(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), rate, seed)
+    return mixed.view_as(v)
+
+
+class DroppedAttention(torch.autograd.Function):
+    """A block of rows of one head at a time, in buffers that stay in the cache.
+
+    Backward computes the weights again from q and k, and draws the same dropout again from
+    its seed (the recomputation of Dao et al. 2022, FlashAttention, with blocks of whole rows).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, rate: float, seed: int) -> Tensor:
+        """``q``, ``k``: ``[n, tokens, head_width]``; ``v`` and the result: ``[n, tokens, any]``."""
+        ctx.save_for_backward(q, k, v)
+        ctx.rate, ctx.seed = rate, seed
+        mixed = torch.empty_like(v, memory_format=torch.contiguous_format)
+        scratch = _Scratch(q, rate, seed)
+        for n in range(len(q)):
+            for rows in scratch.blocks:
+                weights, kept = scratch.weights(q[n, rows], k[n])
+                torch.mm(weights.mul_(kept), v[n], out=mixed[n, rows])
+        return mixed.mul_(scratch.scale)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        q, k, v = ctx.saved_tensors
+        grad = grads[0]
+        grad_q, grad_k, grad_v = (torch.zeros_like(t, memory_format=torch.contiguous_format) for t in (q, k, v))
+        scratch = _Scratch(q, ctx.rate, ctx.seed)
+        buffer = torch.empty(BLOCK, q.shape[1], dtype=q.dtype)
+        for n in range(len(q)):
+            for rows in scratch.blocks:
+                weights, kept = scratch.weights(q[n, rows], k[n])
+                inner = buffer[: len(weights)]
+                # Through the product with v and the dropout, to the weights before it ...
+                torch.mm(grad[n, rows], v[n].T, out=inner).mul_(kept)
+                # ... and through the softmax, to the scores.
+                inner.mul_(scratch.scale)
+                inner.sub_(torch.linalg.vecdot(inner, weights).unsqueeze(1)).mul_(weights)
+                torch.mm(inner, k[n], out=grad_q[n, rows])
+                grad_k[n].addmm_(inner.T, q[n, rows])
+                grad_v[n].addmm_(weights.mul_(kept).T, grad[n, rows])
+        softener = q.shape[-1] ** -0.5
+        return grad_q.mul_(softener), grad_k.mul_(softener), grad_v.mul_(scratch.scale), None, None
+
+
+class _Scratch:
+    """Buffers for a block of weights and its dropout mask, filled anew for each in turn."""
+
+    def __init__(self, q: Tensor, rate: float, seed: int):
+        tokens = q.shape[1]
+        self.blocks = [slice(start, min(start + BLOCK, tokens)) for start in range(0, tokens, BLOCK)]
+        self._softener = q.shape[-1] ** -0.5
+        self._generator = torch.Generator().manual_seed(seed)
+        # A 64-bit draw is four uniform 16-bit numbers; those below the cut are dropped.
+        cut = round(rate * 2**16)
+        self.scale = 1 / (1 - cut / 2**16)
+        self._cut = cut - 2**15
+        self._draws = torch.empty((BLOCK * tokens + 3) // 4, dtype=torch.int64)
+        self._weights = torch.empty(BLOCK, tokens, dtype=q.dtype)
+        self._kept = torch.empty(BLOCK, tokens, dtype=torch.bool)
+
+    def weights(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights ``[rows, tokens]`` before dropout, and which of them are kept."""
+        weights, kept = self._weights[: len(q)], self._kept[: len(q)]
+        torch.mm(q * self._softener, k.T, out=weights)
+        torch.softmax(weights, dim=1, out=weights)
+        self._draws.random_(-(2**63), None, generator=self._generator)
+        uniform = self._draws.view(torch.int16)[: weights.numel()].view_as(weights)
+        torch.ge(uniform, self._cut, out=kept)
+        return weights, kept
