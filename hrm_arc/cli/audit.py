@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from hrm_arc.cli.show import ACCURACY_COLUMNS, add_json, baseline_rows, counting, emit, table
+from hrm_arc.cli.show import ACCURACY_COLUMNS, add_json, baseline_rows, counting, emit, note, table
 from hrm_arc.errors import UserError
 
 
@@ -39,7 +39,7 @@ def _audit_run(options: argparse.Namespace) -> dict[str, Any]:
     from hrm_arc.evaluation.scores import score
     from hrm_arc.evaluation.torch_backend import load_model
 
-    backend, card = load_model(options.path, options.device)
+    backend, card = load_model(options.path, options.device, note)
     tasks = tasks_to_score(card, options.data)
     with counting("answering tasks", len(tasks)) as progress:
         scores = score(tasks, predict_tasks(backend, card, tasks, votes=1, progress=progress))

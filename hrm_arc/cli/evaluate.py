@@ -39,7 +39,7 @@ def score_run(path: Path, data: str | None, votes: int, out: Path | None, seed: 
     from hrm_arc.report.page import write_page
     from hrm_arc.runs.folder import RunFolder
 
-    backend, card = load_model(path, device)
+    backend, card = load_model(path, device, note)
     tasks = tasks_to_score(card, data)
     folder = RunFolder(out or path)
     with counting("scoring tasks", len(tasks)) as progress:

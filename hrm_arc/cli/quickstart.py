@@ -36,6 +36,10 @@ def run(options: argparse.Namespace) -> None:
         overrides += ["--training.minutes", str(options.minutes)]
     recipe = load_recipe("quickstart", overrides)
     trained = train(recipe, options.out)
+    if trained is None:
+        return
+    if trained["state"] == "interrupted":
+        raise KeyboardInterrupt
     scores = score_run(Path(trained["folder"]), None, recipe.evaluation.votes, None, recipe.seed, "auto")
     seconds = {"seconds": round(time.monotonic() - started, 1), "training_seconds": trained["seconds"]}
     emit({**scores, **seconds, "run_id": trained["run_id"]}, options.json, _human)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hrm_arc.training.trainer import Tick
+    from hrm_arc.training.recorder import Tick
 
 BASELINE_NAMES = {
     "pad_only": "padding everywhere",

@@ -1,47 +1,97 @@
 """Run a recipe: a YAML file, or the name of one that comes with the package.
 
-Any key of a recipe can be set with a dotted flag: --optimiser.learning_rate 1e-3
+Any key of a recipe can be set with a dotted flag:
+  hrm train quickstart --optimiser.learning_rate 2e-3
+
+A run that was interrupted or killed goes on where its last checkpoint is, bit for bit:
+  hrm train --resume runs/RUN
+A recipe that differs from the run's is refused, or accepted key by key:
+  hrm train --resume runs/RUN --training.steps 5000 --override training.steps
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 from hrm_arc.cli.show import add_json, emit, note, training_progress
 from hrm_arc.errors import UserError
+
+if TYPE_CHECKING:
+    from hrm_arc.runs.folder import RunFolder
+    from hrm_arc.training.recipe import Recipe
+    from hrm_arc.training.trainer import Trainer
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", nargs="?", help="a recipe file, or a packaged recipe such as log/session-5")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where run folders lie (default: runs)")
+    parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with this run")
+    parser.add_argument("--override", action="append", default=[], metavar="KEY", help="a key that may differ from it")
     parser.add_argument("-h", "--help", action="store_true", help="show this and every key of a recipe")
     add_json(parser)
     parser.set_defaults(run=run, takes_rest=True)
 
 
 def run(options: argparse.Namespace) -> None:
+    from hrm_arc.runs.folder import RunFolder
     from hrm_arc.training.recipe_files import load_recipe
+    from hrm_arc.training.resume import restarted_run, resumed_recipe
 
     if options.help:
         _help()
         return
-    if not options.recipe:
+    if options.resume:
+        folder: RunFolder | None = RunFolder(options.resume)
+        recipe = resumed_recipe(RunFolder(options.resume), options.recipe, options.rest, options.override)
+    elif options.recipe:
+        recipe = load_recipe(options.recipe, options.rest)
+        folder = restarted_run(recipe, options.out)
+    else:
         raise UserError("hrm train", "name a recipe: a YAML file, or a packaged one such as quickstart")
-    recipe = load_recipe(options.recipe, options.rest)
-    emit(train(recipe, options.out), options.json, _human)
+    result = train(recipe, options.out, folder)
+    if result is not None:
+        emit(result, options.json, _human)
+    if result is not None and result["state"] == "interrupted":
+        raise KeyboardInterrupt
 
 
-def train(recipe: Any, root: Path) -> dict[str, Any]:
-    """Train with a progress bar; returns the trainer's summary."""
+def train(recipe: Recipe, root: Path, resume: RunFolder | None = None) -> dict[str, Any] | None:
+    """Train with a progress bar; returns the trainer's summary, on the process that leads."""
     from hrm_arc.training.trainer import Trainer
 
     with training_progress() as onlooker:
-        trainer = Trainer(recipe, root, onlooker)
-        note(f"run {trainer.folder.path}")
-        return trainer.fit()
+        trainer = Trainer(recipe, root, resume, onlooker, note)
+        if trainer.leads:
+            note(f"run {trainer.folder.path}")
+        with _signals(trainer):
+            result = trainer.fit()
+    return result if trainer.leads else None
+
+
+@contextlib.contextmanager
+def _signals(trainer: Trainer) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the run after its step; a second one ends it at once."""
+
+    def handle(signum: int, frame: FrameType | None) -> None:
+        if trainer.stopping:
+            raise KeyboardInterrupt
+        trainer.stop()
+        if trainer.leads:
+            note("finishing this step and saving; once more to leave at once, with the last checkpoint")
+
+    kept = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
 
 
 def _help() -> None:
@@ -49,7 +99,7 @@ def _help() -> None:
     from hrm_arc.training.recipe_files import recipe_parser
 
     print(__doc__)
-    print("usage: hrm train RECIPE [--out DIR] [--json] [--key.subkey value ...]\n")
+    print("usage: hrm train [RECIPE] [--resume RUN] [--override KEY] [--out DIR] [--json] [--key.subkey value ...]\n")
     print("Keys of a recipe for grid-hrm:\n")
     sys.stdout.write(recipe_parser("grid-hrm").format_help())
     print(f"\nOther models have keys of their own under 'model': {', '.join(KINDS)}.")
@@ -57,4 +107,9 @@ def _help() -> None:
 
 def _human(result: dict[str, Any]) -> None:
     print(f"{result['steps']} steps in {result['seconds']:.0f} s of training; run {result['folder']}")
-    print(f"score it: hrm eval {result['folder']}")
+    if result["seconds_saved"]:
+        print(f"the gate saved about {result['seconds_saved']:.0f} s of full validations")
+    if result["state"] == "interrupted":
+        print(f"go on with: hrm train --resume {result['folder']}")
+    else:
+        print(f"score it: hrm eval {result['folder']}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from hrm_arc.evaluation.predict import Answers
 from hrm_arc.models import build_model
 from hrm_arc.models.reasoner import Batch, Reasoner
 from hrm_arc.puzzles.augmented import Samples
-from hrm_arc.runs.checkpoint import WEIGHTS, Card, find_checkpoint, read_card, read_weights
+from hrm_arc.runs.checkpoint import WEIGHTS, Card, find_checkpoint, read_card, read_tensors
 
 
 class Thought(NamedTuple):
@@ -75,31 +76,41 @@ class TorchBackend:
         return Answers(_numpy(tokens), _numpy(thought.confidence.float()), _numpy(thought.segments))
 
 
-def load_model(path: Path, device: str = "auto") -> tuple[TorchBackend, Card]:
+def load_model(
+    path: Path, device: str = "auto", say: Callable[[str], None] = lambda text: None
+) -> tuple[TorchBackend, Card]:
     """A checkpoint, or a run's newest one, ready to answer.
 
     Args:
         path: a run folder or a checkpoint folder.
         device: a torch device, or ``auto`` for the best one here.
+        say: called with a line for each newer checkpoint that is damaged.
 
     Raises:
         UserError: there is none, it is damaged, or its weights do not fit its card.
     """
-    folder = find_checkpoint(path)
+    folder, damaged = find_checkpoint(path)
+    for error in damaged:
+        say(f"warning: {error}; using {folder.name}")
     card = read_card(folder)
     try:
         model = build_model(card.model, card.options, len(card.tasks))
-        model.load_state_dict(read_weights(folder))
+        model.load_state_dict(read_tensors(folder, WEIGHTS))
     except (KeyError, TypeError, ValueError, RuntimeError):
         raise UserError(folder / WEIGHTS, f"does not fit the model {card.model!r} on its card") from None
-    place = torch.device(_best_device() if device == "auto" else device)
+    place = _device(device)
     return TorchBackend(model.to(place).eval(), place), card
 
 
-def _best_device() -> str:
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+def _device(name: str) -> torch.device:
+    """The device of that name, or the best one here for ``auto``."""
+    if name == "auto":
+        accelerator = torch.accelerator.current_accelerator()
+        return accelerator if torch.accelerator.is_available() and accelerator else torch.device("cpu")
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError):
+        raise UserError("--device", f"{name!r} is not to be had here") from None
 
 
 def _numpy(tensor: Tensor) -> np.ndarray:

@@ -22,7 +22,9 @@ def attend_with_dropout(q: Tensor, k: Tensor, v: Tensor, rate: float) -> Tensor:
     if rate == 0 or q.device.type != "cpu":
         return F.scaled_dot_product_attention(q, k, v, dropout_p=rate)
     seed = int(torch.randint(2**62, (1,)))
-    mixed: Tensor = DroppedAttention.apply(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), rate, seed)
+    mixed: Tensor = DroppedAttention.apply(  # type: ignore[no-untyped-call]
+        q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), rate, seed
+    )
     return mixed.view_as(v)
 
 

@@ -1,11 +1,18 @@
-"""Checkpoints: a folder of weights (safetensors) and a card (JSON) that describes them.
+"""Checkpoints: folders of tensors (safetensors) and a card (JSON) that describes them.
+
+    checkpoints/step-00001000/
+      checkpoint.json        the card, with a checksum of every file and of itself
+      model.safetensors      the weights to use
+      training.safetensors   what else it takes to go on training
 
 The card names the model, its options and its tasks in the order of its table, so a
-checkpoint can be scored without the run that made it. Nothing is ever unpickled.
+checkpoint can be scored without the run that made it. A folder is written beside, brought
+to the disk and renamed, so it is there whole or not at all. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -16,12 +23,15 @@ from typing import TYPE_CHECKING, Any
 
 from hrm_arc.errors import UserError
 from hrm_arc.puzzles.augmented import CanvasKind
+from hrm_arc.runs.files import sync
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 WEIGHTS = "model.safetensors"
+TRAINING = "training.safetensors"
 CARD = "checkpoint.json"
+LATEST, BEST = "step", "best"
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,7 @@ class Card:
         held_back: how many of ``tasks``, from the first on, had their answers held back.
         step: training steps done.
         run_id: the run it comes from.
+        training: what else a resumed run has to know: numbers, text, lists.
     """
 
     model: str
@@ -52,46 +63,104 @@ class Card:
     held_back: int
     step: int
     run_id: str
+    training: dict[str, Any]
 
     def rows(self) -> dict[str, int]:
         """The row of each task in the model's table."""
         return {name: row for row, name in enumerate(self.tasks, start=1)}
 
 
-def save_checkpoint(folder: Path, weights: Mapping[str, Tensor], card: Card) -> Path:
-    """Write a checkpoint as ``folder``, whole or not at all.
+def save_checkpoint(
+    root: Path, kind: str, card: Card, weights: Mapping[str, Tensor], training: Mapping[str, Tensor]
+) -> Path:
+    """Write a checkpoint under ``root``, whole or not at all, and return its folder.
+
+    Args:
+        root: the run's folder of checkpoints.
+        kind: ``step`` or ``best``; with the card's step it names the folder.
+        card: what it is.
+        weights: the weights to use.
+        training: what else it takes to go on training.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: it cannot be written; what was there is untouched.
     """
     from safetensors.torch import save_file  # Imports torch, which readers of runs may lack.
 
-    beside = folder.with_name(f".{folder.name}.{os.getpid()}")
+    folder = root / f"{kind}-{card.step:08d}"
+    beside = root / f".{folder.name}.{os.getpid()}"
     try:
+        shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir(parents=True)
-        save_file({name: tensor.contiguous() for name, tensor in weights.items()}, beside / WEIGHTS)
-        (beside / CARD).write_text(json.dumps(asdict(card), indent=1) + "\n", encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
+        for name, tensors in ((WEIGHTS, weights), (TRAINING, training)):
+            save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, beside / name)
+        _write_card(beside, card)
+        for path in (*beside.iterdir(), beside):
+            sync(path)
+        if folder.exists():  # A resumed run that comes by the same step again.
+            shutil.rmtree(folder)
         os.replace(beside, folder)
+        sync(root)
     except OSError as error:
         raise UserError(folder, f"cannot be written: {error.strerror}") from None
+    except Exception as error:  # safetensors wraps a full disk in an error of its own.
+        raise UserError(folder, f"cannot be written: {error}") from None
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return folder
 
 
-def find_checkpoint(path: Path) -> Path:
-    """The checkpoint folder that ``path`` means: itself, or the newest of a run.
+def prune_checkpoints(root: Path, kind: str, keep: int) -> None:
+    """Remove all but the newest ``keep`` checkpoints of a kind."""
+    for folder in list_checkpoints(root, kind)[:-keep]:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def list_checkpoints(root: Path, kind: str) -> list[Path]:
+    """Checkpoint folders of a kind, oldest first."""
+    return sorted(card.parent for card in root.glob(f"{kind}-*/{CARD}"))
+
+
+def find_checkpoint(path: Path) -> tuple[Path, list[UserError]]:
+    """The checkpoint that ``path`` means: itself, or a run's newest one that is whole.
+
+    Returns:
+        its folder, and what was wrong with newer ones.
 
     Raises:
-        UserError: neither a checkpoint nor a run with one.
+        UserError: there is none, or the one that was named is damaged.
     """
     if (path / CARD).is_file():
-        return path
-    found = sorted(card.parent for card in path.glob(f"checkpoints/*/{CARD}"))
-    if not found:
-        raise UserError(path, "no checkpoint here: expected a run folder or a checkpoint folder")
-    return found[-1]
+        check(path)
+        return path, []
+    damaged = []
+    root = path / "checkpoints"
+    for folder in reversed(list_checkpoints(root, LATEST) or list_checkpoints(root, BEST)):
+        try:
+            check(folder)
+        except UserError as error:
+            damaged.append(error)
+        else:
+            return folder, damaged
+    if damaged:
+        raise damaged[0]
+    raise UserError(path, "no checkpoint here: expected a run folder or a checkpoint folder")
+
+
+def check(folder: Path) -> None:
+    """Hold a checkpoint's files against their checksums.
+
+    Raises:
+        UserError: naming the file that is missing, cut short or altered.
+    """
+    _, sums = _read_card(folder)
+    for name, expected in sums.items():
+        try:
+            digest = _digest(folder / name)
+        except OSError:
+            raise UserError(folder / name, "missing") from None
+        if digest != expected:
+            raise UserError(folder / name, "damaged: its checksum is not the one on the card")
 
 
 def read_card(folder: Path) -> Card:
@@ -100,14 +169,11 @@ def read_card(folder: Path) -> Card:
     Raises:
         UserError: it is missing or damaged.
     """
-    try:
-        return Card(**json.loads((folder / CARD).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        raise UserError(folder / CARD, "missing or damaged") from None
+    return _read_card(folder)[0]
 
 
-def read_weights(folder: Path) -> dict[str, Tensor]:
-    """The weights of a checkpoint folder, on the CPU.
+def read_tensors(folder: Path, name: str) -> dict[str, Tensor]:
+    """The tensors of one of a checkpoint's files, on the CPU.
 
     Raises:
         UserError: the file is missing or damaged.
@@ -116,6 +182,33 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     try:
-        return load_file(folder / WEIGHTS)
+        return load_file(folder / name)
     except (OSError, SafetensorError):
-        raise UserError(folder / WEIGHTS, "missing or damaged") from None
+        raise UserError(folder / name, "missing or damaged") from None
+
+
+def _write_card(folder: Path, card: Card) -> None:
+    sums = {path.name: _digest(path) for path in sorted(folder.iterdir())}
+    body = {**asdict(card), "sha256": sums}
+    text = json.dumps({**body, "card_sha256": _text_digest(body)}, indent=1)
+    (folder / CARD).write_text(text + "\n", encoding="utf-8")
+
+
+def _read_card(folder: Path) -> tuple[Card, dict[str, str]]:
+    try:
+        body = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        if body.pop("card_sha256") != _text_digest(body):
+            raise ValueError
+        sums = body.pop("sha256")
+        return Card(**body), sums
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        raise UserError(folder / CARD, "missing or damaged") from None
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _text_digest(body: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()

@@ -33,6 +33,15 @@ def writing(path: Path) -> Iterator[Path]:
             beside.unlink()
 
 
+def sync(path: Path) -> None:
+    """Bring a file or folder to the disk, so that it outlives a loss of power."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically."""
     with writing(path) as beside:

@@ -1,4 +1,4 @@
-"""metrics.jsonl: one JSON object a row, appended as a run goes."""
+"""metrics.jsonl: one JSON object a row, appended as a run goes, in the order of its steps."""
 
 from __future__ import annotations
 
@@ -7,11 +7,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from hrm_arc.runs.files import write_lines
+
 
 class Metrics:
-    """An open metrics.jsonl; each row is on the disk's queue when ``log`` returns."""
+    """An open metrics.jsonl; each row has left this process when ``log`` returns.
 
-    def __init__(self, path: Path):
+    Args:
+        path: the file.
+        after: rows of later steps are dropped first. They were written by a process that
+            was killed after its last checkpoint, and will be written again.
+    """
+
+    def __init__(self, path: Path, after: int = 0):
+        write_lines(path, [row for row in read_metrics(path) if row["step"] <= after])
         self._file = path.open("a", encoding="utf-8")
 
     def log(self, **row: Any) -> None:
@@ -23,3 +32,12 @@ class Metrics:
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._file.close()
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The rows of a metrics.jsonl; a last row that a killed process left unfinished is not one."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    except OSError:
+        return []
+    return [json.loads(line) for line in lines if line.endswith("\n")]

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import threading
 import time
 from datetime import datetime
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Literal
 
+from hrm_arc.errors import UserError
 from hrm_arc.runs.files import write_json
 
 State = Literal["running", "validating", "finished", "interrupted", "failed"]
-EVERY_SECONDS = 10.0
+WRITE_SECONDS = 5.0
+HEARTBEAT_SECONDS = 30.0
 
 
 class Status:
     """The status of a run, with the log's keys and this project's.
+
+    As a context manager it also keeps a heartbeat: a thread rewrites the file while the
+    trainer is busy with one long step, so ``last_update`` tells a live run from a dead one.
 
     Args:
         path: the file to keep.
@@ -25,6 +33,8 @@ class Status:
     def __init__(self, path: Path, run_id: str):
         self._path = path
         self._written = 0.0
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
         self._fields: dict[str, Any] = {
             "run_id": run_id,
             "state": "running",
@@ -34,20 +44,28 @@ class Status:
             "best_val_loss": None,
             "best_val_acc": None,
             "best_step": None,
-            "best_exact": None,
+            "best": None,
             "last_checkpoint": None,
             "last_validation": None,
             "training_loss": None,
             "training_acc": None,
+            "training_exact": None,
             "samples_per_sec": None,
             "estimated_time_remaining": None,
             "last_update": None,
             "pass_at_2": None,
             "baselines": None,
+            "timing": None,
+            "message": None,
         }
 
     def __getitem__(self, key: str) -> Any:
         return self._fields[key]
+
+    def as_dict(self) -> dict[str, Any]:
+        """All fields as they are now."""
+        with self._lock:
+            return dict(self._fields)
 
     def update(self, *, event: bool = False, **fields: Any) -> None:
         """Change fields, and write the file if this is an event or the last write is old.
@@ -55,13 +73,29 @@ class Status:
         Raises:
             KeyError: a field that status.json does not have.
         """
-        for key in fields:
-            self._fields[key]
-        self._fields.update(fields)
-        if event or time.monotonic() - self._written > EVERY_SECONDS:
-            self._written = time.monotonic()
-            self._fields["last_update"] = _now()
-            write_json(self._path, self._fields)
+        with self._lock:
+            for key in fields:
+                self._fields[key]
+            self._fields.update(fields)
+            if event or time.monotonic() - self._written > WRITE_SECONDS:
+                self._write()
+
+    def __enter__(self) -> Status:
+        threading.Thread(target=self._beat, daemon=True, name="heartbeat").start()
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._ended.set()
+
+    def _beat(self) -> None:
+        while not self._ended.wait(HEARTBEAT_SECONDS):
+            with self._lock, contextlib.suppress(UserError):
+                self._write()
+
+    def _write(self) -> None:
+        self._written = time.monotonic()
+        self._fields["last_update"] = _now()
+        write_json(self._path, self._fields)
 
 
 def amend_status(path: Path, **fields: Any) -> None:

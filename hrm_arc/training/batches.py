@@ -20,7 +20,7 @@ class Batches:
 
     Args:
         data: the set to draw from.
-        batch: samples of one forward pass, over all ranks.
+        batch: samples of one forward pass, over all ranks; a multiple of ``ranks``.
         accumulate: forward passes of one optimiser step.
         draw: ``samples``: every sample once an epoch, in a keyed order. ``tasks``: every
             task equally often, with a sample of it drawn anew each time.
@@ -47,12 +47,13 @@ class Batches:
 
     def step(self, step: int) -> list[Samples]:
         """The samples of optimiser step ``step`` (from 0), one batch for each canvas."""
-        batches: list[Samples] = []
-        for part in range(self.accumulate):
-            start = step * self.per_step + part * self.batch
-            positions = np.arange(start + self.rank, start + self.batch, self.ranks)
-            batches += self.data.samples(self._indices(positions))
-        return batches
+        share = self.indices(step).reshape(self.accumulate, -1)
+        return [samples for part in share for samples in self.data.samples(part)]
+
+    def indices(self, step: int) -> np.ndarray:
+        """The indices of this rank's samples of a step, in order."""
+        start = step * self.per_step
+        return self._indices(np.arange(start + self.rank, start + self.per_step, self.ranks))
 
     def _indices(self, positions: np.ndarray) -> np.ndarray:
         """Sample indices at these positions of the endless stream."""

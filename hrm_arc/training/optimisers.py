@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -68,7 +68,9 @@ class Average:
 
     def __init__(self, model: nn.Module, decay: float):
         self.decay = decay
-        self._live = [t for t in model.state_dict().values() if t.is_floating_point()]
+        averaged = {name: t for name, t in model.state_dict().items() if t.is_floating_point()}
+        self._names = list(averaged)
+        self._live = list(averaged.values())
         self._mean = [t.clone() for t in self._live]
 
     @torch.no_grad()
@@ -76,6 +78,12 @@ class Average:
         """Take in the weights after optimiser step ``step`` (from 0)."""
         decay = min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(self._mean, self._live, 1 - decay)
+
+    @torch.no_grad()
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """Take the average from a state dict like the model's."""
+        for name, mean in zip(self._names, self._mean, strict=True):
+            mean.copy_(weights[name])
 
     @torch.no_grad()
     def swap(self) -> None:

@@ -12,7 +12,9 @@ from hrm_arc.puzzles.augmented import AugmentedSet, CanvasKind
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.selection import smallest
 from hrm_arc.puzzles.sources import make_corpus
+from hrm_arc.runs.trackers import TrackerName
 from hrm_arc.training.batches import Draw
+from hrm_arc.training.gate import ValidationConfig
 from hrm_arc.training.losses import LossConfig
 from hrm_arc.training.optimisers import OptimiserConfig
 from hrm_arc.training.schedules import ScheduleConfig
@@ -63,6 +65,8 @@ class TrainingConfig:
         accelerator: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         log_every: steps between rows of metrics.jsonl.
         checkpoint_every: steps between checkpoints; 0 writes one at the end alone.
+        keep: how many of the newest checkpoints are kept.
+        trackers: where else the figures go: ``csv``, ``tensorboard``, ``wandb`` (offline).
     """
 
     steps: int = 1000
@@ -73,35 +77,13 @@ class TrainingConfig:
     accelerator: str = "auto"
     log_every: int = 10
     checkpoint_every: int = 0
+    keep: int = 3
+    trackers: list[TrackerName] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "accumulate", "log_every"):
+        for name in ("steps", "batch", "accumulate", "log_every", "keep"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
-
-
-@dataclass(frozen=True)
-class ValidationConfig:
-    """Scoring the held-back test outputs as training goes, without votes.
-
-    It is shown and logged. Nothing is chosen by it unless ``keep_best`` asks for that.
-
-    Attributes:
-        every: optimiser steps between validations; 0 never validates.
-        fraction: of the held-back samples, the same ones every time.
-        augment: variants of each held-back pair beside the original.
-        keep_best: also keep the checkpoint with the best score, as the log did: a choice
-            made by the answers, so its score is no longer a fair one.
-    """
-
-    every: int = 0
-    fraction: float = 1.0
-    augment: int = 0
-    keep_best: bool = False
-
-    def __post_init__(self) -> None:
-        if not 0 < self.fraction <= 1:
-            raise ValueError(f"fraction is {self.fraction}, expected above 0 and at most 1")
 
 
 @dataclass(frozen=True)

@@ -2,168 +2,190 @@
 
 A step draws its samples (a function of the seed and the step) and thinks about them for
 as many segments as the model has. Each segment is supervised, moves the weights, and
-hands its state on to the next without history: deep supervision, as in HRM.
+hands its state on to the next without history: deep supervision, as in HRM. Between steps
+a run is its weights, its optimisers' state and a few numbers; that is what a checkpoint
+holds, so a run that was killed goes on as if it had not been.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.baselines import task_baselines
 from hrm_arc.models import build_model
 from hrm_arc.models.reasoner import Batch, detach
-from hrm_arc.puzzles.augmented import Samples
-from hrm_arc.runs.checkpoint import Card, save_checkpoint
+from hrm_arc.puzzles.augmented import AugmentedSet, Samples
+from hrm_arc.runs.checkpoint import (
+    BEST,
+    LATEST,
+    TRAINING,
+    WEIGHTS,
+    Card,
+    find_checkpoint,
+    list_checkpoints,
+    prune_checkpoints,
+    read_card,
+    read_tensors,
+    save_checkpoint,
+)
+from hrm_arc.runs.files import write_json
 from hrm_arc.runs.folder import RunFolder, create_run
-from hrm_arc.runs.metrics import Metrics
-from hrm_arc.runs.status import Status
+from hrm_arc.training import state
 from hrm_arc.training.batches import Batches
+from hrm_arc.training.clock import Clock
+from hrm_arc.training.gate import Gate
 from hrm_arc.training.losses import Losses, segment_losses
 from hrm_arc.training.optimisers import Average, build_optimisers, set_learning_rate
+from hrm_arc.training.processes import Processes
 from hrm_arc.training.recipe import Recipe
+from hrm_arc.training.recorder import Recorder, Tick
 from hrm_arc.training.schedules import factor
-from hrm_arc.training.validation import fixed_part, validate
+from hrm_arc.training.validation import Totals, Validation, fixed_part, validate
 
 # An onlooker hears from a slow run at least this often.
 TICK_SECONDS = 5.0
 
 
-@dataclass(frozen=True)
-class Tick:
-    """What the trainer tells an onlooker as it goes.
-
-    Attributes:
-        step: steps done.
-        progress: share of the run that is done, 0 to 1.
-        seconds: training time so far; validation and checkpoints stop the clock.
-        loss: answer loss of the last segment, in nats per counted cell.
-        tokens: share of counted cells that were right.
-        exact: share of samples exactly right, in training.
-        rate: samples per second.
-    """
-
-    step: int
-    progress: float
-    seconds: float
-    loss: float
-    tokens: float
-    exact: float
-    rate: float
-
-    @property
-    def remaining(self) -> float:
-        """Estimated seconds to the end."""
-        return self.seconds * (1 - self.progress) / self.progress
+class DivergedError(UserError):
+    """The loss or a gradient is no number any more."""
 
 
 class Trainer:
-    """Trains one recipe in a run folder of its own.
+    """Trains one recipe in one run folder.
 
     Args:
         recipe: what to do.
         root: where run folders lie.
+        resume: the run to go on with; a new one is made otherwise.
         onlooker: called with a :class:`Tick` every few steps, on rank 0.
+        say: called with what a person should read, on rank 0.
 
     Attributes:
         folder: the run.
         model: the model; after ``fit`` its weights are those that were saved.
+        leads: whether this process is the one that writes and prints.
+        stopping: whether the run was asked to end.
 
     Raises:
-        UserError: a source, a device or the folder is not to be had.
+        UserError: a source, a device, the folder or a whole checkpoint is not to be had.
     """
 
-    def __init__(self, recipe: Recipe, root: Path, onlooker: Callable[[Tick], None] = lambda tick: None):
+    def __init__(
+        self,
+        recipe: Recipe,
+        root: Path,
+        resume: RunFolder | None = None,
+        onlooker: Callable[[Tick], None] = lambda tick: None,
+        say: Callable[[str], None] = lambda text: None,
+    ):
         self.recipe = recipe
+        self._crew = crew = Processes(recipe.training)
+        self.leads = crew.leads
         self.corpus = recipe.corpus()
-        self._onlooker = onlooker
-        self._fabric = _launch(recipe)
         options = recipe.training
-        ranks, rank = self._fabric.world_size, self._fabric.global_rank
+        training_set = recipe.training_set(self.corpus)
         self._batches = Batches(
-            recipe.training_set(self.corpus), options.batch, options.accumulate, recipe.data.draw, rank, ranks
+            training_set, options.batch, options.accumulate, recipe.data.draw, crew.rank, crew.ranks
         )
         torch.manual_seed(recipe.seed)
         self.model = build_model(recipe.model["name"], recipe.model_options, len(self.corpus.tasks))
-        self.model.to(self._fabric.device)
+        self.model.to(crew.device)
         self._optimisers = build_optimisers(self.model, recipe.optimiser)
-        self._wrapped, *self._stepped = self._fabric.setup(self.model, *self._optimisers)
+        self._wrapped, *self._stepped = crew.fabric.setup(self.model, *self._optimisers)
         self._average = Average(self.model, recipe.optimiser.ema) if recipe.optimiser.ema else None
-        self.folder = self._make_folder(root)
-        self._status = Status(self.folder.status_file, self.folder.run_id)
-        self._clock = _Clock(recipe)
-        self._step = 0
-        # Dropout differs between ranks; the weights above did not.
-        torch.manual_seed(recipe.seed + 1 + rank)
+        # The weights above were the same on all ranks; dropout is not to be.
+        torch.manual_seed(recipe.seed + 1 + crew.rank)
+        self._step = self._began = 0
+        self._best: dict[str, Any] | None = None
+        self._gate = Gate(recipe.validation)
+        self._clock = Clock(options.steps, options.minutes)
+        self.stopping = False
+        self.folder = resume or self._make_folder(root)
+        self._recorder = Recorder(self.folder, self.leads, onlooker, say)
+        if resume is not None:
+            self._restore(resume)
+
+    def stop(self) -> None:
+        """Ask the run to save its state and leave after the step it is in."""
+        self.stopping = True
 
     def fit(self) -> dict[str, Any]:
-        """Train to the end of the recipe.
+        """Train to the end of the recipe, or until asked to stop.
 
         Returns:
-            ``run_id``, ``folder``, ``steps``, ``best`` and ``seconds`` of training.
+            ``run_id``, ``folder``, ``state`` (finished or interrupted), ``steps``, ``best``,
+            ``seconds`` of training, ``full_validations`` and ``seconds_saved`` by the gate.
 
         Raises:
-            KeyboardInterrupt: after the state was saved.
+            UserError: the training diverged, memory ran out, or the end could not be saved.
         """
-        if self._leads:
-            self._status.update(event=True, baselines=task_baselines(self.corpus.solve))
-        state = "failed"
-        try:
-            with Metrics(self.folder.metrics_file) if self._leads else contextlib.nullcontext() as metrics:
-                self._loop(metrics)
-            state = "finished"
-        except KeyboardInterrupt:
-            state = "interrupted"
-            raise
-        finally:
-            self._finish(state)
+        ended = "failed"
+        with self._recorder as recorder:
+            config = self.recipe.as_dict()
+            fields = {"baselines": task_baselines(self.corpus.solve), **_best_fields(self._best)}
+            recorder.begin(self._step, self.recipe.training.trackers, config, **fields)
+            try:
+                ended = self._loop()
+            except torch.OutOfMemoryError:
+                raise self._out_of_memory() from None
+            finally:
+                with contextlib.suppress(UserError):  # Where the disk is full the first error says more.
+                    recorder.event(state=ended, current_step=self._step)
         return {
             "run_id": self.folder.run_id,
             "folder": str(self.folder.path),
+            "state": ended,
             "steps": self._step,
-            "best": self._best(),
+            "best": self._best,
             "seconds": round(self._clock.seconds(), 1),
+            "full_validations": self._gate.opened,
+            "seconds_saved": round(self._gate.seconds_saved, 1),
         }
 
-    @property
-    def _leads(self) -> bool:
-        """Whether this process is the one that writes."""
-        return self._fabric.is_global_zero
-
-    def _loop(self, metrics: Metrics | None) -> None:
+    def _loop(self) -> str:
+        """Train, and save at the end; returns the state that the run ends in."""
         options = self.recipe.training
         held_back = self.recipe.held_back_set(self.corpus) if self.recipe.validation.every else None
-        last_tick = 0.0
+        last_tick, saved = 0.0, -1
         self._clock.start()
-        progress = 0.0
-        while progress < 1:
-            losses = self._learn(self._batches.step(self._step), progress)
+        progress = self._progress()
+        while progress < 1 and not self._asked_to_stop():
+            with self._clock.timing("data"):
+                parts = self._batches.step(self._step)
+            losses = self._learn(parts, progress)
             self._step += 1
             progress = self._progress()
-            row_due = self._step % options.log_every == 0 or progress >= 1
-            if metrics is not None and (row_due or time.monotonic() - last_tick > TICK_SECONDS):
+            as_row = self._step % options.log_every == 0 or progress >= 1
+            if as_row or time.monotonic() - last_tick > TICK_SECONDS:
                 last_tick = time.monotonic()
-                self._report(self._tick(progress, losses), metrics if row_due else None)
-            if held_back is not None and self._step % self.recipe.validation.every == 0:
-                with self._clock.stopped():
-                    self._validate(held_back, metrics)
-            if options.checkpoint_every and self._step % options.checkpoint_every == 0:
-                with self._clock.stopped():
-                    self._save(f"step-{self._step:08d}")
+                self._recorder.tick(self._tick(progress, losses), self._clock.shares(), as_row)
+            if held_back is not None:
+                self._validate(held_back)
+            if options.checkpoint_every and self._step % options.checkpoint_every == 0 and progress < 1:
+                try:
+                    self._save(LATEST)
+                    saved = self._step
+                except UserError as error:  # The run goes on; the last checkpoint is still there.
+                    self._recorder.warn(f"warning: {error}")
+        if saved != self._step and self._step:
+            self._save(LATEST)
+        if self._average is not None:
+            self._average.swap()
+        self.model.eval()
+        return "finished" if progress >= 1 else "interrupted"
 
     def _learn(self, parts: list[Samples], progress: float) -> Losses:
         """All segments of thought about one step's samples; the last segment's losses."""
         self.model.train()
-        batches = [Batch.of(part, self._fabric.device) for part in parts]
+        batches = [Batch.of(part, self._crew.device) for part in parts]
         states = [self.model.start(batch) for batch in batches]
         count = sum(map(len, batches))
         set_learning_rate(self._optimisers, factor(self.recipe.schedule, self._step, progress))
@@ -171,22 +193,34 @@ class Trainer:
             losses = []
             for n, batch in enumerate(batches):
                 # Gradients travel between processes once, with the last batch of the segment.
-                with self._fabric.no_backward_sync(self._wrapped, enabled=n < len(batches) - 1):
-                    state, output = self._wrapped(states[n], batch)
-                    assert batch.labels is not None
-                    losses.append(segment_losses(output, batch.labels, self.recipe.loss))
-                    self._fabric.backward(losses[-1].total.sum() / count)
-                states[n] = detach(state)
-            self._move()
+                with self._crew.fabric.no_backward_sync(self._wrapped, enabled=n < len(batches) - 1):
+                    with self._clock.timing("forward"):
+                        state_, output = self._wrapped(states[n], batch)
+                        assert batch.labels is not None
+                        losses.append(segment_losses(output, batch.labels, self.recipe.loss))
+                    with self._clock.timing("backward"):
+                        self._crew.fabric.backward(losses[-1].total.sum() / count)
+                states[n] = detach(state_)
+            with self._clock.timing("optimiser"):
+                self._move(losses)
         return Losses(*(torch.cat(values).detach() for values in zip(*losses, strict=True)))
 
-    def _move(self) -> None:
-        """Clip the gradients, move the weights, and let the average follow."""
-        clip = self.recipe.optimiser.clip
-        if clip:
-            for optimiser in self._optimisers:
-                self._fabric.strategy.precision.unscale_gradients(optimiser)
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), clip)
+    def _move(self, losses: list[Losses]) -> None:
+        """Clip the gradients, move the weights, and let the average follow.
+
+        Raises:
+            DivergedError: before anything has moved.
+        """
+        for optimiser in self._optimisers:
+            self._crew.precision.unscale_gradients(optimiser)
+        clip = self.recipe.optimiser.clip or torch.inf
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), clip)
+        # fp16's scaler skips steps whose gradients overflow and lowers its scale; a loss that
+        # is no number is beyond it.
+        scaled = self.recipe.training.precision == "16-mixed"
+        healthy = torch.cat([part.total.detach() for part in losses]).sum() if scaled else norm
+        if not torch.isfinite(healthy):
+            raise self._diverged()
         for stepped in self._stepped:
             stepped.step()
             stepped.zero_grad()
@@ -194,69 +228,84 @@ class Trainer:
             self._average.update(self._step)
 
     def _progress(self) -> float:
-        """The share of the run that is done; with a time limit all ranks take rank 0's word."""
+        """The share of the run that is done, by the leader's clock where there is a time limit."""
         progress = self._clock.progress(self._step)
-        if self.recipe.training.minutes and self._fabric.world_size > 1:
-            progress = self._fabric.broadcast(progress)
-        return progress
+        return self._crew.from_the_leader(progress) if self.recipe.training.minutes else progress
+
+    def _asked_to_stop(self) -> bool:
+        """Whether any process was asked to stop."""
+        return self._crew.together([float(self.stopping)], "max") == [1.0]
 
     def _tick(self, progress: float, losses: Losses) -> Tick:
-        seconds = self._clock.seconds()
-        rate = self._step * self._batches.per_step / max(seconds, 1e-9)
-        loss, tokens, exact = (float(values.mean()) for values in (losses.answer, losses.tokens, losses.exact))
-        return Tick(self._step, progress, seconds, loss, tokens, exact, rate)
-
-    def _report(self, tick: Tick, metrics: Metrics | None) -> None:
-        self._onlooker(tick)
-        epoch = self._batches.epoch(self._step)
-        if metrics is not None:
-            rate = self._optimisers[0].param_groups[0]["lr"]
-            row = {"loss": tick.loss, "tokens": tick.tokens, "exact": tick.exact, "learning_rate": rate}
-            metrics.log(kind="train", step=tick.step, epoch=epoch, seconds=tick.seconds, **row)
-        self._status.update(
-            current_step=tick.step,
-            current_epoch=epoch,
-            training_loss=tick.loss,
-            training_acc=tick.tokens,
-            samples_per_sec=tick.rate,
-            estimated_time_remaining=tick.remaining,
+        here = self._clock.here_seconds()
+        return Tick(
+            step=self._step,
+            epoch=self._batches.epoch(self._step),
+            progress=progress,
+            seconds=self._clock.seconds(),
+            loss=float(losses.answer.mean()),
+            tokens=float(losses.tokens.mean()),
+            exact=float(losses.exact.mean()),
+            rate=(self._step - self._began) * self._batches.per_step / max(here, 1e-9),
+            learning_rate=self._optimisers[0].param_groups[0]["lr"],
         )
 
-    def _validate(self, held_back: Any, metrics: Metrics | None) -> None:
-        """Score held-back samples on rank 0 with the averaged weights."""
-        if metrics is None:
-            return
-        self._status.update(event=True, state="validating")
-        with self._averaged():
-            result = validate(
-                self.model, held_back, fixed_part(held_back, self.recipe.validation.fraction), self.recipe.loss
-            )
-        row = {"step": self._step, **asdict(result)}
-        metrics.log(kind="validation", **row)
-        self._status.update(event=True, state="running", last_validation=row)
-        best = self._best()
-        if best is None or (result.exact_accuracy, result.token_accuracy) > (best["exact_accuracy"], best["val_acc"]):
-            fields = {"best_val_loss": result.loss, "best_val_acc": result.token_accuracy, "best_step": self._step}
-            self._status.update(event=True, **fields, best_exact=result.exact_accuracy)
-            if self.recipe.validation.keep_best:
-                self._save("best")
+    # Validation -------------------------------------------------------------------------
 
-    def _best(self) -> dict[str, Any] | None:
-        """The best validation so far, by exact match, then by token accuracy."""
-        if self._status["best_step"] is None:
-            return None
-        return {
-            "step": self._status["best_step"],
-            "exact_accuracy": self._status["best_exact"],
-            "val_acc": self._status["best_val_acc"],
-            "val_loss": self._status["best_val_loss"],
-        }
+    def _validate(self, held_back: AugmentedSet) -> None:
+        """Score the fixed part when it is due, and the whole set when the gate opens."""
+        config, fast = self.recipe.validation, None
+        if self._gate.fast_is_due(self._step):
+            fast = self._score(held_back, config.fraction)
+        if self._gate.full_is_due(self._step, None if fast is None else getattr(fast, config.metric)):
+            full = self._score(held_back, 1.0)
+            self._gate.full_took(full.seconds)
+            self._compare(full)
+        elif fast is not None and config.full == "never":
+            self._compare(fast)
 
-    def _save(self, name: str) -> None:
-        if not self._leads:
+    def _score(self, held_back: AugmentedSet, fraction: float) -> Validation:
+        """Score a fraction of the held-back samples, shared among the ranks."""
+        self._recorder.event(state="validating")
+        started = time.monotonic()
+        with self._clock.timing("validation"), self._averaged():
+            own = fixed_part(held_back, fraction)[self._crew.rank :: self._crew.ranks]
+            totals = Totals(*self._crew.together(validate(self.model, held_back, own, self.recipe.loss), "sum"))
+        result = Validation.of(totals, time.monotonic() - started)
+        self._recorder.validation(self._step, full=fraction == 1, **asdict(result))
+        self._recorder.event(state="running")
+        return result
+
+    def _compare(self, result: Validation) -> None:
+        """Remember the best score, and keep its weights if the recipe asks for that."""
+        score = getattr(result, self.recipe.validation.metric)
+        if self._best is not None and score <= self._best["score"]:
             return
+        self._best = {"step": self._step, "score": score, **asdict(result)}
+        self._recorder.event(**_best_fields(self._best))
+        if self.recipe.validation.keep_best:
+            self._save(BEST)
+
+    # Checkpoints ------------------------------------------------------------------------
+
+    def _save(self, kind: str) -> None:
+        """Write a checkpoint; every rank takes part, rank 0 writes."""
+        with self._clock.timing("checkpoint"):
+            randoms = self._crew.gather(state.random_state(self._crew.device))
+            if not self.leads:
+                return
+            tensors = state.optimiser_tensors(self._optimisers)
+            tensors |= {f"{state.RANDOM}.{rank}": randoms[rank] for rank in range(self._crew.ranks)}
+            if self._average is not None:
+                tensors |= {f"{state.LIVE}.{name}": t.clone() for name, t in self.model.state_dict().items()}
+            with self._averaged():
+                folder = save_checkpoint(self.folder.checkpoints, kind, self._card(), self.model.state_dict(), tensors)
+            prune_checkpoints(self.folder.checkpoints, kind, self.recipe.training.keep if kind == LATEST else 1)
+        self._recorder.event(last_checkpoint=f"checkpoints/{folder.name}")
+
+    def _card(self) -> Card:
         recipe = self.recipe
-        card = Card(
+        return Card(
             model=recipe.model["name"],
             options=recipe.model_options,
             tasks=[task.id for task in self.corpus.tasks],
@@ -267,19 +316,41 @@ class Trainer:
             held_back=len(self.corpus.solve),
             step=self._step,
             run_id=self.folder.run_id,
+            training={
+                "seconds": self._clock.seconds(),
+                "best": self._best,
+                "gate": self._gate.as_dict(),
+                "precision": self._crew.precision.state_dict(),
+            },
         )
-        with self._averaged():
-            save_checkpoint(self.folder.checkpoints / name, self.model.state_dict(), card)
-        self._status.update(event=True, last_checkpoint=f"checkpoints/{name}")
 
-    def _finish(self, state: str) -> None:
-        """Save what there is, leave the averaged weights in the model, and say how it ended."""
-        if state != "failed" and self._step:
-            self._save(f"step-{self._step:08d}")
+    def _restore(self, run: RunFolder) -> None:
+        """Go on from a run's newest whole checkpoint, or from the start if it has none."""
+        if not list_checkpoints(run.checkpoints, LATEST):
+            return
+        folder, damaged = find_checkpoint(run.path)
+        for error in damaged:
+            self._recorder.warn(f"warning: {error}; going on from {folder.name}")
+        card = read_card(folder)
+        if card.tasks != [task.id for task in self.corpus.tasks]:
+            raise UserError(folder, "was trained on other tasks than the sources hold now")
+        weights, tensors = read_tensors(folder, WEIGHTS), read_tensors(folder, TRAINING)
         if self._average is not None:
-            self._average.swap()
-        if self._leads:
-            self._status.update(event=True, state=state, current_step=self._step)
+            self._average.load(weights)
+            weights = {name: tensors[f"{state.LIVE}.{name}"] for name in weights}
+        self.model.load_state_dict(weights)
+        state.restore_optimisers(self._optimisers, tensors)
+        own = tensors.get(f"{state.RANDOM}.{self._crew.rank}")
+        if own is not None:
+            state.restore_random_state(own, self._crew.device)
+        training = card.training
+        self._step = self._began = card.step
+        self._best = training["best"]
+        self._gate = Gate(self.recipe.validation, **training["gate"])
+        options = self.recipe.training
+        self._clock = Clock(options.steps, options.minutes, training["seconds"])
+        if training["precision"]:
+            self._crew.precision.load_state_dict(training["precision"])
 
     @contextlib.contextmanager
     def _averaged(self) -> Iterator[None]:
@@ -296,47 +367,34 @@ class Trainer:
 
     def _make_folder(self, root: Path) -> RunFolder:
         """Rank 0 makes the run folder and tells the others where it is."""
-        path = create_run(root, self.recipe.as_dict()).path if self._leads else root
-        return RunFolder(self._fabric.broadcast(path))
+        path = create_run(root, self.recipe.as_dict()).path if self.leads else root
+        return RunFolder(self._crew.from_the_leader(path))
+
+    # What can go wrong ------------------------------------------------------------------
+
+    def _diverged(self) -> DivergedError:
+        """The error for a loss that is no number, with the step's samples kept for a look."""
+        path = self.folder.path / f"diverged-step-{self._step:08d}-rank-{self._crew.rank}.json"
+        write_json(path, {"step": self._step, "indices": self._batches.indices(self._step).tolist()})
+        return DivergedError(
+            f"step {self._step}",
+            f"the loss or a gradient is not finite; the samples are in {path}, the weights were not moved, "
+            "and the last checkpoint is untouched; a lower learning rate or 32-true may help",
+        )
+
+    def _out_of_memory(self) -> UserError:
+        options = self.recipe.training
+        smaller = max(1, options.batch // 2)
+        return UserError(
+            "training.batch",
+            f"{options.batch} samples do not fit the device's memory; try --training.batch {smaller} "
+            f"--training.accumulate {options.accumulate * 2}, which trains the same",
+        )
 
 
-class _Clock:
-    """Training time, with validation and checkpoints left out."""
-
-    def __init__(self, recipe: Recipe):
-        self._steps = recipe.training.steps
-        self._limit = recipe.training.minutes * 60
-        self._started: float | None = None
-        self._before = 0.0
-
-    def start(self) -> None:
-        self._started = time.monotonic()
-
-    def seconds(self) -> float:
-        return self._before + (time.monotonic() - self._started if self._started is not None else 0.0)
-
-    def progress(self, step: int) -> float:
-        by_steps = step / self._steps
-        return min(1.0, max(by_steps, self.seconds() / self._limit) if self._limit else by_steps)
-
-    @contextlib.contextmanager
-    def stopped(self) -> Iterator[None]:
-        self._before, self._started = self.seconds(), None
-        yield
-        self.start()
-
-
-def _launch(recipe: Recipe) -> Fabric:
-    """Devices and precision; under torchrun, one process for each of its workers.
-
-    Raises:
-        UserError: the accelerator asked for is not here.
-    """
-    options = recipe.training
-    try:
-        devices = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        fabric = Fabric(accelerator=options.accelerator, devices=devices, precision=options.precision)
-    except (RuntimeError, ValueError) as error:
-        raise UserError("training.accelerator", " ".join(str(error).split())) from None
-    fabric.launch()
-    return fabric
+def _best_fields(best: dict[str, Any] | None) -> dict[str, Any]:
+    """The status's fields about the best validation; the log's accuracy is that of tokens."""
+    if best is None:
+        return {}
+    log = {"best_val_loss": best["loss"], "best_val_acc": best["token_accuracy"], "best_step": best["step"]}
+    return {"best": best, **log}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +16,15 @@ from hrm_arc.puzzles.canvas import FULL, clip, tokens_on_full
 from hrm_arc.training.losses import LossConfig, segment_losses
 
 BATCH = 256
+
+
+class Totals(NamedTuple):
+    """Sums over some samples; those of several processes add up."""
+
+    samples: float
+    loss: float
+    tokens: float
+    exact: float
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,12 @@ class Validation:
     exact_accuracy: float
     seconds: float
 
+    @classmethod
+    def of(cls, totals: Totals, seconds: float) -> Validation:
+        count = totals.samples
+        tokens = totals.tokens / (count * FULL.cells)
+        return cls(int(count), totals.loss / count, tokens, totals.exact / count, seconds)
+
 
 def fixed_part(held_back: AugmentedSet, fraction: float) -> np.ndarray:
     """Indices of a fraction of the set, evenly spread and the same every time."""
@@ -43,9 +58,8 @@ def fixed_part(held_back: AugmentedSet, fraction: float) -> np.ndarray:
     return (np.arange(count) * len(held_back)) // count
 
 
-def validate(model: Reasoner, held_back: AugmentedSet, indices: np.ndarray, loss: LossConfig) -> Validation:
+def validate(model: Reasoner, held_back: AugmentedSet, indices: np.ndarray, loss: LossConfig) -> Totals:
     """Score samples of a set whose labels lie on the full canvas; the model is in eval mode."""
-    started = time.monotonic()
     device = next(model.parameters()).device
     total = right = exact = 0.0
     for start in range(0, len(indices), BATCH):
@@ -61,6 +75,4 @@ def validate(model: Reasoner, held_back: AugmentedSet, indices: np.ndarray, loss
                 wanted = FULL.decode(truth)
                 assert wanted is not None
                 exact += same(samples.canvas.decode(tokens), wanted)
-    count = len(indices)
-    seconds = time.monotonic() - started
-    return Validation(count, total / count, float(right) / (count * FULL.cells), exact / count, seconds)
+    return Totals(len(indices), total, float(right), exact)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -9,13 +10,25 @@ import pytest
 import torch
 
 from hrm_arc.errors import UserError
-from hrm_arc.runs.checkpoint import Card, find_checkpoint, read_card, read_weights, save_checkpoint
+from hrm_arc.runs.checkpoint import (
+    BEST,
+    LATEST,
+    TRAINING,
+    WEIGHTS,
+    Card,
+    find_checkpoint,
+    list_checkpoints,
+    prune_checkpoints,
+    read_card,
+    read_tensors,
+    save_checkpoint,
+)
 from hrm_arc.runs.files import read_lines, write_json, write_lines, writing
 from hrm_arc.runs.folder import RunFolder, create_run, new_run_id
-from hrm_arc.runs.metrics import Metrics
+from hrm_arc.runs.metrics import Metrics, read_metrics
 from hrm_arc.runs.status import Status, amend_status
 
-CARD = Card("grid-hrm", {"width": 16}, ["a", "b"], "cropped", True, ["x"], [], 1, 7, "20250903_100435_3652c9d8")
+CARD = Card("grid-hrm", {"width": 16}, ["a", "b"], "cropped", True, ["x"], [], 1, 7, "20250903_100435_3652c9d8", {})
 
 
 def test_run_ids_are_in_the_logs_form() -> None:
@@ -99,30 +112,88 @@ def test_a_run_folder_keeps_its_configuration(tmp_path: Path) -> None:
         RunFolder(tmp_path).config()
 
 
+def saved(root: Path, step: int, kind: str = LATEST) -> Path:
+    weights = {"w": torch.full((3, 4), float(step)), "b": torch.arange(3)}
+    return save_checkpoint(root / "checkpoints", kind, replace(CARD, step=step), weights, {"m": torch.zeros(2)})
+
+
 def test_checkpoints_come_back_as_they_were(tmp_path: Path) -> None:
-    weights = {"w": torch.randn(3, 4), "b": torch.arange(3)}
     for step in (9, 10):
-        save_checkpoint(tmp_path / "checkpoints" / f"step-{step:08d}", weights, CARD)
-    folder = find_checkpoint(tmp_path)
-    assert folder.name == "step-00000010"
-    assert find_checkpoint(folder) == folder
-    assert read_card(folder) == CARD
+        saved(tmp_path, step)
+    folder, damaged = find_checkpoint(tmp_path)
+    assert (folder.name, damaged) == ("step-00000010", [])
+    assert find_checkpoint(folder) == (folder, [])
+    assert read_card(folder) == replace(CARD, step=10)
     assert read_card(folder).rows() == {"a": 1, "b": 2}
-    loaded = read_weights(folder)
-    assert all(torch.equal(loaded[name], weights[name]) for name in weights)
+    loaded = read_tensors(folder, WEIGHTS)
+    assert torch.equal(loaded["w"], torch.full((3, 4), 10.0))
+    assert torch.equal(loaded["b"], torch.arange(3))
+    assert set(read_tensors(folder, TRAINING)) == {"m"}
 
 
-def test_a_checkpoint_can_be_written_over(tmp_path: Path) -> None:
-    for value in (1.0, 2.0):
-        save_checkpoint(tmp_path / "best", {"w": torch.full((2,), value)}, CARD)
-    assert read_weights(tmp_path / "best")["w"].tolist() == [2.0, 2.0]
-    assert [path.name for path in tmp_path.iterdir()] == ["best"]
+@pytest.mark.parametrize("name", [WEIGHTS, TRAINING, "checkpoint.json"])
+@pytest.mark.parametrize("damage", ["cut", "altered", "removed"])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(name: str, damage: str, tmp_path: Path) -> None:
+    good, bad = saved(tmp_path, 1), saved(tmp_path, 2)
+    content = (bad / name).read_bytes()
+    if damage == "removed":
+        (bad / name).unlink()
+    else:
+        middle = len(content) // 2
+        other = bytes([content[middle] ^ 1])
+        (bad / name).write_bytes(
+            content[:middle] if damage == "cut" else content[:middle] + other + content[middle + 1 :]
+        )
+    folder, damaged = find_checkpoint(tmp_path)
+    assert folder == good
+    # A folder without a card is no checkpoint; any other damage is told.
+    assert len(damaged) == (0 if (name, damage) == ("checkpoint.json", "removed") else 1)
+    assert all(name in str(error) for error in damaged)
 
 
-def test_missing_checkpoints_and_cards_are_named(tmp_path: Path) -> None:
+def test_old_checkpoints_are_pruned_and_the_best_are_apart(tmp_path: Path) -> None:
+    root = tmp_path / "checkpoints"
+    for step in range(5):
+        saved(tmp_path, step)
+        saved(tmp_path, step, BEST)
+        prune_checkpoints(root, LATEST, 3)
+        prune_checkpoints(root, BEST, 1)
+    assert [path.name for path in list_checkpoints(root, LATEST)] == [f"step-{step:08d}" for step in (2, 3, 4)]
+    assert [path.name for path in list_checkpoints(root, BEST)] == ["best-00000004"]
+
+
+def test_a_failed_checkpoint_leaves_the_one_before_and_no_litter(tmp_path: Path) -> None:
+    good = saved(tmp_path, 1)
+    with pytest.raises(UserError, match="cannot be written"):
+        save_checkpoint(tmp_path / "checkpoints", LATEST, replace(CARD, step=2), {"w": "no tensor"}, {})  # type: ignore[dict-item]
+    assert list((tmp_path / "checkpoints").iterdir()) == [good]
+
+
+def test_a_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
+    # /dev/full refuses every write with the error of a full disk.
+    def fill() -> None:
+        with writing(tmp_path / "x") as beside:
+            beside.symlink_to("/dev/full")
+            beside.write_text("text")
+
+    with pytest.raises(UserError, match="No space left on device"):
+        fill()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_checkpoints_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no checkpoint here"):
         find_checkpoint(tmp_path)
-    save_checkpoint(tmp_path / "c", {"w": torch.zeros(1)}, CARD)
-    (tmp_path / "c" / "checkpoint.json").write_text("{}")
-    with pytest.raises(UserError, match="missing or damaged"):
-        read_card(tmp_path / "c")
+
+
+def test_metrics_drop_rows_that_will_be_written_again(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    with Metrics(path) as metrics:
+        for step in range(1, 6):
+            metrics.log(step=step)
+    with path.open("a") as file:
+        file.write('{"step": 6, "lo')  # What a killed process leaves.
+    assert [row["step"] for row in read_metrics(path)] == [1, 2, 3, 4, 5]
+    with Metrics(path, after=3) as metrics:
+        metrics.log(step=4)
+    assert [row["step"] for row in read_metrics(path)] == [1, 2, 3, 4]

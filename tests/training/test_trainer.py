@@ -16,10 +16,11 @@ from hrm_arc.evaluation.evaluate import evaluate, tasks_to_score
 from hrm_arc.evaluation.torch_backend import load_model, think_until_halted
 from hrm_arc.models import KINDS
 from hrm_arc.models.reasoner import Batch, Output, Reasoner, State
-from hrm_arc.runs.checkpoint import CARD, WEIGHTS, find_checkpoint, read_card
+from hrm_arc.runs.checkpoint import BEST, CARD, WEIGHTS, find_checkpoint, list_checkpoints, read_card
 from hrm_arc.runs.files import read_lines
 from hrm_arc.runs.folder import RunFolder
-from hrm_arc.training.trainer import Tick, Trainer
+from hrm_arc.training.recorder import Tick
+from hrm_arc.training.trainer import Trainer
 from tests.made import tiny_recipe, write_tasks
 from tests.models.test_grid_hrm import made_batch
 
@@ -31,7 +32,13 @@ STATUS_KEYS = {
 
 
 def weights_of(trainer: Trainer) -> dict[str, torch.Tensor]:
-    return load_file(find_checkpoint(trainer.folder.path) / WEIGHTS)
+    return load_file(newest(trainer.folder) / WEIGHTS)
+
+
+def newest(folder: RunFolder) -> Path:
+    found, damaged = find_checkpoint(folder.path)
+    assert damaged == []
+    return found
 
 
 def trained(tmp_path: Path, model: str = "grid-hrm", *flags: str, noise: int | None = None) -> Trainer:
@@ -58,7 +65,7 @@ def test_a_run_leaves_its_folder(model: str, tmp_path: Path) -> None:
         ("validation", 6),
     ]
     assert folder.config()["model"]["name"] == model
-    card = read_card(find_checkpoint(folder.path))
+    card = read_card(newest(folder))
     assert (card.model, card.step, card.tasks) == (model, 6, ["flip0", "flip1", "flip2"])
 
 
@@ -77,7 +84,7 @@ def test_test_outputs_change_neither_weights_nor_predictions(tmp_path: Path) -> 
         evaluate(backend, card, tasks_to_score(card, None), trainer.folder, votes=16)
         results.append(
             (
-                (find_checkpoint(trainer.folder.path) / WEIGHTS).read_bytes(),
+                (newest(trainer.folder) / WEIGHTS).read_bytes(),
                 trainer.folder.submission_file.read_bytes(),
                 [row["candidates"] for row in read_lines(trainer.folder.predictions_file)],
             )
@@ -115,20 +122,19 @@ def test_precisions_train_without_a_nan(precision: str, tmp_path: Path) -> None:
 def test_interrupting_saves_the_state(tmp_path: Path) -> None:
     def onlooker(tick: Tick) -> None:
         if tick.step == 4:
-            raise KeyboardInterrupt
+            trainer.stop()
 
-    trainer = Trainer(tiny_recipe(write_tasks(tmp_path / "tasks")), tmp_path / "runs", onlooker)
-    with pytest.raises(KeyboardInterrupt):
-        trainer.fit()
+    trainer = Trainer(tiny_recipe(write_tasks(tmp_path / "tasks")), tmp_path / "runs", onlooker=onlooker)
+    assert trainer.fit()["state"] == "interrupted"
     assert trainer.folder.status()["state"] == "interrupted"
-    assert read_card(find_checkpoint(trainer.folder.path)).step == 4
+    assert read_card(newest(trainer.folder)).step == 4
 
 
 def test_a_failure_is_told_in_the_status(tmp_path: Path) -> None:
     def onlooker(tick: Tick) -> None:
         raise RuntimeError("made up")
 
-    trainer = Trainer(tiny_recipe(write_tasks(tmp_path / "tasks")), tmp_path / "runs", onlooker)
+    trainer = Trainer(tiny_recipe(write_tasks(tmp_path / "tasks")), tmp_path / "runs", onlooker=onlooker)
     with pytest.raises(RuntimeError, match="made up"):
         trainer.fit()
     assert trainer.folder.status()["state"] == "failed"
@@ -139,7 +145,7 @@ def test_a_time_limit_ends_the_run(tmp_path: Path) -> None:
         write_tasks(tmp_path / "tasks"), "grid-hrm", "--training.minutes", "0.01", "--training.steps", "1000000"
     )
     ticks: list[Tick] = []
-    result = Trainer(recipe, tmp_path / "runs", ticks.append).fit()
+    result = Trainer(recipe, tmp_path / "runs", onlooker=ticks.append).fit()
     assert 0 < result["steps"] < 1_000_000
     assert ticks[-1].progress == 1.0
 
@@ -147,8 +153,8 @@ def test_a_time_limit_ends_the_run(tmp_path: Path) -> None:
 def test_the_best_is_kept_only_when_asked_for(tmp_path: Path) -> None:
     kept = trained(tmp_path / "kept", "grid-hrm", "--validation.keep_best", "true")
     left = trained(tmp_path / "left", "grid-hrm")
-    assert (kept.folder.checkpoints / "best" / CARD).is_file()
-    assert not (left.folder.checkpoints / "best").exists()
+    assert len(list_checkpoints(kept.folder.checkpoints, BEST)) == 1
+    assert list_checkpoints(left.folder.checkpoints, BEST) == []
 
 
 def test_a_missing_accelerator_is_the_users_mistake(tmp_path: Path) -> None:
@@ -158,16 +164,20 @@ def test_a_missing_accelerator_is_the_users_mistake(tmp_path: Path) -> None:
 
 
 def test_damaged_weights_are_named(tmp_path: Path) -> None:
-    folder = find_checkpoint(trained(tmp_path).folder.path)
+    folder = newest(trained(tmp_path).folder)
     good = (folder / WEIGHTS).read_bytes()
-    (folder / WEIGHTS).write_bytes(good[: len(good) // 2])
-    with pytest.raises(UserError, match="missing or damaged"):
+    for bad in (good[: len(good) // 2], good[:-1] + bytes([good[-1] ^ 1])):
+        (folder / WEIGHTS).write_bytes(bad)
+        with pytest.raises(UserError, match="damaged: its checksum is not the one on the card"):
+            load_model(folder)
+    (folder / WEIGHTS).unlink()
+    with pytest.raises(UserError, match="missing"):
         load_model(folder)
     (folder / WEIGHTS).write_bytes(good)
     card = json.loads((folder / CARD).read_text())
     card["options"]["width"] = 32
     (folder / CARD).write_text(json.dumps(card))
-    with pytest.raises(UserError, match="does not fit the model"):
+    with pytest.raises(UserError, match="missing or damaged"):
         load_model(folder)
 
 
@@ -186,7 +196,7 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
         timeout=300,
     )
     (folder,) = (tmp_path / "together").iterdir()
-    together = load_file(find_checkpoint(folder) / WEIGHTS)
+    together = load_file(newest(RunFolder(folder)) / WEIGHTS)
     for name, tensor in weights_of(alone).items():
         torch.testing.assert_close(tensor, together[name], atol=1e-5, rtol=1e-4)
     rows = read_lines(RunFolder(folder).metrics_file)

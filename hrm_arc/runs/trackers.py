@@ -1,0 +1,104 @@
+"""Where else a run's figures can go: CSV, TensorBoard, Weights & Biases offline.
+
+A tracker takes the same rows as metrics.jsonl. None is needed to train, and none is told
+anything that metrics.jsonl does not hold.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from hrm_arc.errors import UserError
+
+TrackerName = Literal["csv", "tensorboard", "wandb"]
+
+
+class Tracker(Protocol):
+    """Something that takes rows of figures until it is closed."""
+
+    def log(self, row: dict[str, Any]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class CsvTracker:
+    """``metrics.csv``: long form, one figure a line, so that rows of any kind fit."""
+
+    def __init__(self, folder: Path, run_id: str, config: dict[str, Any]):
+        path = folder / "metrics.csv"
+        new = not path.exists()
+        self._file = path.open("a", newline="", encoding="utf-8")
+        self._writer = csv.writer(self._file)
+        if new:
+            self._writer.writerow(["kind", "step", "name", "value"])
+
+    def log(self, row: dict[str, Any]) -> None:
+        for name, value in _figures(row).items():
+            self._writer.writerow([row["kind"], row["step"], name, value])
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class TensorBoardTracker:
+    """Event files under ``tensorboard/``."""
+
+    def __init__(self, folder: Path, run_id: str, config: dict[str, Any]):
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(folder / "tensorboard"))
+
+    def log(self, row: dict[str, Any]) -> None:
+        for name, value in _figures(row).items():
+            self._writer.add_scalar(f"{row['kind']}/{name}", value, row["step"])
+        self._writer.flush()
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class WandbTracker:
+    """An offline run under ``wandb/``; ``wandb sync`` sends it on when there is a network."""
+
+    def __init__(self, folder: Path, run_id: str, config: dict[str, Any]):
+        import wandb
+
+        settings = wandb.Settings(mode="offline", silent=True, console="off")
+        self._run = wandb.init(
+            project="hrm-arc", id=run_id, name=run_id, dir=str(folder), config=config, settings=settings
+        )
+
+    def log(self, row: dict[str, Any]) -> None:
+        self._run.log({f"{row['kind']}/{name}": value for name, value in _figures(row).items()}, step=row["step"])
+
+    def close(self) -> None:
+        self._run.finish(quiet=True)
+
+
+_KINDS: dict[str, Callable[[Path, str, dict[str, Any]], Tracker]] = {
+    "csv": CsvTracker,
+    "tensorboard": TensorBoardTracker,
+    "wandb": WandbTracker,
+}
+
+
+def open_tracker(name: TrackerName, folder: Path, run_id: str, config: dict[str, Any]) -> Tracker:
+    """A tracker by name.
+
+    Raises:
+        UserError: the package it needs is not installed.
+    """
+    try:
+        return _KINDS[name](folder, run_id, config)
+    except ImportError:
+        raise UserError("training.trackers", f"{name} is not installed; pip install 'hrm-arc[{name}]'") from None
+
+
+def _figures(row: dict[str, Any]) -> dict[str, float]:
+    return {
+        name: value for name, value in row.items() if name not in ("kind", "step") and isinstance(value, int | float)
+    }

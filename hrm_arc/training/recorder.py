@@ -1,0 +1,136 @@
+"""What a trainer tells the world: status.json, metrics.jsonl, trackers, an onlooker."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from hrm_arc.errors import UserError
+from hrm_arc.runs.folder import RunFolder
+from hrm_arc.runs.metrics import Metrics
+from hrm_arc.runs.status import Status
+from hrm_arc.runs.trackers import TrackerName, open_tracker
+
+
+@dataclass(frozen=True)
+class Tick:
+    """Where a run stands.
+
+    Attributes:
+        step: steps done.
+        epoch: times the training set was gone through.
+        progress: share of the run that is done, 0 to 1.
+        seconds: training time so far; validation and checkpoints stop the clock.
+        loss: answer loss of the last segment, in nats per counted cell.
+        tokens: share of counted cells that were right.
+        exact: share of samples exactly right, in training.
+        rate: samples per second.
+        learning_rate: of the first group of parameters.
+    """
+
+    step: int
+    epoch: float
+    progress: float
+    seconds: float
+    loss: float
+    tokens: float
+    exact: float
+    rate: float
+    learning_rate: float
+
+    @property
+    def remaining(self) -> float:
+        """Estimated seconds to the end."""
+        return self.seconds * (1 - self.progress) / max(self.progress, 1e-9)
+
+
+class Recorder:
+    """Writes for the one process that leads; the others' recorders are silent.
+
+    Args:
+        folder: the run.
+        leads: whether this process is the one that writes.
+        onlooker: called with each :class:`Tick`.
+        say: called with each line that a person should read.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        leads: bool,
+        onlooker: Callable[[Tick], None] = lambda tick: None,
+        say: Callable[[str], None] = lambda text: None,
+    ):
+        self.status = Status(folder.status_file, folder.run_id)
+        self._folder = folder
+        self._leads = leads
+        self._onlooker = onlooker
+        self._say = say
+        self._open = contextlib.ExitStack()
+        self._metrics: Metrics | None = None
+        self._trackers: list[Any] = []
+
+    def begin(self, step: int, trackers: list[TrackerName], config: dict[str, Any], **fields: Any) -> None:
+        """Open the files, without rows of steps after ``step``, and say that the run is on."""
+        if not self._leads:
+            return
+        self._open.enter_context(self.status)
+        self._metrics = self._open.enter_context(Metrics(self._folder.metrics_file, after=step))
+        for name in trackers:
+            tracker = open_tracker(name, self._folder.path, self._folder.run_id, config)
+            self._open.callback(tracker.close)
+            self._trackers.append(tracker)
+        self.event(state="running", current_step=step, **fields)
+
+    def tick(self, tick: Tick, timing: dict[str, float], as_row: bool) -> None:
+        """Pass on where the run stands; as a row of the metrics if it is due."""
+        if not self._leads:
+            return
+        self._onlooker(tick)
+        if as_row:
+            figures = {name: getattr(tick, name) for name in ("epoch", "loss", "tokens", "exact", "learning_rate")}
+            self._row("train", tick.step, **figures, seconds=tick.seconds, rate=tick.rate, timing=timing)
+        self.status.update(
+            current_step=tick.step,
+            current_epoch=tick.epoch,
+            training_loss=tick.loss,
+            training_acc=tick.tokens,
+            training_exact=tick.exact,
+            samples_per_sec=tick.rate,
+            estimated_time_remaining=tick.remaining,
+            timing=timing,
+        )
+
+    def validation(self, step: int, **result: Any) -> None:
+        """A row for a validation."""
+        if self._leads:
+            self._row("validation", step, **result)
+            self.event(last_validation={"step": step, **result})
+
+    def event(self, **fields: Any) -> None:
+        """Something happened: write the status now."""
+        if self._leads:
+            self.status.update(event=True, **fields)
+
+    def warn(self, message: str) -> None:
+        """Tell a person, here and in the status."""
+        if self._leads:
+            self._say(message)
+            with contextlib.suppress(UserError):  # A full disk may be what it is about.
+                self.event(message=message)
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._open.close()
+
+    def _row(self, kind: str, step: int, **figures: Any) -> None:
+        assert self._metrics is not None, "begin comes first"
+        row = {"kind": kind, "step": step, **figures}
+        self._metrics.log(**row)
+        for tracker in self._trackers:
+            tracker.log(row)

@@ -1,0 +1,330 @@
+"""A run that was stopped, or killed, ends as one that was not."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from hrm_arc.errors import UserError
+from hrm_arc.models import KINDS
+from hrm_arc.runs.checkpoint import LATEST, TRAINING, WEIGHTS, list_checkpoints
+from hrm_arc.runs.folder import RunFolder
+from hrm_arc.runs.metrics import read_metrics
+from hrm_arc.training import trainer as trainer_module
+from hrm_arc.training.gate import Gate, ValidationConfig
+from hrm_arc.training.recipe import Recipe
+from hrm_arc.training.recipe_files import load_recipe
+from hrm_arc.training.recorder import Tick
+from hrm_arc.training.resume import restarted_run, resumed_recipe
+from hrm_arc.training.trainer import DivergedError, Trainer
+from tests.made import tiny_recipe, write_tasks
+
+TIMES = {"seconds", "rate", "timing"}
+
+
+def rows_of(folder: RunFolder) -> list[dict[str, Any]]:
+    """The metrics but for what a clock has a say in."""
+    return [{k: v for k, v in row.items() if k not in TIMES} for row in read_metrics(folder.metrics_file)]
+
+
+def end_of(folder: RunFolder) -> dict[str, torch.Tensor]:
+    """Everything in the last checkpoint: weights, average, optimisers, random states."""
+    newest = list_checkpoints(folder.checkpoints, LATEST)[-1]
+    return load_file(newest / WEIGHTS) | load_file(newest / TRAINING)
+
+
+def check_same_end(one: RunFolder, other: RunFolder) -> None:
+    assert rows_of(one) == rows_of(other)
+    a, b = end_of(one), end_of(other)
+    assert a.keys() == b.keys()
+    assert [name for name in a if not torch.equal(a[name], b[name])] == []
+    fields = ("state", "current_step", "best_step", "best_val_loss", "training_loss", "last_checkpoint")
+    assert {key: one.status()[key] for key in fields} == {key: other.status()[key] for key in fields}
+
+
+def recipe_for(tmp_path: Path, model: str = "grid-hrm", *flags: str) -> Recipe:
+    tasks = write_tasks(tmp_path / "tasks")
+    more = ["--training.steps", "12", "--training.checkpoint_every", "4", "--optimiser.name", "muon"]
+    dropout = ["--model.dropout", "0.2"] if model == "dual-loop" else []
+    gate = ["--validation.full", "improved", "--validation.fraction", "0.4", "--validation.augment", "3"]
+    return tiny_recipe(tasks, model, *more, *dropout, *gate, *flags)
+
+
+def straight(recipe: Recipe, root: Path) -> RunFolder:
+    trainer = Trainer(recipe, root / "straight")
+    trainer.fit()
+    return trainer.folder
+
+
+def stopped_at(step: int, recipe: Recipe, root: Path, folder: RunFolder | None = None) -> RunFolder:
+    """Train until a step is told of, then stop."""
+
+    def onlooker(tick: Tick) -> None:
+        if tick.step >= step:
+            trainer.stop()
+
+    trainer = Trainer(recipe, root, folder, onlooker)
+    assert trainer.fit()["state"] == "interrupted"
+    return trainer.folder
+
+
+@pytest.mark.parametrize("model", KINDS)
+def test_a_stopped_run_goes_on_bit_for_bit(model: str, tmp_path: Path) -> None:
+    recipe = recipe_for(tmp_path, model)
+    whole = straight(recipe, tmp_path)
+    folder: RunFolder | None = None
+    for stop in (3, 7, 10):
+        folder = stopped_at(stop, recipe, tmp_path / "pieces", folder)
+    again = Trainer(recipe, tmp_path / "pieces", folder)
+    assert again.fit()["state"] == "finished"
+    check_same_end(whole, again.folder)
+
+
+def test_an_average_a_schedule_and_the_gate_go_on_too(tmp_path: Path) -> None:
+    recipe = recipe_for(
+        tmp_path, "grid-hrm", "--schedule.kind", "restarts", "--schedule.period", "5", "--optimiser.ema", "0.9"
+    )
+    whole = straight(recipe, tmp_path)
+    again = Trainer(recipe, tmp_path, stopped_at(1, recipe, tmp_path / "pieces"))
+    again.fit()
+    check_same_end(whole, again.folder)
+
+
+def test_a_finished_run_has_nothing_to_go_on_with(tmp_path: Path) -> None:
+    recipe = recipe_for(tmp_path)
+    folder = straight(recipe, tmp_path)
+    before = (rows_of(folder), end_of(folder).keys())
+    assert Trainer(recipe, tmp_path, folder).fit()["steps"] == 12
+    assert (rows_of(folder), end_of(folder).keys()) == before
+
+
+def test_a_changed_recipe_is_refused_key_by_key(tmp_path: Path) -> None:
+    folder = straight(recipe_for(tmp_path), tmp_path)
+    flags = ["--training.steps", "16", "--optimiser.clip", "0.5"]
+    with pytest.raises(UserError, match=r"differs in optimiser\.clip, training\.steps; accept each with --override"):
+        resumed_recipe(folder, None, flags, [])
+    with pytest.raises(UserError, match=r"differs in optimiser\.clip;"):
+        resumed_recipe(folder, None, flags, ["training.steps"])
+    recipe = resumed_recipe(folder, None, flags, ["training.steps", "optimiser.clip"])
+    assert Trainer(recipe, tmp_path, folder).fit()["steps"] == 16
+    assert [row["step"] for row in rows_of(folder) if row["kind"] == "train"] == list(range(2, 17, 2))
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_named(tmp_path: Path) -> None:
+    recipe = recipe_for(tmp_path)
+    whole = straight(recipe, tmp_path)
+    folder = stopped_at(10, recipe, tmp_path / "pieces")
+    newest = list_checkpoints(folder.checkpoints, LATEST)[-1]
+    (newest / TRAINING).write_bytes(b"")
+    said: list[str] = []
+    again = Trainer(recipe, tmp_path, folder, say=said.append)
+    again.fit()
+    assert len(said) == 1
+    assert str(newest / TRAINING) in said[0]
+    check_same_end(whole, again.folder)
+
+
+def test_other_tasks_than_the_runs_are_refused(tmp_path: Path) -> None:
+    recipe = recipe_for(tmp_path)
+    folder = straight(recipe, tmp_path)
+    write_tasks(tmp_path / "tasks", count=4)
+    with pytest.raises(UserError, match="trained on other tasks"):
+        Trainer(recipe, tmp_path, folder)
+
+
+def test_a_full_disk_keeps_the_last_checkpoint_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = recipe_for(tmp_path)
+    save = trainer_module.save_checkpoint
+
+    def full(root: Path, kind: str, card: Any, *tensors: Any) -> Path:
+        if card.step == 8:
+            raise UserError(root, "cannot be written: No space left on device")
+        return save(root, kind, card, *tensors)
+
+    monkeypatch.setattr(trainer_module, "save_checkpoint", full)
+    said: list[str] = []
+    trainer = Trainer(recipe, tmp_path / "runs", say=said.append)
+    assert trainer.fit()["state"] == "finished"
+    assert [line for line in said if "No space left on device" in line] == said != []
+    names = [path.name for path in list_checkpoints(trainer.folder.checkpoints, LATEST)]
+    assert names == ["step-00000004", "step-00000012"]
+
+
+def test_a_loss_that_is_no_number_stops_the_run_with_its_samples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = recipe_for(tmp_path)
+    losses = trainer_module.segment_losses
+    calls = [0]
+
+    def broken(*arguments: Any) -> Any:
+        calls[0] += 1
+        result = losses(*arguments)
+        # Two segments a step: the tenth call is in the fifth step, after the checkpoint of the fourth.
+        return result._replace(total=result.total * float("nan")) if calls[0] >= 10 else result
+
+    monkeypatch.setattr(trainer_module, "segment_losses", broken)
+    trainer = Trainer(recipe, tmp_path / "runs")
+    with pytest.raises(DivergedError, match="step 4: the loss or a gradient is not finite"):
+        trainer.fit()
+    assert trainer.folder.status()["state"] == "failed"
+    (path,) = trainer.folder.path.glob("diverged-*.json")
+    kept = json.loads(path.read_text())
+    assert (kept["step"], len(kept["indices"])) == (4, 8)
+    assert [path.name for path in list_checkpoints(trainer.folder.checkpoints, LATEST)] == ["step-00000004"]
+    assert all(tensor.isfinite().all() for tensor in trainer.model.state_dict().values())
+
+
+def test_memory_that_runs_out_names_a_batch_to_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def greedy(*arguments: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(trainer_module, "segment_losses", greedy)
+    trainer = Trainer(recipe_for(tmp_path), tmp_path / "runs")
+    with pytest.raises(UserError, match=r"try --training\.batch 4 --training\.accumulate 2"):
+        trainer.fit()
+
+
+@pytest.mark.parametrize(
+    ("margin", "curve", "opens"),
+    [
+        (0.01, [0.10, 0.10, 0.1005, 0.102, 0.101, 0.2], [1, 0, 0, 1, 0, 1]),
+        (0.01, [0.0, 0.0, 0.01, 0.01], [1, 0, 1, 0]),
+        (0.0, [0.5, 0.5, 0.50001], [1, 0, 1]),
+        # Its best is the best ever: small gains do not add up to an opening.
+        (0.01, [0.5, 0.504, 0.508, 0.514], [1, 0, 0, 1]),
+    ],
+)
+def test_the_gate_opens_when_the_rule_says(margin: float, curve: list[float], opens: list[int]) -> None:
+    gate = Gate(ValidationConfig(every=10, full="improved", margin=margin))
+    assert [int(gate.full_is_due(10 * n, fast)) for n, fast in enumerate(curve, start=1)] == opens
+    assert gate.kept_shut == opens.count(0)
+
+
+def test_the_gate_tells_what_it_saved() -> None:
+    gate = Gate(ValidationConfig(every=1, full="improved"))
+    for fast in (0.5, 0.5, 0.5, 0.6):
+        if gate.full_is_due(1, fast):
+            gate.full_took(30.0)
+    assert (gate.opened, gate.kept_shut, gate.seconds_saved) == (2, 2, 60.0)
+
+
+def test_other_rules_for_full_validations() -> None:
+    every = Gate(ValidationConfig(every=10, full="every", full_every=30))
+    assert [step for step in range(1, 91) if every.full_is_due(step, None)] == [30, 60, 90]
+    never = Gate(ValidationConfig(every=10))
+    assert not any(never.full_is_due(step, 1.0) for step in range(100))
+    assert [step for step in range(1, 31) if never.fast_is_due(step)] == [10, 20, 30]
+
+
+@pytest.mark.parametrize("session", range(1, 6))
+def test_the_logs_sessions_run_and_resume_at_a_smaller_width(session: int, tmp_path: Path) -> None:
+    tasks = write_tasks(tmp_path / "tasks")
+    small = [
+        *("--data.solve", f"[{tasks}]", "--data.study", "[]", "--data.augment", "5", "--validation.augment", "2"),
+        *("--model.width", "16", "--model.heads", "2", "--model.cycles", "1", "--training.accelerator", "cpu"),
+        *("--model.h_layers", "1", "--model.l_layers", "1", "--training.batch", "2"),
+        *("--training.steps", "3", "--validation.every", "1", "--training.checkpoint_every", "1"),
+        *("--training.log_every", "1"),
+    ]
+    recipe = load_recipe(f"log/session-{session}", small)
+    whole = straight(recipe, tmp_path)
+    again = Trainer(recipe, tmp_path, stopped_at(1, recipe, tmp_path / "pieces"))
+    assert again.fit()["steps"] == 3
+    check_same_end(whole, again.folder)
+
+
+HRM = [sys.executable, "-m", "hrm_arc"]
+
+
+def test_a_killed_run_ends_as_one_that_was_not(tmp_path: Path) -> None:
+    recipe_for(tmp_path)
+    path = tmp_path / "grid-hrm.yaml"
+    flags = ["--training.steps", "400", "--training.checkpoint_every", "5", "--validation.every", "50"]
+    straight_ = subprocess.run(
+        [*HRM, "train", path, *flags, "--out", tmp_path / "straight", "--json"], capture_output=True, check=True
+    )
+    whole = RunFolder(Path(json.loads(straight_.stdout)["folder"]))
+    moments = random.Random(0)
+    command: list[str | Path] = [*HRM, "train", path, *flags, "--out", tmp_path / "killed"]
+    for _ in range(5):
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        runs = tmp_path / "killed"
+        # Wait until it trains, so that the kill does not fall on the imports.
+        before = metrics_size(runs)
+        while process.poll() is None and metrics_size(runs) in (0, before):
+            time.sleep(0.01)
+        time.sleep(moments.uniform(0, 0.5))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        (folder,) = runs.iterdir()
+        json.loads((folder / "status.json").read_text())
+        command = [*HRM, "train", "--resume", folder]
+    subprocess.run(command, check=True, capture_output=True)
+    check_same_end(whole, RunFolder(folder))
+
+
+def metrics_size(runs: Path) -> int:
+    return sum(path.stat().st_size for path in runs.glob("*/metrics.jsonl"))
+
+
+def test_sigterm_saves_and_leaves(tmp_path: Path) -> None:
+    recipe_for(tmp_path)
+    command = [*HRM, "train", "grid-hrm.yaml", "--training.steps", "1000000"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    while not metrics_size(tmp_path / "runs"):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    (folder,) = (tmp_path / "runs").iterdir()
+    status = RunFolder(folder).status()
+    assert status["state"] == "interrupted"
+    assert status["last_checkpoint"] == f"checkpoints/step-{status['current_step']:08d}"
+
+
+def torchrun(workers: int, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(workers), "-m", "hrm_arc"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [*command, *map(str, arguments)], capture_output=True, text=True, env=environment, timeout=300
+    )
+
+
+def test_a_run_goes_on_with_another_number_of_processes(tmp_path: Path) -> None:
+    recipe = recipe_for(tmp_path)
+    whole = straight(recipe, tmp_path)
+    folder = stopped_at(4, recipe, tmp_path / "pieces")
+    done = torchrun(2, "train", "--resume", folder.path)
+    assert done.returncode == 0, done.stderr
+    assert folder.status()["state"] == "finished"
+    one, two = end_of(whole), end_of(folder)
+    for name in one:
+        if not name.startswith("random"):
+            torch.testing.assert_close(one[name], two[name], atol=1e-4, rtol=1e-3)
+    losses = [[row["loss"] for row in rows_of(folder) if row["kind"] == "validation"] for folder in (whole, folder)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+
+
+def test_a_restarted_worker_finds_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = recipe_for(tmp_path)
+    root = tmp_path / "runs"
+    folder = stopped_at(1, recipe, root)
+    assert restarted_run(recipe, root) is None
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert restarted_run(recipe, root) == folder
+    assert restarted_run(recipe_for(tmp_path, "grid-hrm", "--seed", "5"), root) is None
+    Trainer(recipe, root, folder).fit()
+    assert restarted_run(recipe, root) is None
