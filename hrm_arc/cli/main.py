@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
 
-from hrm_arc.cli import audit, data, evaluate, quickstart, train
+from hrm_arc.cli import audit, data, evaluate, quickstart, runs, train, watch
 from hrm_arc.errors import UserError
 
 DESCRIPTION = """\
@@ -20,6 +20,7 @@ first steps:
   hrm quickstart              train and score a small model on real ARC tasks, in minutes
   hrm data show 0d3d703e      look at a task
   hrm train RECIPE            train; recipes lie in recipes/
+  hrm watch                   look at the newest run while it trains
   hrm eval RUN                score a run exactly, with baselines beside every figure
   hrm audit RUN               is that accuracy better than the empty answer?
 """
@@ -28,6 +29,8 @@ VERBS = {
     "quickstart": (quickstart, "train a small model on real ARC tasks here, score it, write a report page"),
     "data": (data, "list sources, show a task, count and check a training set"),
     "train": (train, "run a recipe"),
+    "watch": (watch, "look at a run while it trains"),
+    "runs": (runs, "list runs with their states and scores"),
     "eval": (evaluate, "score a run or checkpoint exactly, with baselines"),
     "audit": (audit, "hold an accuracy against the empty answer"),
 }

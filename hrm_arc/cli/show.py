@@ -7,7 +7,7 @@ import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from hrm_arc.training.recorder import Tick
@@ -42,8 +42,10 @@ def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     from rich.table import Table
 
     drawn = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    first = max(len(row[0]) for row in [columns, *rows])
     for place, column in enumerate(columns):
-        drawn.add_column(column, justify="right" if place else "left", no_wrap=True)
+        justify: Literal["left", "right"] = "right" if place else "left"
+        drawn.add_column(column, justify=justify, no_wrap=not place, min_width=None if place else first)
     for row in rows:
         drawn.add_row(*row)
     Console().print(drawn)

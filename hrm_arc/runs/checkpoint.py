@@ -116,6 +116,12 @@ def prune_checkpoints(root: Path, kind: str, keep: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def remove_unfinished(root: Path) -> None:
+    """Remove what killed processes had begun to write."""
+    for folder in root.glob(".*-*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def list_checkpoints(root: Path, kind: str) -> list[Path]:
     """Checkpoint folders of a kind, oldest first."""
     return sorted(card.parent for card in root.glob(f"{kind}-*/{CARD}"))

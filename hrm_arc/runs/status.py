@@ -41,6 +41,7 @@ class Status:
             "start_time": _now(),
             "current_step": 0,
             "current_epoch": 0.0,
+            "progress": 0.0,
             "best_val_loss": None,
             "best_val_acc": None,
             "best_step": None,

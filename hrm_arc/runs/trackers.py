@@ -76,7 +76,7 @@ class WandbTracker:
         self._run.log({f"{row['kind']}/{name}": value for name, value in _figures(row).items()}, step=row["step"])
 
     def close(self) -> None:
-        self._run.finish(quiet=True)
+        self._run.finish()
 
 
 _KINDS: dict[str, Callable[[Path, str, dict[str, Any]], Tracker]] = {

@@ -96,6 +96,7 @@ class Recorder:
         self.status.update(
             current_step=tick.step,
             current_epoch=tick.epoch,
+            progress=tick.progress,
             training_loss=tick.loss,
             training_acc=tick.tokens,
             training_exact=tick.exact,

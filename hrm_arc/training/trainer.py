@@ -34,6 +34,7 @@ from hrm_arc.runs.checkpoint import (
     prune_checkpoints,
     read_card,
     read_tensors,
+    remove_unfinished,
     save_checkpoint,
 )
 from hrm_arc.runs.files import write_json
@@ -326,6 +327,8 @@ class Trainer:
 
     def _restore(self, run: RunFolder) -> None:
         """Go on from a run's newest whole checkpoint, or from the start if it has none."""
+        if self.leads:
+            remove_unfinished(run.checkpoints)
         if not list_checkpoints(run.checkpoints, LATEST):
             return
         folder, damaged = find_checkpoint(run.path)

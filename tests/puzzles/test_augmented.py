@@ -63,7 +63,8 @@ def test_variants_are_distinct_and_begin_with_the_original(task: Task) -> None:
     items = Corpus(solve=(task,)).training_puzzles()[0].visible
     for dihedral, colour in zip(dihedrals, colours, strict=True):
         symmetry = Symmetry(int(dihedral), tuple(colour.tolist()))
-        images.add(frozenset(tuple((g.shape, symmetry.apply(g).tobytes()) for g in item) for item in items))
+        moved = [tuple(symmetry.apply(grid) for grid in item) for item in items]
+        images.add(frozenset(tuple((g.shape, g.tobytes()) for g in item) for item in moved))
     assert len(images) == data.variants[0]
 
 

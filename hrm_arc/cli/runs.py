@@ -1,0 +1,38 @@
+"""Every run under a folder, with its state and scores."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from hrm_arc.cli.show import add_json, emit, table
+from hrm_arc.errors import UserError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "root", nargs="?", type=Path, default=Path("runs"), help="where run folders lie (default: runs)"
+    )
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    from hrm_arc.report.watch import run_rows
+
+    if not options.root.is_dir():
+        raise UserError(options.root, "no such folder; runs lie in runs/ unless --out said otherwise")
+    emit({"runs": run_rows(options.root)}, options.json, _human)
+
+
+def _human(result: dict[str, Any]) -> None:
+    columns = ["run", "recipe", "model", "state", "step", "held back", "pass@2"]
+    rows = [
+        [
+            *(row["run_id"], row["name"], row["model"], row["state"], f"{row['step']:,}"),
+            *("-" if value is None else f"{value:.1%}" for value in (row["best"], row["pass_at_2"])),
+        ]
+        for row in result["runs"]
+    ]
+    table(f"{len(rows)} runs", columns, rows)

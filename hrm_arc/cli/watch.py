@@ -1,0 +1,42 @@
+"""The live view of a run: progress, curves, exact match beside its baselines, speed, time
+left, GPU, last checkpoint. Without RUN, the newest one under runs/. Ctrl-C leaves the view;
+the run goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import time
+from pathlib import Path
+
+from hrm_arc.errors import UserError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", metavar="RUN", nargs="?", type=Path, help="a run folder (default: the newest)")
+    parser.add_argument("--root", type=Path, default=Path("runs"), help="where run folders lie (default: runs)")
+    parser.add_argument("--once", action="store_true", help="print the view once and leave")
+    parser.add_argument("--every", type=float, default=1.0, metavar="S", help="seconds between looks (default 1)")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    from rich.console import Console
+    from rich.live import Live
+
+    from hrm_arc.report.watch import live_view, newest_run, state_of
+    from hrm_arc.runs.folder import RunFolder
+
+    if not options.every > 0:
+        raise UserError("--every", f"{options.every:g}, expected more than 0 seconds")
+    folder = RunFolder(options.path) if options.path else newest_run(options.root)
+    view = live_view(folder)
+    if options.once or not sys.stdout.isatty():
+        Console().print(view)
+        return
+    with contextlib.suppress(KeyboardInterrupt), Live(view, auto_refresh=False) as live:
+        while state_of(folder.status()) in ("running", "validating"):
+            time.sleep(options.every)
+            live.update(live_view(folder), refresh=True)

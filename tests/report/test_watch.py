@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from hrm_arc.errors import UserError
+from hrm_arc.report.watch import BARS, live_view, newest_run, run_rows, sparkline, state_of
+from hrm_arc.training.trainer import Trainer
+from tests.made import tiny_recipe, write_tasks
+
+
+def test_sparklines_by_hand() -> None:
+    assert sparkline([0, 1, 2, 3, 4, 5, 6, 7]) == BARS
+    assert sparkline([5, 5, 5]) == BARS[0] * 3
+    assert sparkline([]) == ""
+    assert sparkline([0, 0, 7, 7], width=2) == BARS[0] + BARS[-1]
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=200), st.integers(1, 60))
+def test_a_sparkline_fits_its_width(values: list[float], width: int) -> None:
+    assert len(sparkline(values, width)) == min(width, len(values))
+
+
+def test_a_run_that_fell_silent_is_lost() -> None:
+    now = datetime.now().astimezone()
+    for seconds, state in ((10, "running"), (119, "running"), (121, "lost")):
+        status = {"state": "running", "last_update": (now - timedelta(seconds=seconds)).isoformat()}
+        assert state_of(status, now) == state
+    assert state_of({"state": "finished", "last_update": "2025-09-03T10:04:35+00:00"}, now) == "finished"
+
+
+def test_the_view_and_the_list_tell_of_a_run(tmp_path: Path) -> None:
+    trainer = Trainer(tiny_recipe(write_tasks(tmp_path / "tasks")), tmp_path / "runs")
+    trainer.fit()
+    console = Console(width=110, no_color=True)
+    with console.capture() as capture:
+        console.print(live_view(newest_run(tmp_path / "runs")))
+    view = capture.get()
+    for part in ("tiny", trainer.folder.run_id, "6 of 6", "loss", "exact", "padding everywhere", "step-00000006"):
+        assert part in view, part
+    (row,) = run_rows(tmp_path / "runs")
+    assert (row["run_id"], row["state"], row["step"]) == (trainer.folder.run_id, "finished", 6)
+
+
+def test_no_runs_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no runs here"):
+        newest_run(tmp_path)

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+
+import pytest
+
+from hrm_arc.errors import UserError
+from hrm_arc.runs.trackers import open_tracker
+from hrm_arc.training.trainer import Trainer
+from tests.made import tiny_recipe, write_tasks
+
+ROWS = [
+    {"kind": "train", "step": 2, "loss": 0.5, "timing": {"data": 0.1}},
+    {"kind": "validation", "step": 3, "exact_accuracy": 0.25},
+]
+
+
+def test_csv_has_a_line_for_each_figure_and_goes_on_after_a_restart(tmp_path: Path) -> None:
+    for row in ROWS:
+        tracker = open_tracker("csv", tmp_path, "run", {})
+        tracker.log(row)
+        tracker.close()
+    with (tmp_path / "metrics.csv").open() as file:
+        lines = list(csv.reader(file))
+    assert lines == [
+        ["kind", "step", "name", "value"],
+        ["train", "2", "loss", "0.5"],
+        ["validation", "3", "exact_accuracy", "0.25"],
+    ]
+
+
+def test_a_run_feeds_its_trackers(tmp_path: Path) -> None:
+    recipe = tiny_recipe(write_tasks(tmp_path / "tasks"), "grid-hrm", "--training.trackers", "[csv]")
+    trainer = Trainer(recipe, tmp_path / "runs")
+    trainer.fit()
+    with (trainer.folder.path / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows if row["name"] == "loss" and row["kind"] == "train"] == ["2", "4", "6"]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+def test_wandb_keeps_a_real_offline_run(tmp_path: Path) -> None:
+    tracker = open_tracker("wandb", tmp_path, "20250903_100435_3652c9d8", {"seed": 1})
+    for row in ROWS:
+        tracker.log(row)
+    tracker.close()
+    (kept,) = tmp_path.glob("wandb/offline-run-*-20250903_100435_3652c9d8/run-20250903_100435_3652c9d8.wandb")
+    assert b"exact_accuracy" in kept.read_bytes()
+
+
+def test_a_tracker_that_is_not_installed_is_the_users_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, module in (("wandb", "wandb"), ("tensorboard", "torch.utils.tensorboard")):
+        monkeypatch.setitem(sys.modules, module, None)
+        with pytest.raises(UserError, match=f"{name} is not installed"):
+            open_tracker(name, tmp_path, "run", {})  # type: ignore[arg-type]
