@@ -3,6 +3,7 @@
 config.yaml        the whole recipe, every default written out
 status.json        where the run stands
 metrics.jsonl      one object a row, in the order of steps
+train.log          what happened, in lines for people
 checkpoints/       one folder each
 predictions.jsonl, scores.json, submission.json, report.html   once it is scored
 """
@@ -43,6 +44,10 @@ class RunFolder:
     @property
     def metrics_file(self) -> Path:
         return self.path / "metrics.jsonl"
+
+    @property
+    def log_file(self) -> Path:
+        return self.path / "train.log"
 
     @property
     def checkpoints(self) -> Path:

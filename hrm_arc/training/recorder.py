@@ -1,17 +1,18 @@
-"""What a trainer tells the world: status.json, metrics.jsonl, trackers, an onlooker."""
+"""What a trainer tells the world: status.json, metrics.jsonl, train.log, trackers, an onlooker."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 from hrm_arc.errors import UserError
 from hrm_arc.runs.folder import RunFolder
 from hrm_arc.runs.metrics import Metrics
-from hrm_arc.runs.status import Status
+from hrm_arc.runs.status import State, Status
 from hrm_arc.runs.trackers import TrackerName, open_tracker
 
 
@@ -71,6 +72,7 @@ class Recorder:
         self._say = say
         self._open = contextlib.ExitStack()
         self._metrics: Metrics | None = None
+        self._log: TextIO | None = None
         self._trackers: list[Any] = []
 
     def begin(self, step: int, trackers: list[TrackerName], config: dict[str, Any], **fields: Any) -> None:
@@ -79,6 +81,8 @@ class Recorder:
             return
         self._open.enter_context(self.status)
         self._metrics = self._open.enter_context(Metrics(self._folder.metrics_file, after=step))
+        self._log = self._open.enter_context(self._folder.log_file.open("a", encoding="utf-8"))
+        self._write(f"start at step {step}")
         for name in trackers:
             tracker = open_tracker(name, self._folder.path, self._folder.run_id, config)
             self._open.callback(tracker.close)
@@ -111,6 +115,20 @@ class Recorder:
             self._row("validation", step, **result)
             self.event(last_validation={"step": step, **result})
 
+    def checkpoint(self, name: str) -> None:
+        """A checkpoint was written."""
+        if self._leads:
+            self._write(f"wrote checkpoints/{name}")
+            self.event(last_checkpoint=f"checkpoints/{name}")
+
+    def end(self, state: State, step: int) -> None:
+        """The run ends; where the disk is full, another error has said so already."""
+        if self._leads:
+            with contextlib.suppress(OSError):
+                self._write(f"{state} at step {step}")
+            with contextlib.suppress(UserError):
+                self.event(state=state, current_step=step)
+
     def event(self, **fields: Any) -> None:
         """Something happened: write the status now."""
         if self._leads:
@@ -120,6 +138,8 @@ class Recorder:
         """Tell a person, here and in the status."""
         if self._leads:
             self._say(message)
+            with contextlib.suppress(OSError):
+                self._write(message)
             with contextlib.suppress(UserError):  # A full disk may be what it is about.
                 self.event(message=message)
 
@@ -133,5 +153,13 @@ class Recorder:
         assert self._metrics is not None, "begin comes first"
         row = {"kind": kind, "step": step, **figures}
         self._metrics.log(**row)
+        shown = (f"{name} {value:.5g}" for name, value in figures.items() if isinstance(value, int | float))
+        self._write(f"{kind} step {step}: {', '.join(shown)}")
         for tracker in self._trackers:
             tracker.log(row)
+
+    def _write(self, line: str) -> None:
+        """A line of train.log."""
+        if self._log is not None:
+            self._log.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {line}\n")
+            self._log.flush()

@@ -39,6 +39,7 @@ from hrm_arc.runs.checkpoint import (
 )
 from hrm_arc.runs.files import write_json
 from hrm_arc.runs.folder import RunFolder, create_run
+from hrm_arc.runs.status import State
 from hrm_arc.training import state
 from hrm_arc.training.batches import Batches
 from hrm_arc.training.clock import Clock
@@ -128,7 +129,7 @@ class Trainer:
         Raises:
             UserError: the training diverged, memory ran out, or the end could not be saved.
         """
-        ended = "failed"
+        ended: State = "failed"
         with self._recorder as recorder:
             config = self.recipe.as_dict()
             fields = {"baselines": task_baselines(self.corpus.solve), **_best_fields(self._best)}
@@ -138,8 +139,7 @@ class Trainer:
             except torch.OutOfMemoryError:
                 raise self._out_of_memory() from None
             finally:
-                with contextlib.suppress(UserError):  # Where the disk is full the first error says more.
-                    recorder.event(state=ended, current_step=self._step)
+                recorder.end(ended, self._step)
         return {
             "run_id": self.folder.run_id,
             "folder": str(self.folder.path),
@@ -151,7 +151,7 @@ class Trainer:
             "seconds_saved": round(self._gate.seconds_saved, 1),
         }
 
-    def _loop(self) -> str:
+    def _loop(self) -> State:
         """Train, and save at the end; returns the state that the run ends in."""
         options = self.recipe.training
         held_back = self.recipe.held_back_set(self.corpus) if self.recipe.validation.every else None
@@ -302,7 +302,7 @@ class Trainer:
             with self._averaged():
                 folder = save_checkpoint(self.folder.checkpoints, kind, self._card(), self.model.state_dict(), tensors)
             prune_checkpoints(self.folder.checkpoints, kind, self.recipe.training.keep if kind == LATEST else 1)
-        self._recorder.event(last_checkpoint=f"checkpoints/{folder.name}")
+        self._recorder.checkpoint(folder.name)
 
     def _card(self) -> Card:
         recipe = self.recipe

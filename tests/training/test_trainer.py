@@ -64,6 +64,10 @@ def test_a_run_leaves_its_folder(model: str, tmp_path: Path) -> None:
         ("train", 6),
         ("validation", 6),
     ]
+    log = folder.log_file.read_text().splitlines()
+    assert len([line for line in log if "train step" in line]) == 3
+    assert log[0].endswith("start at step 0")
+    assert log[-1].endswith("finished at step 6")
     assert folder.config()["model"]["name"] == model
     card = read_card(newest(folder))
     assert (card.model, card.step, card.tasks) == (model, 6, ["flip0", "flip1", "flip2"])

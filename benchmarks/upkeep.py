@@ -1,0 +1,80 @@
+"""What status, metrics, log and timing cost a step, and what a checkpoint of 6.95M parameters costs.
+
+python -m benchmarks.upkeep
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hrm_arc.models import build_model
+from hrm_arc.runs.checkpoint import LATEST, Card, save_checkpoint
+from hrm_arc.training.clock import Clock
+from hrm_arc.training.optimisers import OptimiserConfig, build_optimisers
+from hrm_arc.training.recipe_files import load_recipe
+from hrm_arc.training.recorder import Recorder
+from hrm_arc.training.state import optimiser_tensors
+from hrm_arc.training.trainer import Trainer
+
+STEPS = 300
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        share = upkeep_share(Path(folder))
+        seconds = checkpoint_seconds(Path(folder) / "checkpoints")
+    print("| what | cost |\n|---|---|")
+    print(f"| status, metrics, log and timing, as a share of a quickstart step | {share:.2%} |")
+    print(f"| a checkpoint of the log's model with AdamW's state, median of 5 | {seconds:.2f} s |")
+
+
+def upkeep_share(folder: Path) -> float:
+    """Time inside the recorder and the clock over the time of the run."""
+    spent = [0.0]
+    for owner, name in ((Recorder, "tick"), (Recorder, "event"), (Clock, "shares")):
+        setattr(owner, name, _timed(getattr(owner, name), spent))
+    recipe = load_recipe("quickstart", ["--training.steps", str(STEPS), "--training.minutes", "0"])
+    trainer = Trainer(recipe, folder)
+    started = time.perf_counter()
+    trainer.fit()
+    return spent[0] / (time.perf_counter() - started)
+
+
+def _timed(function: Callable[..., Any], spent: list[float]) -> Callable[..., Any]:
+    """Nested calls are counted twice, which errs on the dear side."""
+
+    def timed(*arguments: Any, **named: Any) -> Any:
+        started = time.perf_counter()
+        try:
+            return function(*arguments, **named)
+        finally:
+            spent[0] += time.perf_counter() - started
+
+    return timed
+
+
+def checkpoint_seconds(root: Path) -> float:
+    """Median time of writing the log's model, synced and checksummed."""
+    model = build_model("dual-loop", {}, tasks=0)
+    optimisers = build_optimisers(model, OptimiserConfig())
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimisers[0].step()
+    times = []
+    for step in range(5):
+        card = Card("dual-loop", {}, [], "full", False, [], [], 0, step, "benchmark", {})
+        started = time.perf_counter()
+        save_checkpoint(root, LATEST, card, model.state_dict(), optimiser_tensors(optimisers))
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+if __name__ == "__main__":
+    main()
