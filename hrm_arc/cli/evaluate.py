@@ -7,6 +7,7 @@ Writes predictions.jsonl, scores.json, submission.json and, for a run, report.ht
 from __future__ import annotations
 
 import argparse
+import time
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     if options.votes < 1:
         raise UserError("--votes", f"{options.votes}, expected at least 1")
-    emit(score_run(options.path, options.data, options.votes, options.out, options.seed, options.device),
-         options.json, _human)  # fmt: skip
+    scores = score_run(options.path, options.data, options.votes, options.out, options.seed, options.device)
+    if scores is not None:
+        emit(scores, options.json, _human)
 
 
-def score_run(path: Path, data: str | None, votes: int, out: Path | None, seed: int, device: str) -> dict[str, Any]:
-    """Evaluate with a progress bar, and write the page where there is a run to tell of."""
-    from hrm_arc.evaluation.evaluate import evaluate, tasks_to_score
+def score_run(
+    path: Path, data: str | None, votes: int, out: Path | None, seed: int, device: str
+) -> dict[str, Any] | None:
+    """Evaluate with a progress bar, and write the page where there is a run to tell of.
+
+    Under torchrun the tasks are shared among the processes; the one that leads gets the scores.
+    """
+    from hrm_arc.evaluation.evaluate import predict_tasks, score_predictions, tasks_to_score
+    from hrm_arc.evaluation.sharing import Shares
     from hrm_arc.evaluation.torch_backend import load_model
     from hrm_arc.report.page import write_page
     from hrm_arc.runs.folder import RunFolder
@@ -42,12 +50,19 @@ def score_run(path: Path, data: str | None, votes: int, out: Path | None, seed: 
     backend, card = load_model(path, device, note)
     tasks = tasks_to_score(card, data)
     folder = RunFolder(out or path)
-    with counting("scoring tasks", len(tasks)) as progress:
-        scores = evaluate(backend, card, tasks, folder, votes=votes, seed=seed, progress=progress)
+    shares, started = Shares(), time.monotonic()
+    own = shares.own(tasks)
+    with counting("answering tasks", len(own)) as progress:
+        predictions = predict_tasks(backend, card, own, votes=votes, seed=seed, progress=progress)
+    predictions = shares.together(predictions)
+    if not shares.leads:
+        return None
+    seconds = round(time.monotonic() - started, 2)
+    scores = {**score_predictions(card, tasks, predictions, folder), "votes": votes, "seconds": seconds}
     if scores["answers_seen_in_training"]:
         note(f"{scores['answers_seen_in_training']} of these tasks were given away in training: no fair score")
     if scores["unseen_tasks"]:
-        note(f"{scores['unseen_tasks']} of these tasks are not in the model's task table: it was not told what to do")
+        note(f"{scores['unseen_tasks']} of these tasks were no part of its training: it was not told which they are")
     page = write_page(folder) if folder.config_file.is_file() else None
     return {**scores, "folder": str(folder.path), "report": str(page) if page else None}
 

@@ -41,6 +41,8 @@ def run(options: argparse.Namespace) -> None:
     if trained["state"] == "interrupted":
         raise KeyboardInterrupt
     scores = score_run(Path(trained["folder"]), None, recipe.evaluation.votes, None, recipe.seed, "auto")
+    if scores is None:
+        return
     seconds = {"seconds": round(time.monotonic() - started, 1), "training_seconds": trained["seconds"]}
     emit({**scores, **seconds, "run_id": trained["run_id"]}, options.json, _human)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -63,39 +62,26 @@ def predict_tasks(
     )
 
 
-def evaluate(
-    backend: Backend,
-    card: Card,
-    tasks: Sequence[Task],
-    folder: RunFolder,
-    *,
-    votes: int,
-    seed: int = 0,
-    progress: Callable[[int], None] = lambda done: None,
+def score_predictions(
+    card: Card, tasks: Sequence[Task], predictions: Sequence[Prediction], folder: RunFolder
 ) -> dict[str, Any]:
-    """Predict, score and write predictions.jsonl, scores.json and submission.json.
+    """Score predictions and write predictions.jsonl, scores.json and submission.json.
 
     Args:
-        backend: what runs the model.
-        card: its checkpoint's card.
-        tasks: what to score on.
-        folder: where to write.
-        votes: variants of each test input that are put to the vote.
-        seed: of the votes' colour permutations.
-        progress: called with the number of tasks done.
+        card: the card of the checkpoint that made them.
+        tasks: what they answer.
+        predictions: in any order.
+        folder: where to write; nothing that lies there is read.
 
     Returns:
-        the scores (see :func:`hrm_arc.evaluation.scores.score`), with ``votes``,
-        ``seconds``, ``unseen_tasks`` (not in the model's task table) and
-        ``answers_seen_in_training``.
+        the scores (see :func:`hrm_arc.evaluation.scores.score`), with ``unseen_tasks`` (not
+        in the model's task table) and ``answers_seen_in_training``.
     """
-    started = time.monotonic()
-    predictions = predict_tasks(backend, card, tasks, votes=votes, seed=seed, progress=progress)
+    place = {task.id: n for n, task in enumerate(tasks)}
+    predictions = sorted(predictions, key=lambda p: (place[p.task], p.test))
     rows = card.rows()
     scores = {
         **score(tasks, predictions),
-        "votes": votes,
-        "seconds": round(time.monotonic() - started, 2),
         "unseen_tasks": sum(task.id not in rows for task in tasks),
         "answers_seen_in_training": len(answers_seen(card, tasks)),
     }

@@ -328,3 +328,37 @@ def test_a_restarted_worker_finds_its_run(tmp_path: Path, monkeypatch: pytest.Mo
     assert restarted_run(recipe_for(tmp_path, "grid-hrm", "--seed", "5"), root) is None
     Trainer(recipe, root, folder).fit()
     assert restarted_run(recipe, root) is None
+
+
+def test_a_killed_worker_comes_back_and_the_run_ends_right(tmp_path: Path) -> None:
+    flags = ["--training.steps", "150", "--training.checkpoint_every", "4", "--validation.every", "10"]
+    whole = straight(tiny_recipe(write_tasks(tmp_path / "tasks"), "grid-hrm", *flags), tmp_path)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts", "2"]
+    process = subprocess.Popen(
+        [*command, "-m", "hrm_arc", "train", tmp_path / "grid-hrm.yaml", *flags, "--out", tmp_path / "runs"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    while not metrics_size(tmp_path / "runs"):
+        assert process.poll() is None
+        time.sleep(0.02)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(children[-1]), signal.SIGKILL)
+    assert process.wait(timeout=200) == 0
+    (path,) = (tmp_path / "runs").iterdir()
+    folder = RunFolder(path)
+    assert (folder.status()["state"], folder.status()["current_step"]) == ("finished", 150)
+    assert "start at step" in folder.log_file.read_text().split("start at step 0", 1)[1], "it was started again"
+    assert [row["step"] for row in rows_of(folder)] == [row["step"] for row in rows_of(whole)]
+
+
+def test_processes_share_an_evaluation(tmp_path: Path) -> None:
+    folder = straight(recipe_for(tmp_path), tmp_path)
+    alone = subprocess.run([*HRM, "eval", folder.path, "--votes", "8", "--json"], capture_output=True, check=True)
+    predictions = folder.predictions_file.read_bytes()
+    shared = torchrun(2, "eval", folder.path, "--votes", "8", "--json")
+    assert shared.returncode == 0, shared.stderr
+    assert folder.predictions_file.read_bytes() == predictions
+    one, two = json.loads(alone.stdout), json.loads(shared.stdout)
+    assert {**one, "seconds": 0} == {**two, "seconds": 0}

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from hrm_arc.errors import UserError
-from hrm_arc.evaluation.evaluate import evaluate, tasks_to_score
+from hrm_arc.evaluation.evaluate import predict_tasks, score_predictions, tasks_to_score
 from hrm_arc.evaluation.torch_backend import load_model, think_until_halted
 from hrm_arc.models import KINDS
 from hrm_arc.models.reasoner import Batch, Output, Reasoner, State
@@ -85,7 +85,8 @@ def test_test_outputs_change_neither_weights_nor_predictions(tmp_path: Path) -> 
     for noise in (None, 1):
         trainer = trained(tmp_path / str(noise), noise=noise)
         backend, card = load_model(trainer.folder.path, "cpu")
-        evaluate(backend, card, tasks_to_score(card, None), trainer.folder, votes=16)
+        tasks = tasks_to_score(card, None)
+        score_predictions(card, tasks, predict_tasks(backend, card, tasks, votes=16), trainer.folder)
         results.append(
             (
                 (newest(trainer.folder) / WEIGHTS).read_bytes(),
@@ -104,7 +105,8 @@ def test_a_model_learns_a_rule_and_solves_what_was_held_back(tmp_path: Path) -> 
         *("--optimiser.name", "muon", "--optimiser.learning_rate", "3e-3", "--validation.every", "0"),
     )
     backend, card = load_model(trainer.folder.path, "cpu")
-    scores = evaluate(backend, card, tasks_to_score(card, None), trainer.folder, votes=8)
+    tasks = tasks_to_score(card, None)
+    scores = score_predictions(card, tasks, predict_tasks(backend, card, tasks, votes=8), trainer.folder)
     assert scores["pass@2"] == 1.0
     assert scores["baselines"]["copy_input"]["exact_accuracy"] == 0.0
 

@@ -1,0 +1,41 @@
+"""Sharing tasks among the processes that torchrun started."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TypeVar
+
+import torch.distributed as dist
+
+Item = TypeVar("Item")
+
+
+class Shares:
+    """This process's share of the work, and how the results come together.
+
+    Under torchrun it joins the others (over gloo: predictions are small and lie on the CPU);
+    otherwise it is alone and the share is everything.
+
+    Attributes:
+        leads: whether this process is the one that scores and writes.
+    """
+
+    def __init__(self) -> None:
+        self._count = int(os.environ.get("WORLD_SIZE", "1"))
+        self._rank = int(os.environ.get("RANK", "0"))
+        self.leads = self._rank == 0
+        if self._count > 1 and not dist.is_initialized():
+            dist.init_process_group("gloo")
+
+    def own(self, items: Sequence[Item]) -> list[Item]:
+        """Every so-manieth item, so that small and large ones mix."""
+        return list(items[self._rank :: self._count])
+
+    def together(self, results: list[Item]) -> list[Item]:
+        """Everybody's results, one process's after another's."""
+        if self._count == 1:
+            return results
+        gathered: list[list[Item]] = [[] for _ in range(self._count)]
+        dist.all_gather_object(gathered, results)
+        return [result for part in gathered for result in part]
