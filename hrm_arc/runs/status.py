@@ -59,6 +59,9 @@ class Status:
             "timing": None,
             "message": None,
         }
+        # A run that goes on keeps what it said before, such as when it started.
+        earlier = _read(path)
+        self._fields |= {key: value for key, value in earlier.items() if key in self._fields}
 
     def __getitem__(self, key: str) -> Any:
         return self._fields[key]
@@ -101,11 +104,16 @@ class Status:
 
 def amend_status(path: Path, **fields: Any) -> None:
     """Change fields of a status.json that no trainer keeps any more, where there is one."""
+    status = _read(path)
+    if status:
+        write_json(path, {**status, **fields})
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
-        status = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return
-    write_json(path, {**status, **fields})
+        return {}
 
 
 def _now() -> str:

@@ -87,7 +87,7 @@ class Recorder:
             tracker = open_tracker(name, self._folder.path, self._folder.run_id, config)
             self._open.callback(tracker.close)
             self._trackers.append(tracker)
-        self.event(state="running", current_step=step, **fields)
+        self.event(state="running", current_step=step, message=None, **fields)
 
     def tick(self, tick: Tick, timing: dict[str, float], as_row: bool) -> None:
         """Pass on where the run stands; as a row of the metrics if it is due."""

@@ -155,7 +155,7 @@ class Trainer:
         """Train, and save at the end; returns the state that the run ends in."""
         options = self.recipe.training
         held_back = self.recipe.held_back_set(self.corpus) if self.recipe.validation.every else None
-        last_tick, saved = 0.0, -1
+        last_tick, saved = 0.0, self._began
         self._clock.start()
         progress = self._progress()
         while progress < 1 and not self._asked_to_stop():
@@ -171,12 +171,8 @@ class Trainer:
             if held_back is not None:
                 self._validate(held_back)
             if options.checkpoint_every and self._step % options.checkpoint_every == 0 and progress < 1:
-                try:
-                    self._save(LATEST)
-                    saved = self._step
-                except UserError as error:  # The run goes on; the last checkpoint is still there.
-                    self._recorder.warn(f"warning: {error}")
-        if saved != self._step and self._step:
+                saved = self._step if self._try_to_save(LATEST) else saved
+        if saved != self._step:
             self._save(LATEST)
         if self._average is not None:
             self._average.swap()
@@ -285,9 +281,18 @@ class Trainer:
         self._best = {"step": self._step, "score": score, **asdict(result)}
         self._recorder.event(**_best_fields(self._best))
         if self.recipe.validation.keep_best:
-            self._save(BEST)
+            self._try_to_save(BEST)
 
     # Checkpoints ------------------------------------------------------------------------
+
+    def _try_to_save(self, kind: str) -> bool:
+        """Write a checkpoint, or go on with the last one in place and say so."""
+        try:
+            self._save(kind)
+        except UserError as error:
+            self._recorder.warn(f"warning: {error}")
+            return False
+        return True
 
     def _save(self, kind: str) -> None:
         """Write a checkpoint; every rank takes part, rank 0 writes."""
