@@ -48,9 +48,9 @@ class Processes:
         if options.batch % self.ranks:
             raise UserError("training.batch", f"{options.batch} samples cannot be shared by {self.ranks} processes")
 
-    def together(self, values: Sequence[float], how: Literal["sum", "max"]) -> list[float]:
-        """Each value, summed or at its largest over all processes."""
-        if self.ranks == 1:
+    def together(self, values: Sequence[float], how: Literal["sum", "max", "own"]) -> list[float]:
+        """Each value, summed or at its largest over all processes, or this one's own."""
+        if self.ranks == 1 or how == "own":
             return list(values)
         reduced = self.fabric.all_reduce(torch.tensor(values, dtype=torch.float64, device=self.device), reduce_op=how)
         assert isinstance(reduced, Tensor)

@@ -167,7 +167,7 @@ class Trainer:
             as_row = self._step % options.log_every == 0 or progress >= 1
             if as_row or time.monotonic() - last_tick > TICK_SECONDS:
                 last_tick = time.monotonic()
-                self._recorder.tick(self._tick(progress, losses), self._clock.shares(), as_row)
+                self._recorder.tick(self._tick(progress, losses, as_row), self._clock.shares(), as_row)
             if held_back is not None:
                 self._validate(held_back)
             if options.checkpoint_every and self._step % options.checkpoint_every == 0 and progress < 1:
@@ -233,16 +233,19 @@ class Trainer:
         """Whether any process was asked to stop."""
         return self._crew.together([float(self.stopping)], "max") == [1.0]
 
-    def _tick(self, progress: float, losses: Losses) -> Tick:
+    def _tick(self, progress: float, losses: Losses, everybody: bool) -> Tick:
+        """Where the run stands; with the mean over all ranks if they are all here for it."""
         here = self._clock.here_seconds()
+        sums = [float(values.sum()) for values in (losses.answer, losses.tokens, losses.exact)]
+        *sums, count = self._crew.together([*sums, len(losses.total)], "sum" if everybody else "own")
         return Tick(
             step=self._step,
             epoch=self._batches.epoch(self._step),
             progress=progress,
             seconds=self._clock.seconds(),
-            loss=float(losses.answer.mean()),
-            tokens=float(losses.tokens.mean()),
-            exact=float(losses.exact.mean()),
+            loss=sums[0] / count,
+            tokens=sums[1] / count,
+            exact=sums[2] / count,
             rate=(self._step - self._began) * self._batches.per_step / max(here, 1e-9),
             learning_rate=self._optimisers[0].param_groups[0]["lr"],
         )

@@ -189,24 +189,26 @@ def test_damaged_weights_are_named(tmp_path: Path) -> None:
 
 def test_two_processes_train_as_one(tmp_path: Path) -> None:
     tasks = write_tasks(tmp_path / "tasks")
-    tiny_recipe(tasks)
-    recipe = str(tasks.parent / "grid-hrm.yaml")
-    alone = Trainer(tiny_recipe(tasks), tmp_path / "alone")
+    flags = ["--training.steps", "20", "--training.log_every", "1"]
+    alone = Trainer(tiny_recipe(tasks, "grid-hrm", *flags), tmp_path / "alone")
     alone.fit()
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "hrm_arc"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "hrm_arc", "train"]
     subprocess.run(
-        [*command, "train", recipe, "--out", str(tmp_path / "together")],
+        [*command, str(tmp_path / "grid-hrm.yaml"), *flags, "--out", str(tmp_path / "together")],
         check=True,
         capture_output=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         timeout=300,
     )
-    (folder,) = (tmp_path / "together").iterdir()
-    together = load_file(newest(RunFolder(folder)) / WEIGHTS)
+    (path,) = (tmp_path / "together").iterdir()
+    together = RunFolder(path)
+    weights = load_file(newest(together) / WEIGHTS)
     for name, tensor in weights_of(alone).items():
-        torch.testing.assert_close(tensor, together[name], atol=1e-5, rtol=1e-4)
-    rows = read_lines(RunFolder(folder).metrics_file)
-    assert [row["step"] for row in rows if row["kind"] == "train"] == [2, 4, 6]
+        torch.testing.assert_close(tensor, weights[name], atol=1e-5, rtol=1e-4)
+    rows = [read_lines(folder.metrics_file) for folder in (alone.folder, together)]
+    assert [(row["kind"], row["step"]) for row in rows[0]] == [(row["kind"], row["step"]) for row in rows[1]]
+    for one, two in zip(*rows, strict=True):
+        assert one["loss"] == pytest.approx(two["loss"], abs=1e-5)
 
 
 class Halting(Reasoner):
