@@ -12,6 +12,7 @@ from hrm_arc.puzzles.augmented import AugmentedSet, CanvasKind
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.selection import smallest
 from hrm_arc.puzzles.sources import make_corpus
+from hrm_arc.runs.checkpoint import Card
 from hrm_arc.runs.trackers import TrackerName
 from hrm_arc.training.batches import Draw
 from hrm_arc.training.gate import ValidationConfig
@@ -131,6 +132,22 @@ class Recipe:
         if self.data.smallest:
             corpus = replace(corpus, solve=smallest(corpus.solve, self.data.smallest))
         return corpus
+
+    def card(self, corpus: Corpus, step: int, run_id: str, training: dict[str, Any]) -> Card:
+        """What a checkpoint of a run of this recipe says of itself."""
+        return Card(
+            model=self.model["name"],
+            options=self.model_options,
+            tasks=[task.id for task in corpus.tasks],
+            canvas=self.data.canvas,
+            ignores_padding=self.loss.ignore_padding,
+            solve=self.data.solve,
+            study=self.data.study,
+            held_back=len(corpus.solve),
+            step=step,
+            run_id=run_id,
+            training=training,
+        )
 
     def training_set(self, corpus: Corpus) -> AugmentedSet:
         """What training draws from: no test output of a task to be solved."""

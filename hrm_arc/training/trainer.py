@@ -37,12 +37,12 @@ from hrm_arc.runs.checkpoint import (
     remove_unfinished,
     save_checkpoint,
 )
-from hrm_arc.runs.files import write_json
 from hrm_arc.runs.folder import RunFolder, create_run
 from hrm_arc.runs.status import State
 from hrm_arc.training import state
 from hrm_arc.training.batches import Batches
 from hrm_arc.training.clock import Clock
+from hrm_arc.training.faults import diverged, out_of_memory
 from hrm_arc.training.gate import Gate
 from hrm_arc.training.losses import Losses, segment_losses
 from hrm_arc.training.optimisers import Average, build_optimisers, set_learning_rate
@@ -54,10 +54,6 @@ from hrm_arc.training.validation import Totals, Validation, fixed_part, validate
 
 # An onlooker hears from a slow run at least this often.
 TICK_SECONDS = 5.0
-
-
-class DivergedError(UserError):
-    """The loss or a gradient is no number any more."""
 
 
 class Trainer:
@@ -137,7 +133,7 @@ class Trainer:
             try:
                 ended = self._loop()
             except torch.OutOfMemoryError:
-                raise self._out_of_memory() from None
+                raise out_of_memory(self.recipe.training) from None
             finally:
                 recorder.end(ended, self._step)
         return {
@@ -217,7 +213,7 @@ class Trainer:
         scaled = self.recipe.training.precision == "16-mixed"
         healthy = torch.cat([part.total.detach() for part in losses]).sum() if scaled else norm
         if not torch.isfinite(healthy):
-            raise self._diverged()
+            raise diverged(self.folder.path, self._step, self._batches.indices(self._step), self._crew.rank)
         for stepped in self._stepped:
             stepped.step()
             stepped.zero_grad()
@@ -313,25 +309,13 @@ class Trainer:
         self._recorder.checkpoint(folder.name)
 
     def _card(self) -> Card:
-        recipe = self.recipe
-        return Card(
-            model=recipe.model["name"],
-            options=recipe.model_options,
-            tasks=[task.id for task in self.corpus.tasks],
-            canvas=recipe.data.canvas,
-            ignores_padding=recipe.loss.ignore_padding,
-            solve=recipe.data.solve,
-            study=recipe.data.study,
-            held_back=len(self.corpus.solve),
-            step=self._step,
-            run_id=self.folder.run_id,
-            training={
-                "seconds": self._clock.seconds(),
-                "best": self._best,
-                "gate": self._gate.as_dict(),
-                "precision": self._crew.precision.state_dict(),
-            },
-        )
+        training = {
+            "seconds": self._clock.seconds(),
+            "best": self._best,
+            "gate": self._gate.as_dict(),
+            "precision": self._crew.precision.state_dict(),
+        }
+        return self.recipe.card(self.corpus, self._step, self.folder.run_id, training)
 
     def _restore(self, run: RunFolder) -> None:
         """Go on from a run's newest whole checkpoint, or from the start if it has none."""
@@ -380,27 +364,6 @@ class Trainer:
         """Rank 0 makes the run folder and tells the others where it is."""
         path = create_run(root, self.recipe.as_dict()).path if self.leads else root
         return RunFolder(self._crew.from_the_leader(path))
-
-    # What can go wrong ------------------------------------------------------------------
-
-    def _diverged(self) -> DivergedError:
-        """The error for a loss that is no number, with the step's samples kept for a look."""
-        path = self.folder.path / f"diverged-step-{self._step:08d}-rank-{self._crew.rank}.json"
-        write_json(path, {"step": self._step, "indices": self._batches.indices(self._step).tolist()})
-        return DivergedError(
-            f"step {self._step}",
-            f"the loss or a gradient is not finite; the samples are in {path}, the weights were not moved, "
-            "and the last checkpoint is untouched; a lower learning rate or 32-true may help",
-        )
-
-    def _out_of_memory(self) -> UserError:
-        options = self.recipe.training
-        smaller = max(1, options.batch // 2)
-        return UserError(
-            "training.batch",
-            f"{options.batch} samples do not fit the device's memory; try --training.batch {smaller} "
-            f"--training.accumulate {options.accumulate * 2}, which trains the same",
-        )
 
 
 def _best_fields(best: dict[str, Any] | None) -> dict[str, Any]:

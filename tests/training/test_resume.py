@@ -22,12 +22,13 @@ from hrm_arc.runs.checkpoint import LATEST, TRAINING, WEIGHTS, list_checkpoints
 from hrm_arc.runs.folder import RunFolder
 from hrm_arc.runs.metrics import read_metrics
 from hrm_arc.training import trainer as trainer_module
+from hrm_arc.training.faults import DivergedError
 from hrm_arc.training.gate import Gate, ValidationConfig
 from hrm_arc.training.recipe import Recipe
 from hrm_arc.training.recipe_files import load_recipe
 from hrm_arc.training.recorder import Tick
 from hrm_arc.training.resume import restarted_run, resumed_recipe
-from hrm_arc.training.trainer import DivergedError, Trainer
+from hrm_arc.training.trainer import Trainer
 from tests.made import tiny_recipe, write_tasks
 
 TIMES = {"seconds", "rate", "timing"}
