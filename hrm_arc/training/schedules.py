@@ -13,21 +13,24 @@ class ScheduleConfig:
 
     Attributes:
         warmup: optimiser steps of linear rise at the start.
-        kind: ``constant``; ``cosine`` down to the floor at the end of the run; or
-            ``restarts``: a cosine that starts again every ``period`` steps, as in the
-            log's session 5.
+        kind: ``constant``; ``cosine`` down to the floor at the end of the run;
+            ``decay``: constant, then in a straight line down to the floor over the last
+            ``tail`` of the run; or ``restarts``: a cosine that starts again every
+            ``period`` steps, as in the log's session 5.
         period: steps between restarts.
+        tail: share of the run that ``decay`` falls over.
         floor: the lowest factor.
     """
 
     warmup: int = 100
-    kind: Literal["constant", "cosine", "restarts"] = "cosine"
+    kind: Literal["constant", "cosine", "decay", "restarts"] = "cosine"
     period: int = 20_000
+    tail: float = 0.2
     floor: float = 0.02
 
     def __post_init__(self) -> None:
-        if self.warmup < 0 or self.period < 1 or not 0 <= self.floor <= 1:
-            raise ValueError("warmup is at least 0, period at least 1, floor between 0 and 1")
+        if self.warmup < 0 or self.period < 1 or not 0 <= self.floor <= 1 or not 0 < self.tail <= 1:
+            raise ValueError("warmup is at least 0, period at least 1, floor and tail between 0 and 1")
 
 
 def factor(config: ScheduleConfig, step: int, progress: float) -> float:
@@ -41,5 +44,7 @@ def factor(config: ScheduleConfig, step: int, progress: float) -> float:
     rise = min(1.0, (step + 1) / config.warmup) if config.warmup else 1.0
     if config.kind == "constant":
         return rise
+    if config.kind == "decay":
+        return rise * max(config.floor, min(1.0, (1 - progress) / config.tail))
     turn = progress if config.kind == "cosine" else (step % config.period) / config.period
     return rise * (config.floor + (1 - config.floor) * 0.5 * (1 + math.cos(math.pi * min(turn, 1.0))))

@@ -72,12 +72,14 @@ def test_schedules_by_hand() -> None:
     assert [factor(constant, step, 0.0) for step in (0, 4, 9, 500)] == [0.1, 0.5, 1.0, 1.0]
     cosine = ScheduleConfig(warmup=0, kind="cosine", floor=0.1)
     assert [round(factor(cosine, 0, p), 6) for p in (0, 0.5, 1)] == [1.0, 0.55, 0.1]
+    decay = ScheduleConfig(warmup=0, kind="decay", tail=0.2, floor=0.1)
+    assert [round(factor(decay, 0, p), 6) for p in (0, 0.8, 0.9, 1)] == [1.0, 1.0, 0.5, 0.1]
     restarts = ScheduleConfig(warmup=0, kind="restarts", period=100, floor=0.0)
     assert [round(factor(restarts, step, 0.7), 6) for step in (0, 50, 100, 150)] == [1.0, 0.5, 1.0, 0.5]
     assert factor(restarts, 99, 0.0) < 0.001
 
 
-@given(st.integers(0, 10**6), st.floats(0, 1), st.sampled_from(["constant", "cosine", "restarts"]))
+@given(st.integers(0, 10**6), st.floats(0, 1), st.sampled_from(["constant", "cosine", "decay", "restarts"]))
 def test_a_schedule_stays_between_nothing_and_its_peak(step: int, progress: float, kind: str) -> None:
     assert 0 < factor(ScheduleConfig(kind=kind), step, progress) <= 1  # type: ignore[arg-type]
 

@@ -29,6 +29,7 @@ from hrm_arc.training.recipe_files import load_recipe
 from hrm_arc.training.recorder import Tick
 from hrm_arc.training.resume import restarted_run, resumed_recipe
 from hrm_arc.training.trainer import Trainer
+from hrm_arc.training.validation import Totals
 from tests.made import tiny_recipe, write_tasks
 
 TIMES = {"seconds", "rate", "timing"}
@@ -229,21 +230,42 @@ def test_other_rules_for_full_validations() -> None:
     assert [step for step in range(1, 31) if never.fast_is_due(step)] == [10, 20, 30]
 
 
-@pytest.mark.parametrize("session", range(1, 6))
-def test_the_logs_sessions_run_and_resume_at_a_smaller_width(session: int, tmp_path: Path) -> None:
+def small_session(session: int, tmp_path: Path, *flags: str) -> Recipe:
+    """A session of the log on made tasks, at a width that trains in a second."""
     tasks = write_tasks(tmp_path / "tasks")
     small = [
         *("--data.solve", f"[{tasks}]", "--data.study", "[]", "--data.augment", "5", "--validation.augment", "2"),
         *("--model.width", "16", "--model.heads", "2", "--model.cycles", "1", "--training.accelerator", "cpu"),
         *("--model.h_layers", "1", "--model.l_layers", "1", "--training.batch", "2"),
-        *("--training.steps", "3", "--validation.every", "1", "--training.checkpoint_every", "1"),
-        *("--training.log_every", "1"),
+        *("--validation.every", "1", "--training.checkpoint_every", "1", "--training.log_every", "1"),
     ]
-    recipe = load_recipe(f"log/session-{session}", small)
+    return load_recipe(f"log/session-{session}", [*small, *flags])
+
+
+@pytest.mark.parametrize("session", range(1, 6))
+def test_the_logs_sessions_run_and_resume_at_a_smaller_width(session: int, tmp_path: Path) -> None:
+    recipe = small_session(session, tmp_path, "--training.steps", "3")
     whole = straight(recipe, tmp_path)
     again = Trainer(recipe, tmp_path, stopped_at(1, recipe, tmp_path / "pieces"))
     assert again.fit()["steps"] == 3
     check_same_end(whole, again.folder)
+
+
+def test_session_5_validates_in_full_as_often_as_its_rule_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # It opens for the first, for 0.714 (1.3% above 0.705) and for 0.722 (1.1% above 0.714).
+    curve = [0.70, 0.70, 0.705, 0.714, 0.7135, 0.722, 0.7211]
+    fast = iter(curve)
+
+    def made_up(model: Any, held_back: Any, indices: Any, loss: Any) -> Totals:
+        count = len(indices)
+        value = 0.5 if count == len(held_back) else next(fast)
+        return Totals(count, count, value * count * 900, 0.0)
+
+    monkeypatch.setattr(trainer_module, "validate", made_up)
+    trainer = Trainer(small_session(5, tmp_path, "--training.steps", str(len(curve))), tmp_path / "runs")
+    assert trainer.fit()["full_validations"] == 3
+    full = [row["step"] for row in rows_of(trainer.folder) if row["kind"] == "validation" and row["full"]]
+    assert full == [1, 4, 6]
 
 
 HRM = [sys.executable, "-m", "hrm_arc"]
