@@ -40,7 +40,7 @@ def recipe_parser(model: str) -> ArgumentParser:
     """
     if model not in KINDS:
         raise UserError("model.name", f"no model {model!r}, expected one of {', '.join(KINDS)}")
-    parser = ArgumentParser(prog="hrm train RECIPE", exit_on_error=False, default_env=False)
+    parser = ArgumentParser(usage="hrm train RECIPE [--key.subkey value ...]", exit_on_error=False, default_env=False)
     parser.add_argument("--config", action="config", help="a recipe to start from")
     parser.add_argument("--name", type=str, default="unnamed", help="what the experiment is called")
     parser.add_argument("--seed", type=int, default=0, help="of weights, variants and the order of samples")
