@@ -16,3 +16,15 @@ class UserError(Exception):
         super().__init__(f"{where}: {what}")
         self.where = str(where)
         self.what = what
+
+
+def check_at_least(config: object, least: float, *names: str) -> None:
+    """Refuse fields of a configuration that are below ``least``.
+
+    Raises:
+        ValueError: naming the first such field.
+    """
+    for name in names:
+        value = getattr(config, name)
+        if not value >= least:
+            raise ValueError(f"{name} is {value}, expected at least {least:g}")

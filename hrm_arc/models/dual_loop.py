@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from hrm_arc.errors import check_at_least
 from hrm_arc.models.layers import PostNormBlock
 from hrm_arc.models.reasoner import Batch, Output, Reasoner, State
 from hrm_arc.puzzles.canvas import VOCABULARY
@@ -46,6 +47,13 @@ class DualLoopConfig:
     dropout: float = 0.1
     halt_threshold: float = 0.9
     recompute: bool = False
+
+    def __post_init__(self) -> None:
+        check_at_least(self, 1, "width", "heads", "h_layers", "l_layers", "cycles")
+        if self.width % 2 or self.width % self.heads:
+            raise ValueError(f"width {self.width} is not even, or no multiple of {self.heads} heads")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is {self.dropout}, expected at least 0 and below 1")
 
 
 class DualLoop(Reasoner):

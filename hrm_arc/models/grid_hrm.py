@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from hrm_arc.errors import check_at_least
 from hrm_arc.models.conditioning import ROLES, Conditioning
 from hrm_arc.models.layers import PreNormBlock, Rotation, rotary_2d
 from hrm_arc.models.reasoner import Batch, Output, Reasoner, State
@@ -42,11 +43,9 @@ class GridHRMConfig:
     expansion: float = 4.0
 
     def __post_init__(self) -> None:
+        check_at_least(self, 1, "width", "heads", "h_layers", "l_layers", "cycles", "segments", "expansion")
         if self.width % (4 * self.heads):
             raise ValueError(f"width {self.width} is no multiple of 4 x {self.heads} heads")
-        for name in ("h_layers", "l_layers", "cycles", "segments"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} {getattr(self, name)}, expected at least 1")
 
 
 class GridHRM(Reasoner):

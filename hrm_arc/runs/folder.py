@@ -76,9 +76,14 @@ class RunFolder:
             UserError: this is no run folder.
         """
         try:
-            return yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
+            config = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
         except OSError:
             raise UserError(self.path, "no run here: it has no config.yaml") from None
+        except (UnicodeDecodeError, yaml.YAMLError):
+            config = None
+        if not isinstance(config, dict):
+            raise UserError(self.config_file, "damaged: not a recipe in YAML")
+        return config
 
     def status(self) -> dict[str, Any]:
         """What status.json says, or nothing where it is missing."""

@@ -9,6 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from hrm_arc.errors import check_at_least
+
 # Heads to a dozen tokens or one halting logit are no matrices in Muon's sense.
 SMALLEST_MATRIX = 16
 
@@ -34,6 +36,12 @@ class OptimiserConfig:
     betas: tuple[float, float] = (0.9, 0.95)
     clip: float = 1.0
     ema: float = 0.999
+
+    def __post_init__(self) -> None:
+        check_at_least(self, 0, "learning_rate", "matrix_learning_rate", "weight_decay", "clip")
+        for name, value in (("ema", self.ema), *(("betas", beta) for beta in self.betas)):
+            if not 0 <= value < 1:
+                raise ValueError(f"{name} is {value}, expected at least 0 and below 1")
 
 
 def build_optimisers(model: nn.Module, config: OptimiserConfig) -> list[torch.optim.Optimizer]:

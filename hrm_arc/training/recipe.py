@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+from hrm_arc.errors import check_at_least
 from hrm_arc.puzzles.augmented import AugmentedSet, CanvasKind
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.selection import smallest
@@ -51,6 +52,10 @@ class DataConfig:
     copies: int = 1
     draw: Draw = "tasks"
 
+    def __post_init__(self) -> None:
+        check_at_least(self, 0, "smallest", "augment")
+        check_at_least(self, 1, "copies")
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -82,9 +87,8 @@ class TrainingConfig:
     trackers: list[TrackerName] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "accumulate", "log_every", "keep"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+        check_at_least(self, 1, "steps", "batch", "accumulate", "log_every", "keep")
+        check_at_least(self, 0, "minutes", "checkpoint_every")
 
 
 @dataclass(frozen=True)
@@ -98,8 +102,7 @@ class EvaluationConfig:
     votes: int = 64
 
     def __post_init__(self) -> None:
-        if self.votes < 1:
-            raise ValueError(f"votes is {self.votes}, expected at least 1")
+        check_at_least(self, 1, "votes")
 
 
 @dataclass(frozen=True)

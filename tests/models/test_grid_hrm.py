@@ -125,5 +125,5 @@ def test_rotary_attention_sees_only_how_far_cells_are_apart(row: int, column: in
 def test_a_model_too_narrow_for_its_heads_is_refused() -> None:
     with pytest.raises(ValueError, match="no multiple"):
         GridHRMConfig(width=30, heads=4)
-    with pytest.raises(ValueError, match="segments 0"):
+    with pytest.raises(ValueError, match="segments is 0"):
         GridHRMConfig(segments=0)

@@ -110,6 +110,10 @@ def test_a_run_folder_keeps_its_configuration(tmp_path: Path) -> None:
     assert RunFolder(folder.path).config() == {"name": "x", "seed": 3}
     with pytest.raises(UserError, match="no run here"):
         RunFolder(tmp_path).config()
+    for damage in ("{]", "- 1"):
+        folder.config_file.write_text(damage)
+        with pytest.raises(UserError, match="damaged: not a recipe"):
+            folder.config()
 
 
 def saved(root: Path, step: int, kind: str = LATEST) -> Path:
