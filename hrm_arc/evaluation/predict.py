@@ -11,8 +11,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from hrm_arc.puzzles.augmented import CanvasKind, Samples
-from hrm_arc.puzzles.canvas import FULL, Canvas, tokens_on_full, visible_canvas
+from hrm_arc.puzzles.augmented import Samples
+from hrm_arc.puzzles.canvas import FULL, Canvas, CanvasKind, tokens_on_full, visible_canvas
 from hrm_arc.puzzles.corpus import UNSEEN
 from hrm_arc.puzzles.keyed import mix, name_key
 from hrm_arc.puzzles.symmetry import DIHEDRALS, IDENTITY, Symmetry, swaps_sides

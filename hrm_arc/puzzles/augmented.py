@@ -1,7 +1,7 @@
 """arc-aug-N: every puzzle with up to N distinct variants, as a function of an index.
 
-Nothing is stored but each task's grids in eight orientations; sample ``i`` is computed
-when it is asked for, the same on every machine and in any order. A variant is a
+Nothing is stored but each task's grids in the orientations that were met; sample ``i`` is
+computed when it is asked for, the same on every machine and in any order. A variant is a
 symmetry (eight dihedral transforms times permutations of colours 1-9).
 """
 
@@ -9,17 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
-from hrm_arc.puzzles.canvas import FULL, Canvas, recolour, shift, smallest_canvas
+from hrm_arc.puzzles.canvas import Canvas, CanvasKind
 from hrm_arc.puzzles.corpus import Puzzle
+from hrm_arc.puzzles.drawings import Drawings
 from hrm_arc.puzzles.keyed import below, name_key, permute
-from hrm_arc.puzzles.symmetry import DIHEDRALS, Orbit, swaps_sides, turn
-from hrm_arc.puzzles.task import COLOURS
-
-CanvasKind = Literal["full", "cropped"]
+from hrm_arc.puzzles.orbit import Orbit, Orbits
 
 
 @dataclass(frozen=True)
@@ -78,19 +75,19 @@ class AugmentedSet:
         self.puzzles = tuple(puzzles)
         self.seed = seed
         self.shift = shift
-        self._orbits = [Orbit(puzzle.visible) for puzzle in self.puzzles]
+        self._orbits = Orbits([Orbit(puzzle.visible) for puzzle in self.puzzles])
+        self._rows = np.array([puzzle.row for puzzle in self.puzzles], dtype=np.int64)
         self._keys = np.array([name_key(puzzle.id) for puzzle in self.puzzles], dtype=np.int64)
         # One puzzle's samples are its variants times its pairs; the original is variant 0.
-        self.variants = np.array([min(augment + 1, orbit.size) for orbit in self._orbits], dtype=np.int64)
+        self.variants = np.minimum(augment + 1, self._orbits.sizes)
         self.pairs = np.array([len(puzzle.drawn) for puzzle in self.puzzles], dtype=np.int64)
         self.counts = self.variants * self.pairs
         self.starts = np.concatenate([[0], np.cumsum(self.counts)])
         # Samples of one copy.
         self._length = int(self.starts[-1])
         self.copies = copies
-        self._symmetries: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        self._inputs = _Drawings(self.puzzles, canvas, "input")
-        self._labels = _Drawings(self.puzzles, label_canvas or canvas, "output")
+        self._inputs = Drawings(self.puzzles, canvas, "input")
+        self._labels = Drawings(self.puzzles, label_canvas or canvas, "output")
 
     def __len__(self) -> int:
         return self._length * self.copies
@@ -102,37 +99,30 @@ class AugmentedSet:
         variant, pair = np.divmod(indices - self.starts[puzzle], self.pairs[puzzle])
         return puzzle, variant, pair
 
-    def symmetries(self, puzzle: int) -> tuple[np.ndarray, np.ndarray]:
-        """Dihedral numbers ``[variants]`` and colour maps ``[variants, 10]`` of one puzzle."""
-        if puzzle not in self._symmetries:
-            orbit, count = self._orbits[puzzle], int(self.variants[puzzle])
-            others = permute(np.arange(count - 1), orbit.size - 1, self.seed, int(self._keys[puzzle])) + 1
-            self._symmetries[puzzle] = orbit.symmetries(np.concatenate([[0], others]))
-        return self._symmetries[puzzle]
+    def symmetries(self, puzzle: np.ndarray, variant: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Dihedral numbers ``[n]`` and colour maps ``[n, 10]`` of variants; 0 is the puzzle itself."""
+        # The variants of a puzzle are the first of a keyed order of all its images.
+        others = np.maximum(self._orbits.sizes[puzzle] - 1, 1)
+        rank = permute(np.maximum(variant - 1, 0), others, self.seed, self._keys[puzzle]) + 1
+        return self._orbits.symmetries(puzzle, np.where(variant == 0, 0, rank))
 
     def samples(self, indices: np.ndarray) -> list[Samples]:
         """The samples with these indices, one batch for each canvas they lie on."""
         puzzle, variant, pair = self.locate(indices)
-        dihedral = np.empty(len(puzzle), dtype=np.uint8)
-        colours = np.empty((len(puzzle), COLOURS), dtype=np.uint8)
-        for each in np.unique(puzzle):
-            here = puzzle == each
-            dihedrals, maps = self.symmetries(int(each))
-            dihedral[here], colours[here] = dihedrals[variant[here]], maps[variant[here]]
+        dihedral, colours = self.symmetries(puzzle, variant)
         offsets = self._offsets(np.asarray(indices), puzzle, variant, pair, dihedral) if self.shift else None
-        kind = self._inputs.kind[puzzle, dihedral]
-        rows = np.array([each.row for each in self.puzzles], dtype=np.int64)
+        number = self._inputs.canvas_of[puzzle, dihedral]
         batches = []
-        for each in np.unique(kind):
-            here = kind == each
-            where = (puzzle[here], pair[here], dihedral[here])
+        for each in np.unique(number):
+            here = np.flatnonzero(number == each)
             moved = None if offsets is None else offsets[here]
+            where = (puzzle[here], pair[here], dihedral[here], colours[here], moved)
             batches.append(
                 Samples(
                     self._inputs.canvases[each],
-                    self._inputs.draw(*where, colours[here], moved),
-                    self._labels.draw(*where, colours[here], moved),
-                    rows[puzzle[here]],
+                    self._inputs.tokens(*where),
+                    self._labels.tokens(*where),
+                    self._rows[puzzle[here]],
                     dihedral[here],
                     colours[here],
                 )
@@ -154,52 +144,3 @@ class AugmentedSet:
         stays = below(self.pairs[puzzle], self.seed, self._keys[puzzle], variant)
         offsets[pair == stays] = 0
         return offsets
-
-
-class _Drawings:
-    """One side (input or output) of every drawn pair in eight orientations, as tokens."""
-
-    def __init__(self, puzzles: Sequence[Puzzle], canvas: CanvasKind, side: Literal["input", "output"]):
-        self.canvases: list[Canvas] = []
-        count = max((len(puzzle.drawn) for puzzle in puzzles), default=0)
-        # kind[puzzle, dihedral]: which canvas; row[puzzle, pair, dihedral]: where in its store.
-        self.kind = np.zeros((len(puzzles), DIHEDRALS), dtype=np.int64)
-        self._row = np.zeros((len(puzzles), count, DIHEDRALS), dtype=np.int64)
-        self._shape = np.zeros((len(puzzles), count, 2), dtype=np.int64)
-        stores: list[list[np.ndarray]] = []
-        for p, puzzle in enumerate(puzzles):
-            upright = FULL if canvas == "full" else smallest_canvas(g for item in puzzle.visible for g in item)
-            for d in range(DIHEDRALS):
-                turned = upright.transposed() if swaps_sides(d) else upright
-                if turned not in self.canvases:
-                    self.canvases.append(turned)
-                    stores.append([])
-                kind = self.canvases.index(turned)
-                self.kind[p, d] = kind
-                for q, pair in enumerate(puzzle.drawn):
-                    grid = pair.input if side == "input" else pair.output
-                    assert grid is not None, "pairs to draw have answers"
-                    self._row[p, q, d] = len(stores[kind])
-                    self._shape[p, q] = grid.shape
-                    stores[kind].append(turned.encode_clipped(turn(grid, d)))
-        self._stores = [np.stack(store) for store in stores]
-
-    def room(self, puzzle: np.ndarray, pair: np.ndarray, dihedral: np.ndarray) -> np.ndarray:
-        """Free rows and columns ``[n, 2]`` beside each grid on its canvas."""
-        sides = np.array([[c.height, c.width] for c in self.canvases])[self.kind[puzzle, dihedral]]
-        swapped = np.array([swaps_sides(d) for d in range(DIHEDRALS)])[dihedral]
-        shape = self._shape[puzzle, pair]
-        return sides - np.where(swapped[:, None], shape[:, ::-1], shape)
-
-    def draw(
-        self,
-        puzzle: np.ndarray,
-        pair: np.ndarray,
-        dihedral: np.ndarray,
-        colours: np.ndarray,
-        offsets: np.ndarray | None,
-    ) -> np.ndarray:
-        """Tokens ``[n, cells]`` (uint8) of samples that lie on one canvas."""
-        kind = int(self.kind[puzzle[0], dihedral[0]])
-        tokens = recolour(self._stores[kind][self._row[puzzle, pair, dihedral]], colours)
-        return tokens if offsets is None else shift(tokens, self.canvases[kind], offsets)

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from hrm_arc.puzzles.task import MAX_SIDE, Grid, Task
 
@@ -18,6 +20,9 @@ PAD = 0
 EOS = 1
 FIRST_COLOUR = 2
 VOCABULARY = 12
+
+# What a puzzle is drawn on: 30 x 30, or the smallest canvas for what is visible of it.
+CanvasKind = Literal["full", "cropped"]
 
 
 @dataclass(frozen=True, order=True)
@@ -88,9 +93,11 @@ def smallest_canvas(grids: Iterable[Grid]) -> Canvas:
 def visible_canvas(task: Task) -> Canvas:
     """The smallest canvas for what a solver may see of a task; no test output counts.
 
-    It holds 411 of the 419 test outputs of ARC-AGI-1's evaluation tasks.
+    It holds 411 of the 419 test outputs of ARC-AGI-1's evaluation tasks. Boards are all of
+    one size, so theirs needs no room for EOS.
     """
-    return smallest_canvas(task.visible_grids())
+    grids = task.visible_grids()
+    return Canvas(*grids[0].shape) if task.boards else smallest_canvas(grids)
 
 
 def clip(tokens: np.ndarray, canvas: Canvas) -> np.ndarray:
@@ -128,14 +135,15 @@ def recolour(tokens: np.ndarray, colours: np.ndarray) -> np.ndarray:
 
 def shift(tokens: np.ndarray, canvas: Canvas, offsets: np.ndarray) -> np.ndarray:
     """Tokens ``[n, cells]`` moved down and right by each sample's ``offsets`` ``[n, 2]``."""
-    rows = np.arange(canvas.height)[None, :] - offsets[:, :1]
-    columns = np.arange(canvas.width)[None, :] - offsets[:, 1:]
-    # One PAD cell stands before each sample; whatever lies above or left of the grid reads it.
-    padded = np.full((len(tokens), canvas.cells + 1), PAD, dtype=np.uint8)
-    padded[:, 1:] = tokens
-    source = rows[:, :, None] * canvas.width + columns[:, None, :] + 1
-    source[(rows < 0)[:, :, None] | (columns < 0)[:, None, :]] = 0
-    return np.take_along_axis(padded, source.reshape(len(tokens), -1), axis=1)
+    # Down and right is along the row of cells; what comes in from the left is padding.
+    count, cells = tokens.shape
+    led = np.zeros((count, 2 * cells), dtype=np.uint8)
+    led[:, cells:] = tokens
+    starts = np.arange(count) * 2 * cells + cells - offsets[:, 0] * canvas.width - offsets[:, 1]
+    moved = sliding_window_view(led.reshape(-1), cells)[starts].reshape(count, canvas.height, canvas.width)
+    # What went over the right edge came back in on the left.
+    moved *= (np.arange(canvas.width) >= offsets[:, 1:])[:, None]
+    return moved.reshape(count, cells)
 
 
 def _run_of_colours(line: np.ndarray) -> int:

@@ -6,8 +6,10 @@ This is the wall between answers and training: everything that learns is built f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import zlib
+from dataclasses import dataclass, replace
 
+from hrm_arc.puzzles.canvas import Canvas, visible_canvas
 from hrm_arc.puzzles.task import Grid, Pair, Task
 
 # Row 0 of a model's task table stands for every task that it was not trained on.
@@ -16,18 +18,20 @@ UNSEEN = 0
 
 @dataclass(frozen=True)
 class Puzzle:
-    """What an augmented set draws from one task.
+    """What an augmented set draws from one task, or from one board of a game.
 
     Attributes:
-        id: the task's name; it keys which variants are drawn.
+        id: the puzzle's name; it keys which variants are drawn.
         row: the task's row in the model's task table.
-        visible: items that tell variants apart and set the canvas: the pairs that may be
-            learned from, and the inputs of tests that are held back.
+        canvas: a canvas for what is visible.
+        visible: items that tell variants apart: the pairs that may be learned from, and
+            the inputs of tests that are held back.
         drawn: the pairs that samples are made of.
     """
 
     id: str
     row: int
+    canvas: Canvas
     visible: tuple[tuple[Grid, ...], ...]
     drawn: tuple[Pair, ...]
 
@@ -51,10 +55,13 @@ class Corpus:
 
     def training_puzzles(self) -> list[Puzzle]:
         """Every pair that may be learned from. No test output of ``solve`` is looked at."""
-        puzzles = [_blind_puzzle(row, task) for row, task in enumerate(self.solve, start=1)]
+        puzzles = []
+        for row, task in enumerate(self.solve, start=1):
+            blind = task.blind()
+            puzzles += _puzzles(blind, row, blind.demonstrations, blind.demonstrations + blind.tests)
         for row, task in enumerate(self.study, start=len(self.solve) + 1):
             known = tuple(p for p in task.demonstrations + task.tests if p.output is not None)
-            puzzles.append(Puzzle(task.id, row, tuple(map(_item, known)), known))
+            puzzles += _puzzles(replace(task, demonstrations=known, tests=()), row, known, known)
         return puzzles
 
     def held_back_puzzles(self) -> list[Puzzle]:
@@ -62,16 +69,29 @@ class Corpus:
         puzzles = []
         for row, task in enumerate(self.solve, start=1):
             answered = tuple(test for test in task.tests if test.output is not None)
-            if answered:
-                blind = _blind_puzzle(row, task)
-                puzzles.append(Puzzle(blind.id, row, blind.visible, answered))
+            blind = task.blind()
+            puzzles += _puzzles(blind, row, answered, blind.demonstrations + blind.tests)
         return puzzles
 
 
-def _blind_puzzle(row: int, task: Task) -> Puzzle:
-    task = task.blind()
-    visible = tuple(map(_item, task.demonstrations + task.tests))
-    return Puzzle(task.id, row, visible, task.demonstrations)
+def _puzzles(task: Task, row: int, drawn: tuple[Pair, ...], visible: tuple[Pair, ...]) -> list[Puzzle]:
+    """One puzzle of all the pairs; of a game, one for each board.
+
+    Args:
+        task: gives the canvas; holds nothing that may not be seen.
+        row: its row in the model's task table.
+        drawn: what samples are made of.
+        visible: what tells variants apart, as far as it may be seen. Of a game's boards, only
+            their inputs.
+    """
+    if not drawn:
+        return []
+    canvas = visible_canvas(task)
+    if task.boards:
+        # Named by what is on it, so that a board has the same variants in any selection.
+        names = (f"{task.id}/{zlib.crc32(pair.input.tobytes()):08x}" for pair in drawn)
+        return [Puzzle(name, row, canvas, ((pair.input,),), (pair,)) for name, pair in zip(names, drawn, strict=True)]
+    return [Puzzle(task.id, row, canvas, tuple(map(_item, visible)), drawn)]
 
 
 def _item(pair: Pair) -> tuple[Grid, ...]:

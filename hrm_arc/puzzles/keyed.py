@@ -20,7 +20,11 @@ def mix(*parts: int | np.ndarray) -> np.ndarray:
     The finaliser is splitmix64 (Steele, Lea, Flood 2014: Fast splittable pseudorandom
     number generators), applied once for each part.
     """
-    state: np.ndarray = np.zeros(1, dtype=np.uint64)
+    return mix_on(np.zeros(1, dtype=np.uint64), *parts)
+
+
+def mix_on(state: np.ndarray, *parts: int | np.ndarray) -> np.ndarray:
+    """Go on from the hash of earlier parts: ``mix_on(mix(a), b)`` is ``mix(a, b)``."""
     with np.errstate(over="ignore"):
         for part in parts:
             state = (state ^ np.asarray(part).astype(np.uint64)) + _GOLDEN
@@ -40,30 +44,35 @@ def name_key(name: str) -> int:
     return zlib.crc32(name.encode())
 
 
-def permute(index: np.ndarray, size: int, *key: int) -> np.ndarray:
+def permute(index: np.ndarray, size: int | np.ndarray, *key: int | np.ndarray) -> np.ndarray:
     """Where a keyed permutation of ``range(size)`` sends each index (int64).
 
     A Feistel network over the next power of four, walked until it lands inside the
     range (Black and Rogaway 2002: Ciphers with arbitrary finite domains). It needs no
-    memory for the permutation, whatever its size.
+    memory for the permutation, whatever its size. Sizes and keys may differ by index.
 
     Raises:
         ValueError: an index outside ``range(size)``.
     """
     values = np.array(index, dtype=np.int64, ndmin=1)
-    if values.size and not (values.min() >= 0 and values.max() < size):
+    sizes, *keys = (np.broadcast_to(each, values.shape) for each in (size, *key))
+    if values.size and not (values.min() >= 0 and (values < sizes).all()):
         raise ValueError(f"index outside range({size})")
-    half = max(1, (int(size - 1).bit_length() + 1) // 2)
-    outside = np.ones(values.shape, dtype=bool)
-    while outside.any():
-        values[outside] = _feistel(values[outside].astype(np.uint64), half, key)
-        outside = values >= size
+    # frexp's exponent is the number of bits.
+    half = np.maximum(1, (np.frexp((sizes - 1).astype(np.float64))[1] + 1) // 2).astype(np.uint64)
+    rounds = np.arange(_ROUNDS)[:, None]
+    states = mix_on(mix(*keys), rounds) if keys else mix(rounds + np.zeros_like(values))
+    walking = np.arange(len(values))
+    while walking.size:
+        values[walking] = _feistel(values[walking].astype(np.uint64), half[walking], states[:, walking])
+        walking = walking[values[walking] >= sizes[walking]]
     return values
 
 
-def _feistel(values: np.ndarray, half: int, key: tuple[int, ...]) -> np.ndarray:
-    mask = np.uint64((1 << half) - 1)
-    left, right = values >> np.uint64(half), values & mask
-    for turn in range(_ROUNDS):
-        left, right = right, left ^ (mix(*key, turn, right) & mask)
-    return ((left << np.uint64(half)) | right).astype(np.int64)
+def _feistel(values: np.ndarray, half: np.ndarray, states: np.ndarray) -> np.ndarray:
+    """One pass of the network; ``states`` ``[rounds, n]`` are hashes of the key and the round."""
+    mask = (np.uint64(1) << half) - np.uint64(1)
+    left, right = values >> half, values & mask
+    for state in states:
+        left, right = right, left ^ (mix_on(state, right) & mask)
+    return ((left << half) | right).astype(np.int64)

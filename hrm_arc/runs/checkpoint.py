@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hrm_arc.errors import UserError
-from hrm_arc.puzzles.augmented import CanvasKind
+from hrm_arc.puzzles.canvas import CanvasKind
 from hrm_arc.runs.files import sync
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from hrm_arc.errors import check_at_least
-from hrm_arc.puzzles.augmented import AugmentedSet, CanvasKind
+from hrm_arc.puzzles.augmented import AugmentedSet
+from hrm_arc.puzzles.canvas import CanvasKind
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.selection import smallest
 from hrm_arc.puzzles.sources import make_corpus

@@ -56,7 +56,8 @@ def test_every_sample_is_its_pair_under_its_symmetry(task: Task, canvas: str) ->
 @given(tasks(most=3, colours=3))
 def test_variants_are_distinct_and_begin_with_the_original(task: Task) -> None:
     data = AugmentedSet(Corpus(solve=(task,)).training_puzzles(), augment=40)
-    dihedrals, colours = data.symmetries(0)
+    variant = np.arange(data.variants[0])
+    dihedrals, colours = data.symmetries(np.zeros_like(variant), variant)
     assert dihedrals[0] == 0
     assert colours[0].tolist() == list(range(10))
     images = set()
