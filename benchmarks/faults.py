@@ -2,8 +2,6 @@
 
 A reader polls status.json without pause all the while. Checkpoints are written so often that
 many kills fall into one; a checkpoint counts as unreadable if a file does not fit its checksum.
-
-    python -m benchmarks.faults [--kills 50] [--seed 0]
 """
 
 from __future__ import annotations
@@ -17,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +54,13 @@ class Reader(threading.Thread):
             time.sleep(0)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--steps", type=int, help="length of the run (default: 100 for each kill)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    options = parser.parse_args()
+
+
+def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     steps = ["--training.steps", str(options.steps or 100 * options.kills)]
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
@@ -78,9 +78,7 @@ def main() -> None:
             ("unreadable checkpoints", str(unreadable)),
             ("invalid reads of status.json", f"{reader.invalid} of {reader.reads:,}"),
         ]
-    print("| what | count |\n|---|---|")
-    for name, value in rows:
-        print(f"| {name} | {value} |")
+    yield from ({"what": name, "count": value} for name, value in rows)
 
 
 def _kill_often(root: Path, steps: list[str], kills: int, seed: int) -> tuple[int, RunFolder, int, int]:
@@ -140,7 +138,3 @@ def _differing_rows(one: RunFolder, other: RunFolder) -> int:
         for run in (one, other)
     )
     return abs(len(a) - len(b)) + sum(x != y for x, y in zip(a, b, strict=False))
-
-
-if __name__ == "__main__":
-    main()

@@ -2,39 +2,36 @@
 
 Forward and backward through all eight cycles at 900 tokens, dropout on, each layer computed
 again when its gradients are due; each kind in a process of its own, for its peak memory.
-
-    python -m benchmarks.log_model [--batch 4]
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import resource
-import subprocess
-import sys
 import time
+from collections.abc import Iterator
 from typing import Any
+
+from benchmarks._processes import hrm
 
 KINDS = {"ours": "this project's layers", "torch": "torch.nn.TransformerEncoderLayer"}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--one", choices=KINDS, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+
+
+def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     if options.one:
-        print(json.dumps(step(options.one, options.batch)))
+        yield _step(options.one, options.batch)
         return
-    print("| layers | samples/s | peak memory, GB |\n|---|---|---|")
     for kind, name in KINDS.items():
-        command = [sys.executable, "-m", "benchmarks.log_model", "--one", kind, "--batch", str(options.batch)]
-        done = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
-        print(f"| {name} | {done['rate']:.3f} | {done['memory']:.1f} |", flush=True)
+        (done,) = hrm("bench", "log_model", "--one", kind, "--batch", str(options.batch))["rows"]
+        yield {"layers": name, "samples/s": f"{done['rate']:.3f}", "peak memory, GB": f"{done['memory']:.1f}"}
 
 
-def step(kind: str, batch: int) -> dict[str, Any]:
+def _step(kind: str, batch: int) -> dict[str, Any]:
     """Samples per second and peak memory of one step."""
     import torch
     from torch import nn
@@ -60,7 +57,3 @@ def step(kind: str, batch: int) -> dict[str, Any]:
     segment_losses(output, cells, LossConfig(ignore_padding=False)).total.mean().backward()
     seconds = time.perf_counter() - started
     return {"rate": batch / seconds, "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6}
-
-
-if __name__ == "__main__":
-    main()

@@ -3,18 +3,16 @@
 The tasks are the 24 smallest of ARC-AGI-2's training set that ARC-AGI-1 does not have, so
 that a choice made here is not made by the quickstart's own answers. Every setting moves the
 weights equally often; nothing depends on the clock.
-
-    python -m benchmarks.settings [--steps N] [--seeds 0 1] [--only NAME ...]
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
-import sys
 import tempfile
+from collections.abc import Iterator
 from typing import Any
+
+from benchmarks._processes import hrm
 
 COMMON = [
     *("--data.solve", "[arc-agi-2/training]", "--data.without", "[arc-agi-1]", "--data.smallest", "24"),
@@ -38,33 +36,23 @@ SETTINGS: dict[str, list[str]] = {
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=1000, help="updates of the weights")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--only", nargs="+", default=list(SETTINGS), metavar="NAME", help="some of the settings")
-    options = parser.parse_args()
-    print("| setting | solved, two attempts |\n|---|---|", flush=True)
+
+
+def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     for name in options.only:
-        results = [run(SETTINGS[name], seed, options.steps) for seed in options.seeds]
+        results = [_run(SETTINGS[name], seed, options.steps) for seed in options.seeds]
         solved = ", ".join(str(result["solved_pass2"]) for result in results)
-        print(f"| {name} | {solved} of {results[0]['test_outputs']} |", flush=True)
+        yield {"setting": name, "solved, two attempts": f"{solved} of {results[0]['test_outputs']}"}
 
 
-def run(flags: list[str], seed: int, steps: int) -> dict[str, Any]:
+def _run(flags: list[str], seed: int, steps: int) -> dict[str, Any]:
     """Train and score one setting under one seed."""
     segments = int(flags[flags.index("--model.segments") + 1]) if "--model.segments" in flags else 1
     length = ["--training.steps", str(steps // segments), "--seed", str(seed)]
     with tempfile.TemporaryDirectory() as folder:
-        trained = _hrm("train", "quickstart", *COMMON, *flags, *length, "--out", folder)
-        return _hrm("eval", trained["folder"])
-
-
-def _hrm(*arguments: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "hrm_arc", *arguments, "--json"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
-    return json.loads(done.stdout)
-
-
-if __name__ == "__main__":
-    main()
+        trained = hrm("train", "quickstart", *COMMON, *flags, *length, "--out", folder)
+        return hrm("eval", trained["folder"])

@@ -1,14 +1,12 @@
-"""What status, metrics, log and timing cost a step, and what a checkpoint of 6.95M parameters costs.
-
-python -m benchmarks.upkeep
-"""
+"""What status, metrics, log and timing cost a step, and what a checkpoint of 6.95M parameters costs."""
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +24,19 @@ from hrm_arc.training.trainer import Trainer
 STEPS = 300
 
 
-def main() -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """It takes nothing."""
+
+
+def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
-        share = upkeep_share(Path(folder))
-        seconds = checkpoint_seconds(Path(folder) / "checkpoints")
-    print("| what | cost |\n|---|---|")
-    print(f"| status, metrics, log and timing, as a share of a quickstart step | {share:.2%} |")
-    print(f"| a checkpoint of the log's model with AdamW's state, median of 5 | {seconds:.2f} s |")
+        share = _upkeep_share(Path(folder))
+        yield {"what": "status, metrics, log and timing, as a share of a quickstart step", "cost": f"{share:.2%}"}
+        seconds = _checkpoint_seconds(Path(folder) / "checkpoints")
+        yield {"what": "a checkpoint of the log's model with AdamW's state, median of 5", "cost": f"{seconds:.2f} s"}
 
 
-def upkeep_share(folder: Path) -> float:
+def _upkeep_share(folder: Path) -> float:
     """Time inside the recorder and the clock over the time of the run."""
     spent = [0.0]
     for owner, name in ((Recorder, "tick"), (Recorder, "event"), (Clock, "shares")):
@@ -60,7 +61,7 @@ def _timed(function: Callable[..., Any], spent: list[float]) -> Callable[..., An
     return timed
 
 
-def checkpoint_seconds(root: Path) -> float:
+def _checkpoint_seconds(root: Path) -> float:
     """Median time of writing the log's model, synced and checksummed."""
     model = build_model("dual-loop", {}, tasks=0)
     optimisers = build_optimisers(model, OptimiserConfig())
@@ -69,12 +70,8 @@ def checkpoint_seconds(root: Path) -> float:
     optimisers[0].step()
     times = []
     for step in range(5):
-        card = Card("dual-loop", {}, [], "full", False, [], [], 0, step, "benchmark", {})
+        card = Card("dual-loop", {}, [], "full", False, [], [], 0, [], step, "benchmark", {})
         started = time.perf_counter()
         save_checkpoint(root, LATEST, card, model.state_dict(), optimiser_tensors(optimisers))
         times.append(time.perf_counter() - started)
     return statistics.median(times)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,7 +1,8 @@
-"""Sources of puzzles: list them, show a task, count a training set and its baselines.
+"""Sources of puzzles: list and show them, count a training set, write it out, check files.
 
-sources: arc-agi-1, arc-agi-2 (alone, or with /training or /evaluation), a folder of task
-files, ConceptARC's folder of folders, or one task file.
+sources: arc-agi-1, arc-agi-2 (alone, or with /training or /evaluation), sudoku-9x9, maze-11x11,
+a task's name, a folder of task files, ConceptARC's folder of folders, Kaggle's challenges, a
+file of tasks, boards in CSV, a published .npy folder, or hub:NAME.
 """
 
 from __future__ import annotations
@@ -9,11 +10,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hrm_arc.cli import data_build, data_check
 from hrm_arc.cli.show import ACCURACY_COLUMNS, add_json, baseline_rows, emit, note, table
-from hrm_arc.errors import UserError
+
+BOARDS_SHOWN = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listing.set_defaults(run=_list)
 
     show = verbs.add_parser("show", help="a task as a picture, here or as a PNG file", allow_abbrev=False)
-    show.add_argument("task", help="a task's name, such as 0d3d703e, or a task file")
+    show.add_argument("task", help="a task's name, such as 0d3d703e, a task file, or a game such as maze-11x11")
     show.add_argument("--answers", action="store_true", help="show test outputs too")
     show.add_argument("--png", type=Path, metavar="FILE", help="write a PNG picture instead")
     show.set_defaults(run=_show)
@@ -37,13 +41,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " A training split is given away with its test pairs; an evaluation split is to be solved.",
         allow_abbrev=False,
     )
-    info.add_argument("source", nargs="+", help="as for 'hrm data'")
-    info.add_argument("--augment", type=int, default=0, metavar="N", help="distinct variants of each task (default 0)")
-    info.add_argument("--concept-arc", metavar="DIR", help="ConceptARC's folder, given away with its test pairs")
-    info.add_argument("--copies", type=int, default=1, metavar="N", help="how often the set holds every sample")
-    info.add_argument("--seed", type=int, default=0, help="of the choice of variants")
+    data_build.add_set_arguments(info)
     add_json(info)
     info.set_defaults(run=_info)
+
+    build = verbs.add_parser(
+        "build",
+        help="write a training set as .npy arrays, in the layout of the published HRM and TRM",
+        description=data_build.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    data_build.add_arguments(build)
+
+    check = verbs.add_parser(
+        "check",
+        help="every problem of puzzle files, a line each; tasks shared with another source",
+        description=data_check.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    data_check.add_arguments(check)
 
 
 def _list(options: argparse.Namespace) -> None:
@@ -58,7 +76,7 @@ def _list(options: argparse.Namespace) -> None:
     splits = {f"{name}/{split}": load_tasks(f"{name}/{split}") for name in BUILT_IN for split in SPLITS}
     counted = [(name, len(tasks), sum(len(task.tests) for task in tasks)) for name, tasks in splits.items()]
     _list_rows("sources", "built-in sources", columns, counted, options.json)
-    note("a source can also be a task file, a folder of them, or ConceptARC's folder of folders")
+    note("a source can also be a game, a file, a folder or a download; see hrm data --help")
 
 
 def _list_rows(key: str, title: str, columns: list[str], rows: Sequence[tuple[object, ...]], as_json: bool) -> None:
@@ -74,6 +92,9 @@ def _show(options: argparse.Namespace) -> None:
     from hrm_arc.report.grids import save_task_png, terminal_task
 
     task = find_task(options.task)
+    if task.boards:
+        note(f"{len(task.demonstrations)} boards to learn from and {len(task.tests)} to solve; the first of them:")
+        task = replace(task, demonstrations=task.demonstrations[:BOARDS_SHOWN], tests=task.tests[:1])
     if options.png:
         save_task_png(task, options.png, options.answers)
         note(f"wrote {options.png}")
@@ -87,11 +108,9 @@ def _show(options: argparse.Namespace) -> None:
 def _info(options: argparse.Namespace) -> None:
     from hrm_arc.evaluation.baselines import baselines
     from hrm_arc.puzzles.augmented import AugmentedSet
-    from hrm_arc.puzzles.sources import load_corpus
+    from hrm_arc.puzzles.leaks import leaks
 
-    if options.augment < 0 or options.copies < 1:
-        raise UserError("--augment, --copies", "expected at least 0 variants and at least 1 copy")
-    corpus = load_corpus(options.source, [options.concept_arc] if options.concept_arc else [])
+    corpus = data_build.corpus_of(options)
     settings = {"augment": options.augment, "seed": options.seed, "copies": options.copies}
     training = AugmentedSet(corpus.training_puzzles(), shift=True, **settings)
     held_back = AugmentedSet(corpus.held_back_puzzles(), **settings)
@@ -100,12 +119,16 @@ def _info(options: argparse.Namespace) -> None:
         "tasks_to_solve": len(corpus.solve),
         "train_samples": len(training),
         "test_samples": len(held_back),
+        "leaks": [str(each) for each in leaks(corpus)],
         "baselines": baselines(held_back),
     }
 
     def human(result: dict[str, Any]) -> None:
         print(f"{result['tasks']} tasks, {result['tasks_to_solve']} of them to be solved")
-        print(f"{result['train_samples']:,} training samples, {result['test_samples']:,} test samples\n")
+        print(f"{result['train_samples']:,} training samples, {result['test_samples']:,} test samples")
+        for leak in result["leaks"]:
+            print(f"leak: {leak}")
+        print()
         rows = baseline_rows(result["baselines"])
         table("what answers that understand nothing score on the test samples", ACCURACY_COLUMNS, rows)
 

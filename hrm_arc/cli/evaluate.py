@@ -61,6 +61,8 @@ def score_run(
     scores = {**score_predictions(card, tasks, predictions, folder), "votes": votes, "seconds": seconds}
     if scores["answers_seen_in_training"]:
         note(f"{scores['answers_seen_in_training']} of these tasks were given away in training: no fair score")
+    if scores["leaks"]:
+        note(f"its training was allowed {len(scores['leaks'])} leaks: {scores['leaks'][0]}; no fair score")
     if scores["unseen_tasks"]:
         note(f"{scores['unseen_tasks']} of these tasks were no part of its training: it was not told which they are")
     page = write_page(folder) if folder.config_file.is_file() else None

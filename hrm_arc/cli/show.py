@@ -87,15 +87,16 @@ def print_scores(scores: dict[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar over ``total`` things; call the result with how many are done."""
+def counting(what: str, total: int | None = None) -> Iterator[Callable[..., None]]:
+    """A progress bar; call the result with how many things are done, and of how many if that is news."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task(what, total=total)
-        yield lambda done: progress.update(bar, completed=done)
+        yield lambda done, of=total: progress.update(bar, completed=done, total=of)
 
 
 @contextlib.contextmanager

@@ -34,6 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where run folders lie (default: runs)")
     parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with this run")
     parser.add_argument("--override", action="append", default=[], metavar="KEY", help="a key that may differ from it")
+    parser.add_argument(
+        "--allow-leak", action="store_true", help="train even if some of the data answers what is to be solved"
+    )
     parser.add_argument("-h", "--help", action="store_true", help="show this and every key of a recipe")
     add_json(parser)
     parser.set_defaults(run=run, takes_rest=True)
@@ -47,6 +50,8 @@ def run(options: argparse.Namespace) -> None:
     if options.help:
         _help()
         return
+    if options.allow_leak:
+        options.rest += ["--data.allow_leak", "true"]
     if options.resume:
         folder: RunFolder | None = RunFolder(options.resume)
         recipe = resumed_recipe(RunFolder(options.resume), options.recipe, options.rest, options.override)
@@ -99,7 +104,8 @@ def _help() -> None:
     from hrm_arc.training.recipe_files import recipe_parser
 
     print(__doc__)
-    print("usage: hrm train [RECIPE] [--resume RUN] [--override KEY] [--out DIR] [--json] [--key.subkey value ...]\n")
+    flags = "[--resume RUN] [--override KEY] [--allow-leak] [--out DIR] [--json] [--key.subkey value ...]"
+    print(f"usage: hrm train [RECIPE] {flags}\n")
     print("Keys of a recipe for grid-hrm:\n")
     sys.stdout.write(recipe_parser("grid-hrm").format_help())
     print(f"\nOther models have keys of their own under 'model': {', '.join(KINDS)}.")

@@ -8,10 +8,10 @@ from typing import Any
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.predict import Backend, Prediction, predict
 from hrm_arc.evaluation.scores import score, submission
+from hrm_arc.files import write_json, write_lines
 from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.puzzles.task import Task
 from hrm_arc.runs.checkpoint import Card
-from hrm_arc.runs.files import write_json, write_lines
 from hrm_arc.runs.folder import RunFolder
 from hrm_arc.runs.status import amend_status
 
@@ -75,7 +75,8 @@ def score_predictions(
 
     Returns:
         the scores (see :func:`hrm_arc.evaluation.scores.score`), with ``unseen_tasks`` (not
-        in the model's task table) and ``answers_seen_in_training``.
+        in the model's task table), ``answers_seen_in_training`` and the ``leaks`` that its
+        training was allowed.
     """
     place = {task.id: n for n, task in enumerate(tasks)}
     predictions = sorted(predictions, key=lambda p: (place[p.task], p.test))
@@ -84,6 +85,7 @@ def score_predictions(
         **score(tasks, predictions),
         "unseen_tasks": sum(task.id not in rows for task in tasks),
         "answers_seen_in_training": len(answers_seen(card, tasks)),
+        "leaks": card.leaks,
     }
     write_lines(folder.predictions_file, [_row(tasks, p) for p in predictions])
     write_json(folder.submission_file, submission(tasks, predictions))

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from hrm_arc.puzzles.augmented import Samples
-from hrm_arc.puzzles.canvas import FULL, Canvas, CanvasKind, tokens_on_full, visible_canvas
+from hrm_arc.puzzles.canvas import Canvas, CanvasKind, placed, tokens_on_full, visible_canvas
 from hrm_arc.puzzles.corpus import UNSEEN
 from hrm_arc.puzzles.keyed import mix, name_key
 from hrm_arc.puzzles.symmetry import DIHEDRALS, IDENTITY, Symmetry, swaps_sides
@@ -124,7 +124,7 @@ def predict(
     """
     for done, task in enumerate(tasks, start=1):
         task = task.blind()
-        place = visible_canvas(task) if canvas == "cropped" else FULL
+        place = placed(visible_canvas(task), canvas)
         symmetries = voting_symmetries(votes, seed, name_key(task.id))
         row = rows.get(task.id, UNSEEN)
         for index, test in enumerate(task.tests):

@@ -69,7 +69,8 @@ def score(tasks: Sequence[Task], predictions: Sequence[Prediction], seed: int = 
     """Every score of a set of predictions, with baselines and 95% intervals.
 
     Returns:
-        ``tasks`` and ``test_outputs``, counted where answers are known;
+        ``tasks`` and ``test_outputs``, counted where answers are known; a game's boards
+        count as tasks;
         ``pass@k``: share of test outputs with the right grid among the k best (Kaggle);
         ``pass@2_tasks_strict``: share of tasks with every output so solved (ARC-AGI-2);
         ``pass@2_tasks_mean``: mean over tasks of the share of outputs solved (HRM, TRM);
@@ -80,10 +81,9 @@ def score(tasks: Sequence[Task], predictions: Sequence[Prediction], seed: int = 
     """
     results = outcomes(tasks, predictions)
     table = np.array([_row(outcome) for outcome in results]).reshape(-1, 4)
-    names = list(dict.fromkeys(outcome.task for outcome in results))
-    groups = [np.array([n for n, o in enumerate(results) if o.task == name]) for name in names]
+    groups = _groups(tasks, results)
     return {
-        "tasks": len(names),
+        "tasks": len(groups),
         "test_outputs": len(results),
         "solved_pass1": int(table[:, 0].sum()),
         "solved_pass2": int(table[:, 1].sum()),
@@ -92,6 +92,15 @@ def score(tasks: Sequence[Task], predictions: Sequence[Prediction], seed: int = 
         "baselines": task_baselines(tasks),
         "mean_segments": float(np.mean([p.segments for p in predictions])) if predictions else 0.0,
     }
+
+
+def _groups(tasks: Sequence[Task], results: Sequence[Outcome]) -> list[np.ndarray]:
+    """The results of each task, by number; each board of a game stands for itself."""
+    games = {task.id for task in tasks if task.boards}
+    groups: dict[tuple[str, int], list[int]] = {}
+    for number, outcome in enumerate(results):
+        groups.setdefault((outcome.task, outcome.test if outcome.task in games else -1), []).append(number)
+    return [np.array(group) for group in groups.values()]
 
 
 def _row(outcome: Outcome) -> tuple[float, float, float, float]:

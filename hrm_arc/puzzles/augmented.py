@@ -50,7 +50,8 @@ class AugmentedSet:
         puzzles: what to draw from.
         augment: at most this many distinct variants of each puzzle beside the original.
         seed: which variants, when there are more, and which offsets.
-        canvas: ``"full"`` (30 x 30) or ``"cropped"`` to what is visible of the puzzle.
+        canvas: ``"full"`` (30 x 30), ``"cropped"`` to what is visible of the puzzle, or the
+            smallest of a few ``"squares"`` that holds that.
         label_canvas: the same for labels; a label that does not fit is cut off.
         shift: move each sample to a random offset inside the canvas, but for one pair of
             each variant, which stays in the corner.

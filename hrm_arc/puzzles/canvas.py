@@ -21,8 +21,10 @@ EOS = 1
 FIRST_COLOUR = 2
 VOCABULARY = 12
 
-# What a puzzle is drawn on: 30 x 30, or the smallest canvas for what is visible of it.
-CanvasKind = Literal["full", "cropped"]
+# What a puzzle is drawn on: 30 x 30, the smallest canvas for what is visible of it, or the
+# smallest of a few squares that holds that one.
+CanvasKind = Literal["full", "cropped", "squares"]
+SIDES = (4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 27, MAX_SIDE)
 
 
 @dataclass(frozen=True, order=True)
@@ -98,6 +100,20 @@ def visible_canvas(task: Task) -> Canvas:
     """
     grids = task.visible_grids()
     return Canvas(*grids[0].shape) if task.boards else smallest_canvas(grids)
+
+
+def placed(own: Canvas, kind: CanvasKind) -> Canvas:
+    """The canvas that a puzzle is drawn on, given the smallest one for what is visible of it.
+
+    Squares are the same under every turn, and few: samples of many puzzles lie on one canvas
+    and go through a model together.
+    """
+    if kind == "full":
+        return FULL
+    if kind == "cropped":
+        return own
+    side = next(side for side in SIDES if side >= max(own.height, own.width))
+    return Canvas(side, side)
 
 
 def clip(tokens: np.ndarray, canvas: Canvas) -> np.ndarray:

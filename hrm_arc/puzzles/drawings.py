@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from hrm_arc.puzzles.canvas import FULL, Canvas, CanvasKind, recolour, shift
+from hrm_arc.puzzles.canvas import Canvas, CanvasKind, placed, recolour, shift
 from hrm_arc.puzzles.corpus import Puzzle
 from hrm_arc.puzzles.symmetry import DIHEDRALS, swaps_sides, turn
 
@@ -20,7 +20,7 @@ class Drawings:
 
     Args:
         puzzles: whose pairs.
-        kind: ``"full"`` (30 x 30) or ``"cropped"`` to each puzzle's own canvas.
+        kind: which canvas each puzzle lies on.
         side: which grid of each pair; one that does not fit its canvas is cut off.
 
     Attributes:
@@ -35,7 +35,7 @@ class Drawings:
         numbers: dict[Canvas, int] = {}
         self.canvas_of = np.zeros((len(puzzles), DIHEDRALS), dtype=np.int64)
         for p, puzzle in enumerate(puzzles):
-            upright = FULL if kind == "full" else puzzle.canvas
+            upright = placed(puzzle.canvas, kind)
             turned = (upright, upright.transposed())
             upright_or_turned = [numbers.setdefault(canvas, len(numbers)) for canvas in turned]
             self.canvas_of[p] = [upright_or_turned[swaps_sides(d)] for d in range(DIHEDRALS)]

@@ -25,12 +25,12 @@ def mix(*parts: int | np.ndarray) -> np.ndarray:
 
 def mix_on(state: np.ndarray, *parts: int | np.ndarray) -> np.ndarray:
     """Go on from the hash of earlier parts: ``mix_on(mix(a), b)`` is ``mix(a, b)``."""
-    with np.errstate(over="ignore"):
-        for part in parts:
-            state = (state ^ np.asarray(part).astype(np.uint64)) + _GOLDEN
-            state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-            state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-            state = state ^ (state >> np.uint64(31))
+    # Arrays wrap around in silence; only numpy's scalars would warn.
+    for part in parts:
+        state = (state ^ np.asarray(part).astype(np.uint64)) + _GOLDEN
+        state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        state = state ^ (state >> np.uint64(31))
     return state
 
 

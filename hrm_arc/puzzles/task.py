@@ -174,6 +174,12 @@ def parse_task(data: Any, id: str, where: object, group: str = "") -> Task:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise PuzzleError(where, f"{problems[0]}{more}")
 
+    return build_task(data, id, group)
+
+
+def build_task(data: Any, id: str, group: str = "") -> Task:
+    """The task in a JSON object in which :func:`task_problems` finds nothing wrong."""
+
     def pairs(items: Sequence[dict[str, Any]]) -> tuple[Pair, ...]:
         return tuple(
             Pair(_freeze(item["input"]), None if item.get("output") is None else _freeze(item["output"]))

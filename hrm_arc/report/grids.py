@@ -11,8 +11,8 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from hrm_arc.files import writing
 from hrm_arc.puzzles.task import Grid, Pair, Task
-from hrm_arc.runs.files import writing
 
 # The colours of arcprize.org's editor, from 0 to 9.
 PALETTE = (

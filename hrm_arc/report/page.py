@@ -10,10 +10,10 @@ import numpy as np
 from jinja2 import Environment, PackageLoader
 
 from hrm_arc.errors import UserError
+from hrm_arc.files import read_lines, write_text
 from hrm_arc.puzzles.task import make_grid
 from hrm_arc.report.charts import training_curve
 from hrm_arc.report.grids import svg
-from hrm_arc.runs.files import read_lines, write_text
 from hrm_arc.runs.folder import RunFolder
 
 BASELINE_NAMES = {

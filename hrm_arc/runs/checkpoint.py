@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hrm_arc.errors import UserError
+from hrm_arc.files import sync
 from hrm_arc.puzzles.canvas import CanvasKind
-from hrm_arc.runs.files import sync
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,12 +42,13 @@ class Card:
         model: the model's name in recipes.
         options: its configuration.
         tasks: task IDs in the order of the model's task table, from row 1 on.
-        canvas: ``full`` or ``cropped``.
+        canvas: ``full``, ``cropped`` or ``squares``.
         ignores_padding: whether training left padding out, so that what the model says
             there means nothing.
         solve: the sources it was trained to solve.
         study: the sources whose answers it was trained on.
         held_back: how many of ``tasks``, from the first on, had their answers held back.
+        leaks: what it was given that answers what it was to solve; its scores are no fair ones.
         step: training steps done.
         run_id: the run it comes from.
         training: what else a resumed run has to know: numbers, text, lists.
@@ -61,6 +62,7 @@ class Card:
     solve: list[str]
     study: list[str]
     held_back: int
+    leaks: list[str]
     step: int
     run_id: str
     training: dict[str, Any]

@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from hrm_arc.errors import UserError
-from hrm_arc.runs.files import write_text
+from hrm_arc.files import write_text
 
 
 @dataclass(frozen=True)

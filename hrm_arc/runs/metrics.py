@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from hrm_arc.runs.files import write_lines
+from hrm_arc.files import write_lines
 
 
 class Metrics:

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 from hrm_arc.errors import UserError
-from hrm_arc.runs.files import write_json
+from hrm_arc.files import write_json
 
 State = Literal["running", "validating", "finished", "interrupted", "failed"]
 WRITE_SECONDS = 5.0

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from hrm_arc.errors import UserError
-from hrm_arc.runs.files import write_json
+from hrm_arc.files import write_json
 from hrm_arc.training.recipe import TrainingConfig
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from hrm_arc.errors import check_at_least
+from hrm_arc.errors import UserError, check_at_least
 from hrm_arc.puzzles.augmented import AugmentedSet
 from hrm_arc.puzzles.canvas import CanvasKind
 from hrm_arc.puzzles.corpus import Corpus
+from hrm_arc.puzzles.leaks import leaks
 from hrm_arc.puzzles.selection import smallest
 from hrm_arc.puzzles.sources import make_corpus
 from hrm_arc.runs.checkpoint import Card
@@ -37,10 +38,13 @@ class DataConfig:
         smallest: of ``solve``, only so many tasks: those with the smallest canvases among
             the ones whose demonstrations keep the input's size; 0 takes all.
         augment: distinct variants of each task beside the original.
-        canvas: ``full`` (30 x 30) or ``cropped`` to what a solver may see.
+        canvas: ``full`` (30 x 30), ``cropped`` to what a solver may see, or ``squares``: the
+            smallest of a few squares that holds that, which keeps batches together.
         shift: move training samples to random offsets inside the canvas.
         copies: how many times the set holds every sample.
         draw: ``samples``: each sample once an epoch; ``tasks``: each task equally often.
+        allow_leak: train even if what is given away answers what is to be solved; every
+            score of the run then says so.
     """
 
     solve: list[str] = field(default_factory=lambda: ["arc-agi-1/evaluation"])
@@ -52,6 +56,7 @@ class DataConfig:
     shift: bool = False
     copies: int = 1
     draw: Draw = "tasks"
+    allow_leak: bool = False
 
     def __post_init__(self) -> None:
         check_at_least(self, 0, "smallest", "augment")
@@ -131,10 +136,22 @@ class Recipe:
         return {key: value for key, value in self.model.items() if key != "name"}
 
     def corpus(self) -> Corpus:
-        """Load the tasks."""
+        """Load the tasks.
+
+        Raises:
+            UserError: a source is not to be had, or gives away what is to be solved.
+        """
         corpus = make_corpus(self.data.solve, self.data.study, self.data.without)
         if self.data.smallest:
             corpus = replace(corpus, solve=smallest(corpus.solve, self.data.smallest))
+        found = [] if self.data.allow_leak else leaks(corpus)
+        if found:
+            more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+            raise UserError(
+                "data.study",
+                f"answers what is to be solved: {found[0]}{more}; leave out {found[0].task} with --data.without, "
+                "or accept it with --allow-leak",
+            )
         return corpus
 
     def card(self, corpus: Corpus, step: int, run_id: str, training: dict[str, Any]) -> Card:
@@ -148,6 +165,7 @@ class Recipe:
             solve=self.data.solve,
             study=self.data.study,
             held_back=len(corpus.solve),
+            leaks=[str(each) for each in leaks(corpus)] if self.data.allow_leak else [],
             step=step,
             run_id=run_id,
             training=training,

@@ -97,13 +97,13 @@ def test_damaged_files_are_named(tmp_path: Path, content: bytes, message: str) -
 
 
 def test_an_empty_folder_says_what_was_expected(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no task here"):
+    with pytest.raises(UserError, match="no tasks here"):
         load_tasks(str(tmp_path))
 
 
 def test_find_task_by_name() -> None:
     assert find_task("0d3d703e").demonstrations[0].input.tolist() == [[3, 1, 2]] * 3
-    with pytest.raises(UserError, match="nosuch: no such file, and no task of that name"):
+    with pytest.raises(UserError, match="nosuch: no such source or path"):
         find_task("nosuch")
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from hrm_arc.errors import UserError
+from hrm_arc.files import read_lines, write_json, write_lines, writing
 from hrm_arc.runs.checkpoint import (
     BEST,
     LATEST,
@@ -23,12 +24,11 @@ from hrm_arc.runs.checkpoint import (
     read_tensors,
     save_checkpoint,
 )
-from hrm_arc.runs.files import read_lines, write_json, write_lines, writing
 from hrm_arc.runs.folder import RunFolder, create_run, new_run_id
 from hrm_arc.runs.metrics import Metrics, read_metrics
 from hrm_arc.runs.status import Status, amend_status
 
-CARD = Card("grid-hrm", {"width": 16}, ["a", "b"], "cropped", True, ["x"], [], 1, 7, "20250903_100435_3652c9d8", {})
+CARD = Card("grid-hrm", {"width": 16}, ["a", "b"], "cropped", True, ["x"], [], 1, [], 7, "20250903_100435_3652c9d8", {})
 
 
 def test_run_ids_are_in_the_logs_form() -> None:

@@ -14,10 +14,10 @@ from safetensors.torch import load_file
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.evaluate import predict_tasks, score_predictions, tasks_to_score
 from hrm_arc.evaluation.torch_backend import load_model, think_until_halted
+from hrm_arc.files import read_lines
 from hrm_arc.models import KINDS
 from hrm_arc.models.reasoner import Batch, Output, Reasoner, State
 from hrm_arc.runs.checkpoint import BEST, CARD, WEIGHTS, find_checkpoint, list_checkpoints, read_card
-from hrm_arc.runs.files import read_lines
 from hrm_arc.runs.folder import RunFolder
 from hrm_arc.training.recorder import Tick
 from hrm_arc.training.trainer import Trainer

@@ -1,0 +1,72 @@
+"""Running things in processes of their own, and looking at what they take."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A process that came to its end: what it printed, how long it took, the most memory it held."""
+
+    output: str
+    seconds: float
+    peak_bytes: int
+
+
+def hrm(*arguments: str) -> dict[str, Any]:
+    """What ``hrm ... --json`` says; its notes are thrown away."""
+    return json.loads(run([sys.executable, "-m", "hrm_arc", *arguments, "--json"]).output)
+
+
+def run(command: Sequence[str], watch: bool = False) -> Ran:
+    """Run a command to its end.
+
+    Args:
+        command: the program and its arguments.
+        watch: look at the resident memory of it and its children every 20 ms.
+
+    Raises:
+        CalledProcessError: it failed; what it said goes to standard error.
+    """
+    started = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    peak = [0]
+    watcher = threading.Thread(target=_watch, args=(process, peak), daemon=True)
+    if watch:
+        watcher.start()
+    output, errors = process.communicate()
+    seconds = time.perf_counter() - started
+    if process.returncode:
+        sys.stderr.write(errors)
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return Ran(output, seconds, peak[0])
+
+
+def _watch(process: subprocess.Popen[str], peak: list[int]) -> None:
+    while process.poll() is None:
+        peak[0] = max(peak[0], tree_bytes(process.pid))
+        time.sleep(0.02)
+
+
+def tree_bytes(pid: int) -> int:
+    """Resident memory of a process and all below it (Linux)."""
+    total, waiting = 0, [pid]
+    while waiting:
+        here = waiting.pop()
+        try:
+            status = Path(f"/proc/{here}/status").read_text()
+            total += next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmRSS"))
+            for task in Path(f"/proc/{here}/task").iterdir():
+                waiting += map(int, (task / "children").read_text().split())
+        except (OSError, StopIteration, ValueError):
+            continue
+    return total

@@ -1,0 +1,100 @@
+"""Run a benchmark and print its table. Benchmarks lie in the repository's benchmarks/ folder.
+
+hrm bench                  list them
+hrm bench data             one of them; each has --help of its own
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from hrm_arc.cli.show import note, table
+from hrm_arc.errors import UserError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", nargs="?", help="which one")
+    parser.add_argument("-h", "--help", action="store_true", help="show this, or what a benchmark takes")
+    parser.set_defaults(run=run, takes_rest=True)
+
+
+def run(options: argparse.Namespace) -> None:
+    if options.name is None:
+        print(__doc__)
+        _list()
+        return
+    module = _load(options.name)
+    parser = argparse.ArgumentParser(
+        prog=f"hrm bench {options.name}",
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        exit_on_error=False,
+    )
+    module.add_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    if hasattr(module, "draw"):
+        parser.add_argument("--plot", type=Path, metavar="FILE", help="also draw the rows, as PNG or SVG")
+    if options.help:
+        parser.print_help()
+        return
+    try:
+        chosen, rest = parser.parse_known_args(options.rest)
+    except argparse.ArgumentError as error:
+        raise UserError(f"hrm bench {options.name}", str(error)) from None
+    if rest:
+        raise UserError(rest[0], f"bench {options.name} has no such argument; see hrm bench {options.name} --help")
+    rows = _collect(module.measure(chosen), live=not chosen.json)
+    if getattr(chosen, "plot", None):
+        module.draw(rows, chosen.plot)
+        note(f"wrote {chosen.plot}")
+    if chosen.json:
+        print(json.dumps({"benchmark": options.name, "rows": rows}))
+
+
+def _collect(measured: Iterable[dict[str, Any]], live: bool) -> list[dict[str, Any]]:
+    """The rows; as a Markdown table, each when it is there, if a person is looking."""
+    rows: list[dict[str, Any]] = []
+    for row in measured:
+        # What is not for the table, such as the points of a curve, is under a key with _.
+        cells = {key: value for key, value in row.items() if not key.startswith("_")}
+        if live and not rows:
+            print("| " + " | ".join(cells) + " |")
+            print("|" + "---|" * len(cells))
+        if live:
+            print("| " + " | ".join(map(str, cells.values())) + " |", flush=True)
+        rows.append(row)
+    return rows
+
+
+def _list() -> None:
+    rows = []
+    for file in sorted(_folder().glob("*.py")):
+        text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+        if not file.name.startswith("_"):
+            rows.append([file.stem, text.split("\n\n")[0].replace("\n", " ")])
+    table("benchmarks", ["name", "what"], rows)
+
+
+def _load(name: str) -> ModuleType:
+    folder = _folder()
+    if not (folder / f"{name}.py").is_file() or name.startswith("_"):
+        known = sorted(file.stem for file in folder.glob("*.py") if not file.name.startswith("_"))
+        raise UserError(name, f"no such benchmark, expected one of {', '.join(known)}")
+    if str(folder.parent) not in sys.path:
+        sys.path.insert(0, str(folder.parent))
+    return importlib.import_module(f"benchmarks.{name}")
+
+
+def _folder() -> Path:
+    folder = Path(__file__).resolve().parents[2] / "benchmarks"
+    if not folder.is_dir():
+        raise UserError("hrm bench", "benchmarks come with a checkout of the repository, not with the package")
+    return folder

@@ -1,0 +1,62 @@
+"""Check puzzle files: every problem on a line of its own, with the file, the place in it, what is
+wrong and what would be right. Files without problems are not touched.
+
+With --against, lists the tasks that two sources share, in whatever disguise: turned or
+reflected, recoloured, pairs in another order.
+  hrm data check my-tasks/ --against arc-agi-1/evaluation
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from hrm_arc.cli.show import add_json, emit, note
+from hrm_arc.errors import UserError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", nargs="+", metavar="PATH", help="files, folders, or sources")
+    parser.add_argument("--against", metavar="OTHER", help="a source to look for the same tasks in")
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    from hrm_arc.puzzles.check import check
+    from hrm_arc.puzzles.leaks import shared
+    from hrm_arc.puzzles.sources import load_tasks
+
+    found = check(options.path)
+    result: dict[str, Any] = {
+        "files": found.files,
+        "tasks": len(found.tasks),
+        "problems": [{"file": str(file), "place": p.place, "what": p.what} for file, p in found.problems],
+    }
+    if options.against:
+        others = load_tasks(options.against)
+        rows = shared(found.tasks, others)
+        result |= {
+            "against": options.against,
+            "shared": [{**row.__dict__, "what": str(row)} for row in rows],
+            "shared_tasks": len({row.task for row in rows}),
+            "shared_others": len({row.other for row in rows}),
+        }
+    emit(result, options.json, _human)
+    if found.problems:
+        sys.stdout.flush()
+        files = len({file for file, _ in found.problems})
+        raise UserError(", ".join(options.path), f"{len(found.problems)} problems in {files} of {found.files} files")
+
+
+def _human(result: dict[str, Any]) -> None:
+    for problem in result["problems"]:
+        print(": ".join(part for part in (problem["file"], problem["place"], problem["what"]) if part))
+    for row in result.get("shared", []):
+        print(row["what"])
+    if "shared" in result:
+        against = f"{result['shared_tasks']} of {result['tasks']} tasks are found in {result['against']}"
+        print(f"{against}, where they are {result['shared_others']} tasks")
+    if not result["problems"]:
+        note(f"{result['files']} files, {result['tasks']} tasks, no problems")

@@ -1,0 +1,289 @@
+"""Sudoku and Maze: games whose boards are puzzles by themselves, on a canvas of their own size.
+
+A game is one task. Its pairs are boards and their solutions; each is varied by itself, and a
+model is told which game it plays. The digits of Sudoku are the colours 1-9 and a blank is
+black, so a permutation of colours is one of digits, as the game allows.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import math
+from collections import deque
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from hrm_arc.errors import UserError
+from hrm_arc.puzzles.keyed import mix
+from hrm_arc.puzzles.task import MAX_SIDE, Grid, Pair, Problem, PuzzleError, Task, make_grid
+
+# A Sudoku's side and the height and width of its boxes.
+BOXES = {4: (2, 2), 6: (2, 3), 9: (3, 3)}
+# What stands for each colour in the public files; the fifth of Maze is the path.
+SUDOKU = {".": 0, **{str(digit): digit for digit in range(10)}}
+MAZE = {" ": 0, "#": 5, "S": 3, "G": 2, "o": 4}
+FREE, WALL, START, GOAL, PATH = (MAZE[cell] for cell in " #SGo")
+
+_TWO_AWAY = ((2, 0), (-2, 0), (0, 2), (0, -2))
+
+# Boards in a row that were made before: there are not many more.
+ENOUGH = 50
+
+# Of the boards in one file, every tenth is held back.
+HELD_BACK = 10
+
+
+def read_boards(path: Path, most: int | None = None) -> tuple[list[Task], list[Problem]]:
+    """The game in a CSV file with columns ``question`` and ``answer``, and what is wrong with it.
+
+    Beside ``train.csv``, ``test.csv`` holds the boards to be solved; of any other file every
+    tenth board is held back.
+
+    Args:
+        path: the file.
+        most: read at most so many boards of it.
+
+    Raises:
+        PuzzleError: it cannot be read, or is no such file.
+    """
+    boards, problems = _read_csv(path, most)
+    tests_file = path.with_name("test.csv")
+    if path.name == "train.csv" and tests_file.is_file():
+        tests, more = _read_csv(tests_file, most)
+        problems += more
+    else:
+        boards, tests = _hold_back(boards)
+    if problems or not boards or not tests:
+        return [], problems or [Problem("", "fewer than two boards, expected some to learn from and one to solve")]
+    shapes = {pair.input.shape for pair in (*boards, *tests)}
+    if len(shapes) > 1:
+        return [], [Problem("", f"boards of {len(shapes)} sizes, expected one")]
+    name = path.parent.name if path.stem == "train" else path.stem
+    return [Task(name, tuple(boards), tuple(tests), boards=True)], []
+
+
+def generate(game: str, side: int, count: int) -> Task:
+    """A game with boards of our own making, the same on every machine.
+
+    Args:
+        game: ``sudoku`` (sides 4, 6 and 9; one solution each) or ``maze`` (sides 5 to 30; the
+            path is a shortest one).
+        side: of the board.
+        count: boards to learn from; a tenth as many more, at least one, are held back.
+
+    Raises:
+        UserError: no such game or side.
+    """
+    name = f"{game}-{side}x{side}"
+    if game == "sudoku" and side not in BOXES:
+        raise UserError(name, f"no such Sudoku, expected a side of {', '.join(map(str, BOXES))}")
+    if game == "maze" and not 5 <= side <= MAX_SIDE:
+        raise UserError(name, f"no such maze, expected a side of 5 to {MAX_SIDE}")
+    if count < 1:
+        raise UserError(name, f"{count} boards, expected at least 1")
+    make = _make_sudoku if game == "sudoku" else _make_maze
+    held = max(1, count // HELD_BACK)
+    pairs: dict[bytes, Pair] = {}
+    number = last_new = 0
+    while len(pairs) < count + held:
+        pair = make(side, np.random.Generator(np.random.Philox(key=int(mix(side, number)[0]))))
+        number += 1
+        if pairs.setdefault(pair.input.tobytes(), pair) is pair:
+            last_new = number
+        elif number - last_new > ENOUGH:
+            raise UserError(name, f"no more than {len(pairs)} different boards were found; ask for fewer")
+    made = list(pairs.values())
+    return Task(name, tuple(made[:count]), tuple(made[count:]), boards=True)
+
+
+def solutions(board: Grid, most: int = 2) -> Iterator[Grid]:
+    """Up to ``most`` solutions of a Sudoku ``[side, side]``; 0 is a blank."""
+    state = _Sudoku(board)
+    for _ in itertools.islice(state.search(), most):
+        yield make_grid(state.cells.tolist())
+
+
+def shortest_path(maze: Grid) -> Grid | None:
+    """A maze with a shortest path from start to goal drawn in, or None where there is none."""
+    start, goal = (tuple(int(v) for v in np.argwhere(maze == end)[0]) for end in (START, GOAL))
+    came: dict[tuple[int, ...], tuple[int, ...]] = {start: start}
+    queue = deque([start])
+    while queue and goal not in came:
+        row, column = queue.popleft()
+        for there in ((row + 1, column), (row - 1, column), (row, column + 1), (row, column - 1)):
+            inside = 0 <= there[0] < maze.shape[0] and 0 <= there[1] < maze.shape[1]
+            if inside and there not in came and maze[there] != WALL:
+                came[there] = (row, column)
+                queue.append(there)
+    if goal not in came:
+        return None
+    solved = maze.copy()
+    here = came[goal]
+    while here != start:
+        solved[here] = PATH
+        here = came[here]
+    return make_grid(solved)
+
+
+def _read_csv(path: Path, most: int | None) -> tuple[list[Pair], list[Problem]]:
+    pairs: list[Pair] = []
+    problems: list[Problem] = []
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            columns = reader.fieldnames or []
+            if "question" not in columns or "answer" not in columns:
+                raise PuzzleError(path, "no board file: expected columns 'question' and 'answer'")
+            for row in reader:
+                if len(pairs) == most or len(problems) > 1000:
+                    break
+                wrong = _row_problem(row["question"], row["answer"])
+                if wrong:
+                    problems.append(Problem(f"line {reader.line_num}", wrong))
+                else:
+                    pairs.append(Pair(_board(row["question"]), _board(row["answer"])))
+    except OSError as error:
+        raise PuzzleError(path, f"cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise PuzzleError(path, f"not UTF-8 text: bad byte at position {error.start}") from None
+    except csv.Error as error:
+        raise PuzzleError(path, f"not CSV: {error}") from None
+    return pairs, problems
+
+
+def _row_problem(question: str | None, answer: str | None) -> str | None:
+    """What is wrong with a row, or None."""
+    if not question or not answer:
+        return "a question or an answer is missing"
+    side = math.isqrt(len(question))
+    if side * side != len(question) or not 1 <= side <= MAX_SIDE:
+        return f"a question of {len(question)} characters, expected a square of a side up to {MAX_SIDE}"
+    if len(answer) != len(question):
+        return f"an answer of {len(answer)} characters to a question of {len(question)}"
+    cells = set(question) | set(answer)
+    if not (cells <= SUDOKU.keys() or cells <= MAZE.keys()):
+        strange = sorted(cells - SUDOKU.keys()) if question[0] in SUDOKU else sorted(cells - MAZE.keys())
+        return f"character {strange[0]!r}, expected digits and '.' (Sudoku) or '# SGo' (Maze)"
+    return None
+
+
+def _board(cells: str) -> Grid:
+    colours = SUDOKU if cells[0] in SUDOKU else MAZE
+    side = math.isqrt(len(cells))
+    flat = [colours[cell] for cell in cells]
+    return make_grid([flat[start : start + side] for start in range(0, len(flat), side)])
+
+
+def _hold_back(boards: Sequence[Pair]) -> tuple[list[Pair], list[Pair]]:
+    held = list(boards[HELD_BACK - 1 :: HELD_BACK]) or list(boards[-1:])
+    return [board for board in boards if not any(board is other for other in held)], held
+
+
+class _Sudoku:
+    """A search for solutions that fills the cell with the fewest choices first."""
+
+    def __init__(self, board: Grid):
+        self.side = len(board)
+        height, width = BOXES[self.side]
+        self.cells = board.astype(np.int64)
+        rows, columns = np.indices(board.shape)
+        self._units = np.stack([rows, columns, rows // height * height + columns // width]).reshape(3, -1)
+        # Digits that stand in each row, column and box, as bits.
+        self._taken = [[0] * self.side for _ in range(3)]
+        self._open = []
+        for place, digit in enumerate(self.cells.reshape(-1).tolist()):
+            if digit:
+                self._toggle(place, 1 << digit)
+            else:
+                self._open.append(place)
+
+    def search(self, order: Sequence[int] | None = None) -> Iterator[None]:
+        """Yield each time that ``cells`` is a solution; digits are tried in ``order``."""
+        if not self._open:
+            yield
+            return
+        digits = order or range(1, self.side + 1)
+        place, choices = None, 0
+        fewest = self.side + 1
+        for candidate in self._open:
+            free = ~self._blocked(candidate)
+            count = sum(free >> digit & 1 for digit in digits)
+            if count < fewest:
+                place, choices, fewest = candidate, free, count
+                if count < 2:
+                    break
+        assert place is not None
+        self._open.remove(place)
+        for digit in digits:
+            if choices >> digit & 1:
+                self.cells.flat[place] = digit
+                self._toggle(place, 1 << digit)
+                yield from self.search(order)
+                self._toggle(place, 1 << digit)
+                self.cells.flat[place] = 0
+        self._open.append(place)
+
+    def _blocked(self, place: int) -> int:
+        row, column, box = self._units[:, place]
+        return self._taken[0][row] | self._taken[1][column] | self._taken[2][box]
+
+    def _toggle(self, place: int, bit: int) -> None:
+        for taken, unit in zip(self._taken, self._units[:, place], strict=True):
+            taken[unit] ^= bit
+
+
+def _make_sudoku(side: int, random: np.random.Generator) -> Pair:
+    """A full board, then as many blanks as leave it one solution."""
+    state = _Sudoku(np.zeros((side, side), dtype=np.uint8))
+    # One full board in an order of digits, then rows and columns moved as the game allows.
+    next(state.search([int(digit) + 1 for digit in random.permutation(side)]))
+    height, width = BOXES[side]
+    rows = np.concatenate([band * height + random.permutation(height) for band in random.permutation(side // height)])
+    columns = np.concatenate([band * width + random.permutation(width) for band in random.permutation(side // width)])
+    full = state.cells[np.ix_(rows, columns)]
+    board = full.copy()
+    # Some clues stay whatever happens: the last ones cost the most searching.
+    for place in random.permutation(side * side)[: side * side * 2 // 3]:
+        kept = board.flat[place]
+        board.flat[place] = 0
+        if len(list(solutions(board))) > 1:
+            board.flat[place] = kept
+    return Pair(make_grid(board), make_grid(full))
+
+
+def _make_maze(side: int, random: np.random.Generator) -> Pair:
+    """Corridors dug depth first, some walls broken for choices, two ends far apart."""
+    cells = np.full((side, side), WALL, dtype=np.uint8)
+    last = side - 2 + side % 2
+    trail = [(1, 1)]
+    cells[1, 1] = FREE
+    while trail:
+        row, column = trail[-1]
+        steps = [
+            (dr, dc) for dr, dc in ((2, 0), (-2, 0), (0, 2), (0, -2)) if _is_wall(cells, row + dr, column + dc, last)
+        ]
+        if not steps:
+            trail.pop()
+            continue
+        dr, dc = steps[int(random.integers(len(steps)))]
+        cells[row + dr // 2, column + dc // 2] = cells[row + dr, column + dc] = FREE
+        trail.append((row + dr, column + dc))
+    inner = [(r, c) for r in range(1, last) for c in range(1, last) if cells[r, c] == WALL]
+    for place in random.permutation(len(inner))[: len(inner) // 10]:
+        cells[inner[place]] = FREE
+    free = np.argwhere(cells == FREE)
+    start, goal = free[random.integers(len(free))], free[random.integers(len(free))]
+    while np.abs(start - goal).sum() < side // 2:
+        start, goal = free[random.integers(len(free))], free[random.integers(len(free))]
+    cells[tuple(start)], cells[tuple(goal)] = START, GOAL
+    maze = make_grid(cells)
+    solved = shortest_path(maze)
+    assert solved is not None, "a maze dug in one piece has a path"
+    return Pair(maze, solved)
+
+
+def _is_wall(cells: Grid, row: int, column: int, last: int) -> bool:
+    return 0 < row < last and 0 < column < last and bool(cells[row, column] == WALL)

@@ -1,0 +1,81 @@
+"""Everything wrong with the puzzle files under some paths."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hrm_arc.errors import UserError
+from hrm_arc.puzzles.arrays import is_array_folder, read_array_folder
+from hrm_arc.puzzles.formats import examine_file, solutions_beside
+from hrm_arc.puzzles.sources import load_tasks
+from hrm_arc.puzzles.task import Problem, Task
+
+SUFFIXES = (".json", ".csv")
+
+
+@dataclass
+class Checked:
+    """What was found.
+
+    Attributes:
+        files: how many were looked at.
+        tasks: those that are sound.
+        problems: all the others' problems, each with its file.
+    """
+
+    files: int = 0
+    tasks: list[Task] = field(default_factory=list)
+    problems: list[tuple[Path, Problem]] = field(default_factory=list)
+
+
+def check(paths: Sequence[str]) -> Checked:
+    """Look at files, at all puzzle files under folders, and at sources by name.
+
+    Raises:
+        UserError: a path is neither there nor a source.
+    """
+    found = Checked()
+    for name in paths:
+        path = Path(name).expanduser()
+        if not path.exists():
+            found.tasks += load_tasks(name)
+        elif path.is_dir() and is_array_folder(path):
+            _check_arrays(found, path)
+        elif not path.is_file() and not path.is_dir():
+            raise UserError(path, "is no regular file, expected a puzzle file or a folder")
+        else:
+            _check_files(found, path)
+    return found
+
+
+def _check_files(found: Checked, path: Path) -> None:
+    files = list(_files(path))
+    if not files:
+        raise UserError(path, f"no puzzle files here, expected {' or '.join(SUFFIXES)}")
+    # Solutions are looked at with the challenges that they belong to.
+    beside = {solutions_beside(file) for file in files}
+    for file in files:
+        found.files += 1
+        if file not in beside:
+            examined = examine_file(file)
+            found.tasks += examined.tasks
+            found.problems += examined.problems
+
+
+def _check_arrays(found: Checked, path: Path) -> None:
+    found.files += len(list(path.rglob("*.npy")))
+    try:
+        found.tasks += read_array_folder(path)
+    except UserError as error:
+        found.problems.append((Path(error.where), Problem("", error.what)))
+
+
+def _files(path: Path) -> Iterator[Path]:
+    if path.is_file():
+        yield path
+        return
+    for file in sorted(path.rglob("*")):
+        if file.suffix.lower() in SUFFIXES and file.is_file() and "submission" not in file.name:
+            yield file

@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hrm_arc.errors import UserError
+from hrm_arc.puzzles.augmented import AugmentedSet
+from hrm_arc.puzzles.build import JOURNAL, PUBLISHED_DIHEDRALS, BuildConfig, build
+from hrm_arc.puzzles.corpus import Corpus
+from hrm_arc.puzzles.sources import load_corpus, load_tasks
+from hrm_arc.puzzles.symmetry import turn
+from hrm_arc.puzzles.task import Pair, Task
+
+TASKS = load_tasks("arc-agi-1/training")
+CORPUS = Corpus(solve=TASKS[:5], study=TASKS[5:8])
+CONFIG = BuildConfig(("some",), augment=7, seed=1, copies=2)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def same(one: tuple[Pair, ...], other: tuple[Pair, ...]) -> bool:
+    pairs = zip(one, other, strict=True)
+    return all(np.array_equal(a.input, b.input) and np.array_equal(a.output, b.output) for a, b in pairs)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("built") / "set"
+    build(CORPUS, CONFIG, out, workers=1, part=50)
+    return out
+
+
+def test_the_arrays_are_the_set(built: Path) -> None:
+    for split, puzzles in (("train", CORPUS.training_puzzles()), ("test", CORPUS.held_back_puzzles())):
+        data = AugmentedSet(puzzles, augment=7, seed=1, shift=split == "train", copies=2)
+        (samples,) = data.samples(np.arange(len(data)))
+        assert np.array_equal(np.load(built / split / "all__inputs.npy"), samples.inputs)
+        assert np.array_equal(np.load(built / split / "all__labels.npy"), samples.labels)
+
+
+def test_the_layout_is_the_published_one(built: Path) -> None:
+    names = json.loads((built / "identifiers.json").read_text())
+    assert names[0] == "<blank>"
+    assert len(set(names)) == len(names)
+    for split, tasks in (("train", TASKS[:8]), ("test", TASKS[:5])):
+        card = json.loads((built / split / "dataset.json").read_text())
+        arrays = {file.stem: np.load(file) for file in (built / split).glob("*.npy")}
+        assert {str(a.dtype) for a in arrays.values()} == {"uint8", "int32"}
+        puzzles, groups = arrays["all__puzzle_indices"], arrays["all__group_indices"]
+        assert puzzles[-1] == len(arrays["all__inputs"]) == len(arrays["all__labels"])
+        assert groups[-1] == len(puzzles) - 1 == len(arrays["all__puzzle_identifiers"]) == card["total_puzzles"]
+        assert card["total_groups"] == len(groups) - 1 == 2 * len(tasks)
+        assert card["num_puzzle_identifiers"] == len(names)
+        assert (card["seq_len"], card["vocab_size"], card["sets"]) == (900, 12, ["all"])
+        # Every group begins with a task as it is.
+        firsts = [names[arrays["all__puzzle_identifiers"][group]] for group in groups[:-1]]
+        assert firsts == [task.id for task in tasks] * 2
+    assert list(json.loads((built / "test_puzzles.json").read_text())) == [task.id for task in TASKS[:5]]
+
+
+def test_a_variants_name_says_how_it_was_made(built: Path) -> None:
+    names = json.loads((built / "identifiers.json").read_text())
+    identifiers, starts, inputs = (
+        np.load(built / "test" / f"all__{name}.npy") for name in ("puzzle_identifiers", "puzzle_indices", "inputs")
+    )
+    theirs = [
+        lambda g: g,
+        np.rot90,
+        lambda g: np.rot90(g, 2),
+        lambda g: np.rot90(g, 3),
+        np.fliplr,
+        np.flipud,
+        np.transpose,
+        lambda g: np.fliplr(np.rot90(g)),
+    ]
+    by_id = {task.id: task for task in TASKS}
+    for identifier, start in zip(identifiers, starts[:-1], strict=True):
+        name, *how = names[identifier].split("|||")
+        grid = by_id[name].tests[0].input
+        if how:
+            grid = np.array([int(digit) for digit in how[1]], dtype=np.uint8)[theirs[int(how[0][1:])](grid)]
+        cells = inputs[start].reshape(30, 30)[: grid.shape[0], : grid.shape[1]]
+        assert np.array_equal(cells, grid + 2)
+    assert sorted(PUBLISHED_DIHEDRALS) == list(range(8))
+    assert np.array_equal(turn(np.arange(4).reshape(2, 2), 0), np.arange(4).reshape(2, 2))
+
+
+def test_a_built_folder_gives_the_tasks_back(built: Path) -> None:
+    corpus = load_corpus([str(built)])
+    assert [t.id for t in corpus.solve] == [t.id for t in CORPUS.solve]
+    assert [t.id for t in corpus.study] == [t.id for t in CORPUS.study]
+    for one, other in zip(corpus.solve, CORPUS.solve, strict=True):
+        assert same(one.demonstrations, other.demonstrations)
+        assert same(one.tests, other.tests)
+    for one, other in zip(corpus.study, CORPUS.study, strict=True):
+        assert same(one.demonstrations + one.tests, other.demonstrations + other.tests)
+    assert {t.id for t in load_tasks(f"{built}/training")} == {t.id for t in CORPUS.study}
+
+
+class KilledError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("parts", [0, 1, 4])
+def test_a_build_that_was_cut_off_goes_on_to_the_same_bytes(built: Path, tmp_path: Path, parts: int) -> None:
+    calls = []
+
+    def kill(done: int, total: int) -> None:
+        calls.append(done)
+        if len(calls) > parts:
+            raise KilledError
+
+    out = tmp_path / "set"
+    with pytest.raises(KilledError):
+        build(CORPUS, CONFIG, out, workers=1, part=50, progress=kill)
+    with (out / JOURNAL).open("a") as journal:
+        journal.write("train 9")  # A line that was not finished.
+    done: list[int] = []
+    build(CORPUS, CONFIG, out, workers=1, part=50, progress=lambda count, _: done.append(count))
+    assert contents(out) == contents(built)
+    # The call that raised came after its part was written down.
+    assert done[0] == 50 * parts
+
+
+def test_many_processes_write_the_same(built: Path, tmp_path: Path) -> None:
+    build(CORPUS, CONFIG, tmp_path / "set", workers=2, part=50)
+    assert contents(tmp_path / "set") == contents(built)
+
+
+def test_a_finished_build_is_left_alone_and_another_is_refused(built: Path, tmp_path: Path) -> None:
+    before = contents(built)
+    again = build(CORPUS, CONFIG, built, workers=1, part=50)
+    assert contents(built) == before
+    assert again["train_samples"] == len(np.load(built / "train" / "all__inputs.npy"))
+    with pytest.raises(UserError, match="holds another build"):
+        build(CORPUS, BuildConfig(("some",), augment=8), built, workers=1, part=50)
+    (tmp_path / "mine.txt").write_text("precious")
+    with pytest.raises(UserError, match="is not empty"):
+        build(CORPUS, CONFIG, tmp_path, workers=1)
+
+
+def test_boards_are_written_at_their_own_size(tmp_path: Path) -> None:
+    corpus = load_corpus(["sudoku-4x4:20"])
+    build(corpus, BuildConfig(("sudoku-4x4:20",), augment=3), tmp_path / "set", workers=1)
+    assert np.load(tmp_path / "set" / "train" / "all__inputs.npy").shape == (80, 16)
+    assert json.loads((tmp_path / "set" / "identifiers.json").read_text()) == ["<blank>"]
+    (game,) = load_tasks(str(tmp_path / "set"))
+    assert game.boards
+    assert same(game.demonstrations, corpus.solve[0].demonstrations)
+    assert same(game.tests, corpus.solve[0].tests)
+
+
+def published(folder: Path, vocabulary: int, boards: dict[str, tuple[np.ndarray, np.ndarray]]) -> Path:
+    """A folder of boards as the published builders write it: blank identifiers, a group for each."""
+    for split, (inputs, labels) in boards.items():
+        (folder / split).mkdir(parents=True)
+        count = len(inputs)
+        arrays = {
+            "inputs": inputs,
+            "labels": labels,
+            "puzzle_identifiers": np.zeros(count),
+            "puzzle_indices": np.arange(count + 1),
+            "group_indices": np.arange(count + 1),
+        }
+        for name, array in arrays.items():
+            np.save(folder / split / f"all__{name}.npy", array.astype(np.int32))
+        card = {"seq_len": inputs.shape[1], "vocab_size": vocabulary, "pad_id": 0, "sets": ["all"]}
+        (folder / split / "dataset.json").write_text(json.dumps(card))
+    (folder / "identifiers.json").write_text('["<blank>"]')
+    return folder
+
+
+def test_a_published_sudoku_folder(tmp_path: Path) -> None:
+    digits = np.random.default_rng(0).integers(0, 10, (3, 81))
+    path = published(
+        tmp_path / "sudoku", 11, {"train": (digits + 1, digits + 1), "test": (digits[:1] + 1, digits[:1] + 1)}
+    )
+    (game,) = load_tasks(str(path))
+    assert (len(game.demonstrations), len(game.tests), game.boards) == (3, 1, True)
+    assert np.array_equal(game.demonstrations[2].input.reshape(-1), digits[2])
+    assert len(load_tasks(f"{path}:2")[0].demonstrations) == 2
+
+
+def test_a_published_maze_folder(tmp_path: Path) -> None:
+    cells = np.array([[1, 2, 3, 4]])  # "# SG" in the published order.
+    path = published(tmp_path / "maze", 6, {"train": (cells, cells), "test": (cells, cells)})
+    assert load_tasks(str(path))[0].tests[0].input.tolist() == [[5, 0], [3, 2]]
+
+
+def damage(folder: Path, kind: str) -> str:
+    """Break something; returns what the error has to say."""
+    train = folder / "train"
+    if kind == "missing":
+        (train / "all__labels.npy").unlink()
+        return "all__labels.npy: cannot be read as an array"
+    if kind == "cut":
+        path = train / "all__inputs.npy"
+        path.write_bytes(path.read_bytes()[:-10])
+        return "all__inputs.npy: cannot be read as an array"
+    if kind == "indices":
+        np.save(train / "all__puzzle_indices.npy", np.array([0, 5, 3]))
+        return "all__puzzle_indices.npy: expected boundaries that rise from 0"
+    if kind == "tokens":
+        array = np.load(train / "all__inputs.npy")
+        array[:] = 77
+        np.save(train / "all__inputs.npy", array)
+        return "all__inputs.npy: row 0 holds no grid"
+    (train / "dataset.json").write_text('{"seq_len": 901}')
+    return "dataset.json: seq_len 901, expected a square"
+
+
+@pytest.mark.parametrize("kind", ["missing", "cut", "indices", "tokens", "card"])
+def test_a_damaged_folder_is_named(tmp_path: Path, kind: str) -> None:
+    build(Corpus(solve=TASKS[:2]), BuildConfig((), augment=1), tmp_path / "set", workers=1)
+    message = damage(tmp_path / "set", kind)
+    with pytest.raises(UserError) as caught:
+        load_tasks(str(tmp_path / "set"))
+    assert message in str(caught.value)
+
+
+def test_a_task_that_is_given_away_with_one_pair_survives(tmp_path: Path) -> None:
+    task: Task = TASKS[0]
+    lone = Task("lone", task.demonstrations[:1], (Pair(task.tests[0].input, None),))
+    build(Corpus(solve=TASKS[1:2], study=(lone,)), BuildConfig((), augment=1), tmp_path / "set", workers=1)
+    assert {t.id for t in load_tasks(str(tmp_path / "set"))} == {"lone", TASKS[1].id}

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from hrm_arc.errors import UserError
+from hrm_arc.puzzles.sources import load_tasks
+
+
+class NotInCacheError(Exception):
+    pass
+
+
+def fake_hub(monkeypatch: pytest.MonkeyPatch, answer: Path | Exception) -> list[str]:
+    """Stand in for huggingface_hub, which needs a network; returns the names it is asked for."""
+    asked: list[str] = []
+
+    def snapshot_download(repository: str, **options: object) -> str:
+        asked.append(repository)
+        if isinstance(answer, Exception):
+            raise answer
+        return str(answer)
+
+    hub, errors = ModuleType("huggingface_hub"), ModuleType("huggingface_hub.errors")
+    hub.snapshot_download = snapshot_download  # type: ignore[attr-defined]
+    errors.LocalEntryNotFoundError = NotInCacheError  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
+    monkeypatch.setitem(sys.modules, "huggingface_hub.errors", errors)
+    return asked
+
+
+def test_a_download_is_a_source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("question,answer\n1.34,1234\n1234,1234\n")
+    asked = fake_hub(monkeypatch, tmp_path)
+    (game,) = load_tasks("hub:sudoku-extreme:2")
+    assert game.boards
+    assert asked == ["sapientinc/sudoku-extreme"]
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "message"),
+    [
+        ("sudoku-extreme", NotInCacheError(), "is not in the cache, and the hub cannot be reached"),
+        ("someone/else", OSError("connection refused\nmore"), "cannot be downloaded: connection refused"),
+        ("nosuch", None, "no such data set, expected owner/name or one of sudoku-extreme"),
+    ],
+)
+def test_what_cannot_be_downloaded_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, error: Exception | None, message: str
+) -> None:
+    fake_hub(monkeypatch, error or tmp_path)
+    with pytest.raises(UserError) as caught:
+        load_tasks(f"hub:{name}")
+    assert str(caught.value).startswith(f"hub:{name}: {message}")
+    assert "\n" not in str(caught.value)
+
+
+def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(UserError, match=r"needs the hub extra: pip install"):
+        load_tasks("hub:sudoku-extreme")

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hrm_arc.errors import UserError
+from hrm_arc.puzzles.corpus import Corpus
+from hrm_arc.puzzles.leaks import leaks, shared
+from hrm_arc.puzzles.sources import load_tasks
+from hrm_arc.puzzles.symmetry import Symmetry
+from hrm_arc.puzzles.task import Pair, Task, make_grid
+from tests.made import tiny_recipe, write_tasks
+from tests.strategies import symmetries, tasks
+
+SOME = load_tasks("arc-agi-1/training")[:30]
+
+
+def disguised(task: Task, symmetry: Symmetry, order: list[int], black: int = 0) -> Task:
+    """The task turned and recoloured, its demonstrations in another order, black exchanged for another colour."""
+
+    def look(grid: object) -> object:
+        moved = symmetry.apply(grid)  # type: ignore[arg-type]
+        swapped = moved.copy()
+        swapped[moved == 0], swapped[moved == black] = black, 0
+        return make_grid(swapped)
+
+    def pair(pair: Pair) -> Pair:
+        return Pair(look(pair.input), None if pair.output is None else look(pair.output))  # type: ignore[arg-type]
+
+    shown = [pair(task.demonstrations[n % len(task.demonstrations)]) for n in order]
+    return Task("other", tuple(shown), tuple(map(pair, task.tests)))
+
+
+@settings(max_examples=40)
+@given(st.sampled_from(SOME), symmetries, st.data())
+def test_a_real_task_is_found_in_any_disguise(task: Task, symmetry: Symmetry, data: st.DataObject) -> None:
+    order = data.draw(st.permutations(range(len(task.demonstrations))))
+    other = disguised(task, symmetry, order, data.draw(st.integers(0, 9)))
+    (found,) = shared(SOME, [other])
+    assert found.task == task.id
+    assert found.whole
+    assert str(found) == f"{task.id} is other"
+
+
+@settings(max_examples=40)
+@given(tasks(most=5, colours=4), symmetries)
+def test_any_task_is_found_in_disguise(task: Task, symmetry: Symmetry) -> None:
+    assert shared([task], [disguised(task, symmetry, list(range(len(task.demonstrations))))])
+
+
+def test_the_leaks_of_arc() -> None:
+    training, evaluation = load_tasks("arc-agi-1/training"), load_tasks("arc-agi-1/evaluation")
+    assert [(found.task, found.other, found.whole) for found in shared(training, evaluation)] == [
+        ("40853293", "070dd51e", True),
+        ("caa06a1f", "50a16a69", False),
+    ]
+    later = shared(load_tasks("arc-agi-2/training"), evaluation)
+    assert len({found.other for found in later}) == 376
+    assert {found.other for found in later} <= {found.task for found in later} | {"50a16a69"}
+
+
+def test_different_tasks_share_nothing() -> None:
+    assert shared(SOME[:15], SOME[15:]) == []
+
+
+def pair(*values: int) -> Pair:
+    return Pair(make_grid([list(values)]), make_grid([list(values[::-1])]))
+
+
+def test_an_answer_among_demonstrations_is_a_leak_and_other_common_pairs_are_not() -> None:
+    task = Task("asked", (pair(1, 2, 3), pair(4, 4, 5)), (pair(6, 7, 7, 8),))
+    tells = Task("tells", (pair(1, 1), pair(9, 3, 3, 2)), (pair(5),))
+    harmless = Task("harmless", (pair(7, 8, 9), pair(1, 1, 1)), (pair(2),))
+    assert [str(leak) for leak in leaks(Corpus(solve=(task,), study=(tells, harmless)))] == [
+        "tells has 1 pairs of asked, 1 of its test answers among them"
+    ]
+    turned = Task("turned", (pair(6, 7, 7, 8), pair(2, 2)), (pair(5),))
+    assert [leak.task for leak in leaks(Corpus(solve=(task, tells, turned)))] == ["turned"], "cell by cell"
+    assert leaks(Corpus(solve=(task, harmless))) == []
+
+
+def test_a_tasks_own_demonstrations_are_no_leak() -> None:
+    assert leaks(Corpus(solve=(Task("same", (pair(1, 2),), (pair(1, 2),)),))) == []
+
+
+def test_without_answers_the_demonstrations_tell() -> None:
+    blind = replace(SOME[0], id="blind").blind()
+    (found,) = shared([SOME[0]], [blind])
+    assert (found.pairs, found.answers) == (len(blind.demonstrations), 0)
+
+
+def test_training_on_a_leak_has_to_be_agreed_to(tmp_path: Path) -> None:
+    tasks = write_tasks(tmp_path / "tasks")
+    (tmp_path / "given").mkdir()
+    (tmp_path / "given" / "copy.json").write_text((tasks / "flip1.json").read_text())
+    flags = ["--data.study", f"['{tmp_path / 'given'}']"]
+    recipe = tiny_recipe(tasks, "grid-hrm", *flags)
+    with pytest.raises(UserError, match=r"data.study: answers what is to be solved: copy .*--allow-leak"):
+        recipe.corpus()
+    allowed = tiny_recipe(tasks, "grid-hrm", *flags, "--data.allow_leak", "true")
+    corpus = allowed.corpus()
+    assert allowed.as_dict()["data"]["allow_leak"] is True
+    assert any("copy" in leak for leak in allowed.card(corpus, 0, "x", {}).leaks)
