@@ -51,7 +51,7 @@ def _step(kind: str, batch: int) -> dict[str, Any]:
                 )
     cells = torch.randint(0, 12, (batch, 900))
     none = torch.zeros(batch, dtype=torch.int64)
-    samples = Batch(30, 30, cells, cells, none, none, torch.arange(10).repeat(batch, 1))
+    samples = Batch(30, 30, cells, cells, none, none, torch.arange(10).repeat(batch, 1), none)
     started = time.perf_counter()
     _, output = model(model.start(samples), samples)
     segment_losses(output, cells, LossConfig(ignore_padding=False)).total.mean().backward()

@@ -70,7 +70,7 @@ def _checkpoint_seconds(root: Path) -> float:
     optimisers[0].step()
     times = []
     for step in range(5):
-        card = Card("dual-loop", {}, [], "full", False, [], [], 0, [], step, "benchmark", {})
+        card = Card("dual-loop", {}, [], "full", False, [], [], 0, 1, 0, [], step, "benchmark", {})
         started = time.perf_counter()
         save_checkpoint(root, LATEST, card, model.state_dict(), optimiser_tensors(optimisers))
         times.append(time.perf_counter() - started)

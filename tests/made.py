@@ -32,6 +32,8 @@ def tiny_recipe(tasks: Path, model: str = "grid-hrm", *flags: str) -> Recipe:
     shapes = {
         "grid-hrm": "{name: grid-hrm, width: 16, heads: 2, h_layers: 1, l_layers: 1, segments: 2}",
         "dual-loop": "{name: dual-loop, width: 16, heads: 2, h_layers: 1, l_layers: 1, cycles: 2}",
+        "hrm": "{name: hrm, width: 16, heads: 2, h_layers: 1, l_layers: 1, segments: 2}",
+        "trm": "{name: trm, width: 16, heads: 2, layers: 1, segments: 2}",
     }
     path = tasks.parent / f"{model}.yaml"
     path.write_text(

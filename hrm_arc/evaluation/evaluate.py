@@ -56,6 +56,8 @@ def predict_tasks(
             votes=votes,
             canvas=card.canvas,
             ignores_padding=card.ignores_padding,
+            variants=card.variants,
+            variants_seed=card.seed,
             seed=seed,
             progress=progress,
         )

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from hrm_arc.puzzles.augmented import Samples
+from hrm_arc.puzzles.augmented import AugmentedSet, Samples
 from hrm_arc.puzzles.canvas import Canvas, CanvasKind, placed, tokens_on_full, visible_canvas
-from hrm_arc.puzzles.corpus import UNSEEN
+from hrm_arc.puzzles.corpus import OTHER, UNSEEN, Corpus
 from hrm_arc.puzzles.keyed import mix, name_key
 from hrm_arc.puzzles.symmetry import DIHEDRALS, IDENTITY, Symmetry, swaps_sides
 from hrm_arc.puzzles.task import COLOURS, Grid, Task, make_grid
@@ -106,6 +106,8 @@ def predict(
     votes: int,
     canvas: CanvasKind,
     ignores_padding: bool,
+    variants: int = 1,
+    variants_seed: int = 0,
     seed: int = 0,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Iterator[Prediction]:
@@ -119,16 +121,23 @@ def predict(
             it is, the next seven are its other orientations.
         canvas: as the model was trained.
         ignores_padding: the model was not trained on padding.
+        variants: of how many variants of a task the model has a row; if there are more than
+            the original, it is asked about those and no others.
+        variants_seed: with which they were drawn.
         seed: which colour permutations are used.
         progress: called with the number of tasks done.
     """
     for done, task in enumerate(tasks, start=1):
         task = task.blind()
         place = placed(visible_canvas(task), canvas)
-        symmetries = voting_symmetries(votes, seed, name_key(task.id))
+        if variants > 1:
+            symmetries, numbers = known_variants(task, min(votes, variants), variants_seed)
+        else:
+            symmetries = voting_symmetries(votes, seed, name_key(task.id))
+            numbers = [0 if symmetry == IDENTITY else OTHER for symmetry in symmetries]
         row = rows.get(task.id, UNSEEN)
         for index, test in enumerate(task.tests):
-            answers = _answer(backend, test.input, place, symmetries, row)
+            answers = _answer(backend, test.input, place, symmetries, numbers, row)
             grids = [grid for grid, _ in answers.read]
             yield Prediction(
                 task.id,
@@ -153,6 +162,16 @@ def voting_symmetries(votes: int, seed: int, key: int) -> list[Symmetry]:
     return symmetries
 
 
+def known_variants(task: Task, votes: int, seed: int) -> tuple[list[Symmetry], list[int]]:
+    """The first variants of a task in the augmented set that was drawn with ``seed``, with their numbers."""
+    (puzzle,) = Corpus(solve=(task,)).training_puzzles()
+    data = AugmentedSet([puzzle], augment=votes - 1, seed=seed)
+    numbers = np.arange(int(data.variants[0]))
+    dihedrals, colours = data.symmetries(np.zeros_like(numbers), numbers)
+    symmetries = [Symmetry(int(d), tuple(c.tolist())) for d, c in zip(dihedrals, colours, strict=True)]
+    return symmetries, numbers.tolist()
+
+
 def tally(grids: Sequence[Grid | None], confidences: Sequence[float]) -> tuple[Candidate, ...]:
     """Rank answers by how many votes they got, then by the mean confidence of those votes.
 
@@ -174,7 +193,9 @@ class _Read(NamedTuple):
     segments: float
 
 
-def _answer(backend: Backend, grid: Grid, place: Canvas, symmetries: Sequence[Symmetry], row: int) -> _Read:
+def _answer(
+    backend: Backend, grid: Grid, place: Canvas, symmetries: Sequence[Symmetry], numbers: Sequence[int], row: int
+) -> _Read:
     """Answer one test input under each symmetry and undo it."""
     read: list[tuple[Grid | None, float]] = [(None, 0.0)] * len(symmetries)
     segments = np.zeros(len(symmetries))
@@ -185,7 +206,8 @@ def _answer(backend: Backend, grid: Grid, place: Canvas, symmetries: Sequence[Sy
         at_once = max(1, FORWARD_CELLS // turned.cells)
         for start in range(0, len(chosen), at_once):
             part = chosen[start : start + at_once]
-            answers = backend.answer(_samples(grid, turned, [symmetries[v] for v in part], row))
+            samples = _samples(grid, turned, [symmetries[v] for v in part], [numbers[v] for v in part], row)
+            answers = backend.answer(samples)
             for v, tokens, confidence, taken in zip(part, *answers, strict=True):
                 answer = turned.decode(tokens)
                 back = None if answer is None else np.ascontiguousarray(symmetries[v].inverse().apply(answer))
@@ -196,7 +218,7 @@ def _answer(backend: Backend, grid: Grid, place: Canvas, symmetries: Sequence[Sy
     return _Read(read, first_tokens, float(segments.mean()))
 
 
-def _samples(grid: Grid, canvas: Canvas, symmetries: Sequence[Symmetry], row: int) -> Samples:
+def _samples(grid: Grid, canvas: Canvas, symmetries: Sequence[Symmetry], numbers: Sequence[int], row: int) -> Samples:
     return Samples(
         canvas,
         np.stack([canvas.encode(symmetry.apply(grid)) for symmetry in symmetries]),
@@ -204,4 +226,5 @@ def _samples(grid: Grid, canvas: Canvas, symmetries: Sequence[Symmetry], row: in
         np.full(len(symmetries), row, dtype=np.int64),
         np.array([symmetry.dihedral for symmetry in symmetries], dtype=np.uint8),
         np.array([symmetry.colours for symmetry in symmetries], dtype=np.uint8),
+        np.array(numbers, dtype=np.int64),
     )

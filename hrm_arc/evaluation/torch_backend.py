@@ -13,7 +13,7 @@ from torch import Tensor
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.predict import Answers
 from hrm_arc.models import build_model
-from hrm_arc.models.reasoner import Batch, Reasoner
+from hrm_arc.models.reasoner import Batch, Reasoner, part_of
 from hrm_arc.puzzles.augmented import Samples
 from hrm_arc.runs.checkpoint import WEIGHTS, Card, find_checkpoint, read_card, read_tensors
 
@@ -33,24 +33,34 @@ class Thought(NamedTuple):
 
 
 @torch.inference_mode()
-def think_until_halted(model: Reasoner, batch: Batch) -> Thought:
-    """Run segments until every sample's halting probability has passed one half.
+def think_until_halted(model: Reasoner, batch: Batch, halting: bool = True) -> Thought:
+    """Run segments until every sample would rather halt, at most ``model.segments``.
 
-    At most ``model.segments`` are run.
+    A sample that has halted leaves the batch, so that it costs no more.
+
+    Args:
+        model: in evaluation mode.
+        batch: the samples.
+        halting: False runs every segment for every sample.
     """
     state = model.start(batch)
-    state, output = model(state, batch)
-    logits, confidence = output.logits, output.halt[:, -1].sigmoid()
-    taken = torch.ones(len(batch), dtype=torch.int64, device=logits.device)
-    for segment in range(1, model.segments):
-        thinking = confidence <= 0.5
-        if not thinking.any():
-            break
+    thinking = torch.arange(len(batch), device=batch.inputs.device)
+    for segment in range(1, model.segments + 1):
         state, output = model(state, batch)
-        logits = torch.where(thinking[:, None, None], output.logits, logits)
-        confidence = torch.where(thinking, output.halt[:, -1].sigmoid(), confidence)
-        taken = torch.where(thinking, segment + 1, taken)
-    return Thought(logits, confidence, taken)
+        confidence = output.halt[:, -1].sigmoid()
+        if segment == 1:
+            taken = torch.ones_like(thinking)
+            thought = Thought(output.logits.clone(), confidence, taken)
+        else:
+            thought.logits[thinking] = output.logits
+            thought.confidence[thinking] = confidence
+            thought.segments[thinking] = segment
+        going_on = ~output.halts() if halting else torch.ones_like(thinking, dtype=torch.bool)
+        if segment == model.segments or not going_on.any():
+            break
+        if not going_on.all():
+            batch, state, thinking = batch.part(going_on), part_of(state, going_on), thinking[going_on]
+    return thought
 
 
 class TorchBackend:
@@ -59,17 +69,19 @@ class TorchBackend:
     Args:
         model: its training mode is put back after each batch.
         device: where it lies.
+        halting: whether a sample stops when the model says so, or thinks to the end.
     """
 
-    def __init__(self, model: Reasoner, device: torch.device | str = "cpu"):
+    def __init__(self, model: Reasoner, device: torch.device | str = "cpu", halting: bool = True):
         self.model = model
         self.device = device
+        self.halting = halting
 
     def answer(self, samples: Samples) -> Answers:
         was_training = self.model.training
         self.model.eval()
         try:
-            thought = think_until_halted(self.model, Batch.of(samples, self.device))
+            thought = think_until_halted(self.model, Batch.of(samples, self.device), self.halting)
         finally:
             self.model.train(was_training)
         tokens = thought.logits.argmax(dim=-1).to(torch.uint8)
@@ -94,7 +106,7 @@ def load_model(
         say(f"warning: {error}; using {folder.name}")
     card = read_card(folder)
     try:
-        model = build_model(card.model, card.options, len(card.tasks))
+        model = build_model(card.model, card.options, len(card.tasks), card.variants)
         model.load_state_dict(read_tensors(folder, WEIGHTS))
     except (KeyError, TypeError, ValueError, RuntimeError):
         raise UserError(folder / WEIGHTS, f"does not fit the model {card.model!r} on its card") from None

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from hrm_arc.errors import check_at_least
-from hrm_arc.models.conditioning import ROLES, Conditioning
+from hrm_arc.models.conditioning import ROLES, SharedConditioning
 from hrm_arc.models.layers import PreNormBlock, Rotation, rotary_2d
 from hrm_arc.models.reasoner import Batch, Output, Reasoner, State
 from hrm_arc.puzzles.canvas import VOCABULARY
@@ -57,7 +57,7 @@ class GridHRM(Reasoner):
         self.segments = config.segments
         width = config.width
         self.tokens = nn.Embedding(VOCABULARY, width)
-        self.conditioning = Conditioning(tasks, width)
+        self.conditioning = SharedConditioning(tasks, width)
         self.l_layers = nn.ModuleList(_block(config) for _ in range(config.l_layers))
         self.l_norm = nn.RMSNorm(width)
         self.h_layers = nn.ModuleList(_block(config) for _ in range(config.h_layers))

@@ -31,6 +31,8 @@ class Batch:
         task: row of the task in the model's task table, ``[batch]``, int64; 0 is unseen.
         dihedral: 0-7, ``[batch]``, int64.
         colours: what each colour 0-9 became, ``[batch, 10]``, int64.
+        variant: which of its task's variants a sample is, ``[batch]``, int64; 0 is the
+            original, ``OTHER`` one that training has no number for.
     """
 
     height: int
@@ -40,6 +42,7 @@ class Batch:
     task: Tensor
     dihedral: Tensor
     colours: Tensor
+    variant: Tensor
 
     @classmethod
     def of(cls, samples: Samples, device: torch.device | str = "cpu") -> Batch:
@@ -54,7 +57,14 @@ class Batch:
             tensor(samples.task),
             tensor(samples.dihedral),
             tensor(samples.colours),
+            tensor(samples.variant),
         )
+
+    def part(self, chosen: Tensor) -> Batch:
+        """Some of the samples, by number or by a mask."""
+        labels = None if self.labels is None else self.labels[chosen]
+        told = (self.task[chosen], self.dihedral[chosen], self.colours[chosen], self.variant[chosen])
+        return Batch(self.height, self.width, self.inputs[chosen], labels, *told)
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -67,10 +77,16 @@ class Output(NamedTuple):
         logits: ``[batch, height * width, 12]``.
         halt: halting logits ``[batch, cycles]``, one for each cycle that was run; the
             last is the sample's signal at the end of the segment.
+        think_on: logits of thinking on, ``[batch]``, for a model that learns them too.
     """
 
     logits: Tensor
     halt: Tensor
+    think_on: Tensor | None = None
+
+    def halts(self) -> Tensor:
+        """Whether each sample would rather halt than think on, ``[batch]``."""
+        return self.halt[:, -1] > (0 if self.think_on is None else self.think_on)
 
 
 class Reasoner(torch.nn.Module):
@@ -78,9 +94,11 @@ class Reasoner(torch.nn.Module):
 
     Attributes:
         segments: how many segments of thought it is trained for, and may take.
+        variants: of how many variants of each task it has something of its own to remember.
     """
 
     segments: int = 1
+    variants: int = 1
 
     def start(self, batch: Batch) -> State:
         """The state before the first segment."""
@@ -98,6 +116,11 @@ class Reasoner(torch.nn.Module):
 def detach(state: State) -> State:
     """The state without its history, for the next segment of deep supervision."""
     return tuple(tensor.detach() for tensor in state)
+
+
+def part_of(state: State, chosen: Tensor) -> State:
+    """The state of some samples, by number or by a mask."""
+    return tuple(tensor[chosen] for tensor in state)
 
 
 def parameter_counts(model: torch.nn.Module) -> tuple[int, int]:

@@ -30,6 +30,7 @@ class Samples:
         task: row of each sample's task in the model's task table, ``[n]``, int64.
         dihedral: the transform each sample was seen under, ``[n]``, uint8.
         colours: what each colour became under the sample's symmetry, ``[n, 10]``, uint8.
+        variant: which variant of its puzzle a sample is, ``[n]``, int64; 0 is the original.
     """
 
     canvas: Canvas
@@ -38,6 +39,7 @@ class Samples:
     task: np.ndarray
     dihedral: np.ndarray
     colours: np.ndarray
+    variant: np.ndarray
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -126,6 +128,7 @@ class AugmentedSet:
                     self._rows[puzzle[here]],
                     dihedral[here],
                     colours[here],
+                    variant[here],
                 )
             )
         return batches

@@ -14,6 +14,8 @@ from hrm_arc.puzzles.task import Grid, Pair, Task
 
 # Row 0 of a model's task table stands for every task that it was not trained on.
 UNSEEN = 0
+# The number of a variant that training has no number for.
+OTHER = -1
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,9 @@ class Card:
         solve: the sources it was trained to solve.
         study: the sources whose answers it was trained on.
         held_back: how many of ``tasks``, from the first on, had their answers held back.
+        variants: of how many variants of each task the model has a row; those are the first of
+            the augmented set that was drawn with ``seed``.
+        seed: see ``variants``.
         leaks: what it was given that answers what it was to solve; its scores are no fair ones.
         step: training steps done.
         run_id: the run it comes from.
@@ -62,6 +65,8 @@ class Card:
     solve: list[str]
     study: list[str]
     held_back: int
+    variants: int
+    seed: int
     leaks: list[str]
     step: int
     run_id: str

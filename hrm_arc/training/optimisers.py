@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from hrm_arc.errors import check_at_least
+from hrm_arc.models.conditioning import PuzzleTable
 
 # Heads to a dozen tokens or one halting logit are no matrices in Muon's sense.
 SMALLEST_MATRIX = 16
@@ -27,6 +28,8 @@ class OptimiserConfig:
         betas: AdamW's.
         clip: largest norm of the gradient; 0 leaves it alone.
         ema: decay of the moving average of the weights; 0 keeps none.
+        table_learning_rate: of a puzzle table's rows, which follow the signs of their gradients.
+        table_weight_decay: of the rows that a batch meets.
     """
 
     name: Literal["adamw", "muon"] = "adamw"
@@ -36,25 +39,31 @@ class OptimiserConfig:
     betas: tuple[float, float] = (0.9, 0.95)
     clip: float = 1.0
     ema: float = 0.999
+    table_learning_rate: float = 1e-2
+    table_weight_decay: float = 0.1
 
     def __post_init__(self) -> None:
         check_at_least(self, 0, "learning_rate", "matrix_learning_rate", "weight_decay", "clip")
+        check_at_least(self, 0, "table_learning_rate", "table_weight_decay")
         for name, value in (("ema", self.ema), *(("betas", beta) for beta in self.betas)):
             if not 0 <= value < 1:
                 raise ValueError(f"{name} is {value}, expected at least 0 and below 1")
 
 
 def build_optimisers(model: nn.Module, config: OptimiserConfig) -> list[torch.optim.Optimizer]:
-    """One optimiser, or two for Muon (Jordan et al. 2024)."""
+    """AdamW; beside it Muon (Jordan et al. 2024) for matrices, and SignSGD for a puzzle table."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     matrices = _matrices(model) if config.name == "muon" else []
-    chosen = {id(p) for p in matrices}
+    tables = [m.weights for m in model.modules() if isinstance(m, PuzzleTable)]
+    chosen = {id(p) for p in (*matrices, *tables)}
     rest = [p for p in parameters if id(p) not in chosen]
     optimisers: list[torch.optim.Optimizer] = [
         torch.optim.AdamW(rest, lr=config.learning_rate, weight_decay=config.weight_decay, betas=config.betas)
     ]
     if matrices:
         optimisers.append(torch.optim.Muon(matrices, lr=config.matrix_learning_rate, weight_decay=config.weight_decay))
+    if tables:
+        optimisers.append(SignSGD(tables, config.table_learning_rate, config.table_weight_decay))
     for optimiser in optimisers:
         for group in optimiser.param_groups:
             group["peak_lr"] = group["lr"]
@@ -66,6 +75,32 @@ def set_learning_rate(optimisers: Sequence[torch.optim.Optimizer], factor: float
     for optimiser in optimisers:
         for group in optimiser.param_groups:
             group["lr"] = group["peak_lr"] * factor
+
+
+class SignSGD(torch.optim.Optimizer):
+    """Moves by the signs of gradients, with decoupled weight decay; of sparse ones, only their rows.
+
+    As HRM and TRM train their puzzle tables: a row is met so rarely that the size of its
+    gradient says little.
+    """
+
+    def __init__(self, parameters: Sequence[Tensor], lr: float, weight_decay: float):
+        super().__init__(parameters, {"lr": lr, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    continue
+                grad = parameter.grad
+                if not grad.is_sparse:
+                    parameter.mul_(1 - group["lr"] * group["weight_decay"]).sub_(grad.sign(), alpha=group["lr"])
+                    continue
+                grad = grad.coalesce()
+                (rows,), signs = grad.indices(), grad.values().sign()
+                kept = parameter[rows] * (1 - group["lr"] * group["weight_decay"])
+                parameter[rows] = kept - group["lr"] * signs
 
 
 class Average:
@@ -102,9 +137,15 @@ class Average:
             mean.copy_(kept)
 
 
+def dense(model: nn.Module) -> list[nn.Parameter]:
+    """Parameters whose gradients are not rows of a table; those follow signs and need no clipping."""
+    return [p for p in model.parameters() if p.grad is None or not p.grad.is_sparse]
+
+
 def _matrices(model: nn.Module) -> list[Tensor]:
     """Trainable matrices that are no embedding tables or small heads."""
     tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
+    tables |= {id(m.weights) for m in model.modules() if isinstance(m, PuzzleTable)}
     return [
         p
         for p in model.parameters()

@@ -19,6 +19,7 @@ from hrm_arc.runs.checkpoint import Card
 from hrm_arc.runs.trackers import TrackerName
 from hrm_arc.training.batches import Draw
 from hrm_arc.training.gate import ValidationConfig
+from hrm_arc.training.halting import HaltingConfig
 from hrm_arc.training.losses import LossConfig
 from hrm_arc.training.optimisers import OptimiserConfig
 from hrm_arc.training.schedules import ScheduleConfig
@@ -120,6 +121,7 @@ class Recipe:
     data: DataConfig
     model: dict[str, Any]
     loss: LossConfig
+    halting: HaltingConfig
     optimiser: OptimiserConfig
     schedule: ScheduleConfig
     training: TrainingConfig
@@ -154,7 +156,7 @@ class Recipe:
             )
         return corpus
 
-    def card(self, corpus: Corpus, step: int, run_id: str, training: dict[str, Any]) -> Card:
+    def card(self, corpus: Corpus, variants: int, step: int, run_id: str, training: dict[str, Any]) -> Card:
         """What a checkpoint of a run of this recipe says of itself."""
         return Card(
             model=self.model["name"],
@@ -165,6 +167,8 @@ class Recipe:
             solve=self.data.solve,
             study=self.data.study,
             held_back=len(corpus.solve),
+            variants=variants,
+            seed=self.seed,
             leaks=[str(each) for each in leaks(corpus)] if self.data.allow_leak else [],
             step=step,
             run_id=run_id,
@@ -200,6 +204,7 @@ class Recipe:
 SECTIONS: dict[str, type] = {
     "data": DataConfig,
     "loss": LossConfig,
+    "halting": HaltingConfig,
     "optimiser": OptimiserConfig,
     "schedule": ScheduleConfig,
     "training": TrainingConfig,

@@ -21,7 +21,7 @@ import torch
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.baselines import task_baselines
 from hrm_arc.models import build_model
-from hrm_arc.models.reasoner import Batch, detach
+from hrm_arc.models.reasoner import Batch
 from hrm_arc.puzzles.augmented import AugmentedSet, Samples
 from hrm_arc.runs.checkpoint import (
     BEST,
@@ -44,8 +44,9 @@ from hrm_arc.training.batches import Batches
 from hrm_arc.training.clock import Clock
 from hrm_arc.training.faults import diverged, out_of_memory
 from hrm_arc.training.gate import Gate
-from hrm_arc.training.losses import Losses, segment_losses
-from hrm_arc.training.optimisers import Average, build_optimisers, set_learning_rate
+from hrm_arc.training.halting import Thought
+from hrm_arc.training.losses import Losses
+from hrm_arc.training.optimisers import Average, build_optimisers, dense, set_learning_rate
 from hrm_arc.training.processes import Processes
 from hrm_arc.training.recipe import Recipe
 from hrm_arc.training.recorder import Recorder, Tick
@@ -94,7 +95,8 @@ class Trainer:
             training_set, options.batch, options.accumulate, recipe.data.draw, crew.rank, crew.ranks
         )
         torch.manual_seed(recipe.seed)
-        self.model = build_model(recipe.model["name"], recipe.model_options, len(self.corpus.tasks))
+        variants = int(training_set.variants.max())
+        self.model = build_model(recipe.model["name"], recipe.model_options, len(self.corpus.tasks), variants)
         self.model.to(crew.device)
         self._optimisers = build_optimisers(self.model, recipe.optimiser)
         self._wrapped, *self._stepped = crew.fabric.setup(self.model, *self._optimisers)
@@ -176,27 +178,29 @@ class Trainer:
         return "finished" if progress >= 1 else "interrupted"
 
     def _learn(self, parts: list[Samples], progress: float) -> Losses:
-        """All segments of thought about one step's samples; the last segment's losses."""
+        """All segments of thought about one step's samples; each sample's last losses."""
         self.model.train()
-        batches = [Batch.of(part, self._crew.device) for part in parts]
-        states = [self.model.start(batch) for batch in batches]
-        count = sum(map(len, batches))
+        thoughts = [Thought.of(self.model, Batch.of(part, self._crew.device)) for part in parts]
+        count = sum(len(thought.batch) for thought in thoughts)
         set_learning_rate(self._optimisers, factor(self.recipe.schedule, self._step, progress))
-        for _ in range(self.model.segments):
-            losses = []
-            for n, batch in enumerate(batches):
+        ended: list[Losses] = []
+        for segment in range(1, self.model.segments + 1):
+            said = []
+            for n, thought in enumerate(thoughts):
                 # Gradients travel between processes once, with the last batch of the segment.
-                with self._crew.fabric.no_backward_sync(self._wrapped, enabled=n < len(batches) - 1):
+                with self._crew.fabric.no_backward_sync(self._wrapped, enabled=n < len(thoughts) - 1):
                     with self._clock.timing("forward"):
-                        state_, output = self._wrapped(states[n], batch)
-                        assert batch.labels is not None
-                        losses.append(segment_losses(output, batch.labels, self.recipe.loss))
+                        said.append(thought.segment(self._wrapped, self.recipe.loss, segment == self.model.segments))
                     with self._clock.timing("backward"):
-                        self._crew.fabric.backward(losses[-1].total.sum() / count)
-                states[n] = detach(state_)
+                        self._crew.fabric.backward((said[-1].total * thought.counts).sum() / count)
             with self._clock.timing("optimiser"):
-                self._move(losses)
-        return Losses(*(torch.cat(values).detach() for values in zip(*losses, strict=True)))
+                self._move(said)
+            for thought, losses in zip(thoughts, said, strict=True):
+                ended += thought.leave(losses, segment, self.model.segments, self.recipe.halting, self._crew.ranks > 1)
+            thoughts = [thought for thought in thoughts if len(thought.batch)]
+            if not thoughts:
+                break
+        return Losses(*(torch.cat(values).detach() for values in zip(*ended, strict=True)))
 
     def _move(self, losses: list[Losses]) -> None:
         """Clip the gradients, move the weights, and let the average follow.
@@ -207,7 +211,7 @@ class Trainer:
         for optimiser in self._optimisers:
             self._crew.precision.unscale_gradients(optimiser)
         clip = self.recipe.optimiser.clip or torch.inf
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), clip)
+        norm = torch.nn.utils.clip_grad_norm_(dense(self.model), clip)
         # fp16's scaler skips steps whose gradients overflow and lowers its scale; a loss that
         # is no number is beyond it.
         scaled = self.recipe.training.precision == "16-mixed"
@@ -315,7 +319,7 @@ class Trainer:
             "gate": self._gate.as_dict(),
             "precision": self._crew.precision.state_dict(),
         }
-        return self.recipe.card(self.corpus, self._step, self.folder.run_id, training)
+        return self.recipe.card(self.corpus, self.model.variants, self._step, self.folder.run_id, training)
 
     def _restore(self, run: RunFolder) -> None:
         """Go on from a run's newest whole checkpoint, or from the start if it has none."""

@@ -40,7 +40,7 @@ def golden(recompute: bool = False) -> tuple[DualLoop, dict[str, torch.Tensor], 
 def batch_of(inputs: torch.Tensor) -> Batch:
     side = int(inputs.shape[1] ** 0.5)
     zeros = torch.zeros(len(inputs), dtype=torch.int64)
-    return Batch(side, side, inputs, None, zeros, zeros, torch.arange(10).repeat(len(inputs), 1))
+    return Batch(side, side, inputs, None, zeros, zeros, torch.arange(10).repeat(len(inputs), 1), zeros)
 
 
 @pytest.mark.parametrize("training", [True, False])

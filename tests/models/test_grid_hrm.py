@@ -15,6 +15,8 @@ from hrm_arc.models.reasoner import Batch, Reasoner, detach
 SMALL = {
     "dual-loop": {"width": 32, "heads": 4, "h_layers": 1, "l_layers": 1, "cycles": 2, "dropout": 0.0},
     "grid-hrm": {"width": 32, "heads": 4, "h_layers": 1, "l_layers": 1, "cycles": 2, "segments": 3},
+    "hrm": {"width": 32, "heads": 4, "h_layers": 1, "l_layers": 1, "segments": 3},
+    "trm": {"width": 32, "heads": 4, "layers": 1, "segments": 3, "identity": "shared"},
 }
 
 
@@ -25,7 +27,7 @@ def made_batch(size: int = 3, height: int = 4, width: int = 5) -> Batch:
         [torch.cat([torch.zeros(1), torch.randperm(9, generator=generator) + 1]) for _ in range(size)]
     )
     ids = torch.arange(size)
-    return Batch(height, width, cells[0], cells[1], ids % 3, ids % 8, colours.long())
+    return Batch(height, width, cells[0], cells[1], ids % 3, ids % 8, colours.long(), ids % 2)
 
 
 def stirred(model: Reasoner) -> Reasoner:
@@ -57,9 +59,7 @@ def test_every_model_keeps_the_protocol(name: str) -> None:
 def test_samples_of_a_batch_do_not_mix(name: str) -> None:
     model = stirred(build_model(name, SMALL[name], tasks=3)).eval()
     batch = made_batch()
-    alone = Batch(
-        batch.height, batch.width, batch.inputs[1:2], None, batch.task[1:2], batch.dihedral[1:2], batch.colours[1:2]
-    )
+    alone = batch.part(torch.tensor([1]))
     _, together = model(model.start(batch), batch)
     _, single = model(model.start(alone), alone)
     torch.testing.assert_close(single.logits[0], together.logits[1], atol=1e-5, rtol=1e-4)

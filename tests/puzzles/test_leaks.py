@@ -104,4 +104,4 @@ def test_training_on_a_leak_has_to_be_agreed_to(tmp_path: Path) -> None:
     allowed = tiny_recipe(tasks, "grid-hrm", *flags, "--data.allow_leak", "true")
     corpus = allowed.corpus()
     assert allowed.as_dict()["data"]["allow_leak"] is True
-    assert any("copy" in leak for leak in allowed.card(corpus, 0, "x", {}).leaks)
+    assert any("copy" in leak for leak in allowed.card(corpus, 1, 0, "x", {}).leaks)

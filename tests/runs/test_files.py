@@ -28,7 +28,9 @@ from hrm_arc.runs.folder import RunFolder, create_run, new_run_id
 from hrm_arc.runs.metrics import Metrics, read_metrics
 from hrm_arc.runs.status import Status, amend_status
 
-CARD = Card("grid-hrm", {"width": 16}, ["a", "b"], "cropped", True, ["x"], [], 1, [], 7, "20250903_100435_3652c9d8", {})
+CARD = Card(
+    "grid-hrm", {"width": 16}, ["a", "b"], "cropped", True, ["x"], [], 1, 1, 0, [], 7, "20250903_100435_3652c9d8", {}
+)
 
 
 def test_run_ids_are_in_the_logs_form() -> None:

@@ -1,0 +1,201 @@
+"""What the published HRM and TRM are made of: post-norm blocks without a single norm weight.
+
+Wang et al. 2025 (Hierarchical Reasoning Model) and Jolicoeur-Martineau 2025 (Less is More:
+Recursive Reasoning with Tiny Networks). Parameters have the names of their checkpoints.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hrm_arc.errors import check_at_least
+from hrm_arc.models.conditioning import PuzzleTable, SharedConditioning
+from hrm_arc.models.layers import Rotation, rotate
+from hrm_arc.models.reasoner import Batch, Output, Reasoner
+from hrm_arc.puzzles.canvas import VOCABULARY
+
+Identity = Literal["variants", "shared"]
+
+
+@dataclass(frozen=True)
+class PublishedConfig:
+    """What HRM and TRM have in common; the defaults are the published sizes.
+
+    Attributes:
+        width: size of each token's vector.
+        heads: attention heads.
+        expansion: size of the feed-forward before gating takes its third.
+        segments: most segments of thought.
+        identity: how a model is told its task. ``variants``: a row for each task and variant,
+            as published; ``shared``: a row for each task, one for each dihedral transform, and
+            ten colour roles.
+        prefix: tokens in front of the cells that a row of the table fills.
+    """
+
+    width: int = 512
+    heads: int = 8
+    expansion: float = 4.0
+    segments: int = 16
+    identity: Identity = "variants"
+    prefix: int = 1
+
+    def __post_init__(self) -> None:
+        check_at_least(self, 1, "width", "heads", "expansion", "segments", "prefix")
+        if self.width % (2 * self.heads):
+            raise ValueError(f"width {self.width} is no multiple of 2 x {self.heads} heads")
+
+
+class Published(Reasoner):
+    """Embeddings, heads and start of HRM and TRM; what lies between them is theirs.
+
+    Two states, the slow one (H) and the fast one (L), begin as one fixed vector each for all
+    positions. The first position feeds the Q head.
+    """
+
+    H_init: Tensor
+    L_init: Tensor
+
+    def __init__(self, config: PublishedConfig, tasks: int, variants: int):
+        super().__init__()
+        self.segments = config.segments
+        self.variants = variants if config.identity == "variants" else 1
+        self.width = config.width
+        self.embed_tokens = nn.Embedding(VOCABULARY, config.width)
+        self.puzzle_emb = (
+            PuzzleTable(tasks, variants, config.width, config.prefix)
+            if config.identity == "variants"
+            else SharedConditioning(tasks, config.width)
+        )
+        self.lm_head = nn.Linear(config.width, VOCABULARY, bias=False)
+        self.q_head = nn.Linear(config.width, 2)
+        self.register_buffer("H_init", truncated_normal(torch.empty(config.width), 1.0))
+        self.register_buffer("L_init", truncated_normal(torch.empty(config.width), 1.0))
+        truncated_normal(self.embed_tokens.weight, config.width**-0.5)
+        truncated_normal(self.lm_head.weight, config.width**-0.5)
+        # Nothing is right at first: begin by thinking on.
+        nn.init.zeros_(self.q_head.weight)
+        nn.init.constant_(self.q_head.bias, -5.0)
+
+    def start(self, batch: Batch) -> tuple[Tensor, ...]:
+        shape = (len(batch), self.puzzle_emb.length + batch.height * batch.width, self.width)
+        return self.H_init.expand(shape), self.L_init.expand(shape)
+
+    def embed(self, batch: Batch) -> Tensor:
+        """The task, then the cells, ``[batch, prefix + cells, width]``."""
+        told = self.puzzle_emb.tokens(batch, self.embed_tokens)
+        return math.sqrt(self.width) * torch.cat([told, self.embed_tokens(batch.inputs)], dim=1)
+
+    def answer(self, h: Tensor, learns_to_continue: bool) -> Output:
+        """What the slow state says: an answer, and Q values of halting and thinking on."""
+        q = self.q_head(h[:, 0])
+        logits = self.lm_head(h[:, self.puzzle_emb.length :])
+        return Output(logits, q[:, :1], q[:, 1] if learns_to_continue else None)
+
+
+class PublishedBlock(nn.Module):
+    """Attention (or a feed-forward over positions), then a feed-forward; a norm after each sum.
+
+    Args:
+        config: width, heads, expansion.
+        positions: mix positions by a feed-forward of this length instead of attention.
+    """
+
+    def __init__(self, config: PublishedConfig, positions: int | None = None):
+        super().__init__()
+        if positions is None:
+            self.self_attn = PublishedAttention(config.width, config.heads)
+        else:
+            self.mlp_t = PublishedFeedForward(positions, config.expansion)
+        self.mlp = PublishedFeedForward(config.width, config.expansion)
+
+    def forward(self, x: Tensor, rotation: Rotation | None) -> Tensor:
+        """``x`` and the result: ``[batch, tokens, width]``."""
+        if rotation is not None:
+            x = normed(x + self.self_attn(x, rotation))
+        else:
+            # As published, the norm after it is taken over positions, too.
+            turned = x.transpose(1, 2)
+            x = normed(turned + self.mlp_t(turned)).transpose(1, 2)
+        return normed(x + self.mlp(x))
+
+
+class Level(nn.Module):
+    """Blocks that take in what another level, or the puzzle, has to say, by addition."""
+
+    def __init__(self, config: PublishedConfig, layers: int, positions: int | None = None):
+        super().__init__()
+        self.layers = nn.ModuleList(PublishedBlock(config, positions) for _ in range(layers))
+
+    def forward(self, x: Tensor, injected: Tensor, rotation: Rotation | None) -> Tensor:
+        x = x + injected
+        for layer in self.layers:
+            x = layer(x, rotation)
+        return x
+
+
+class PublishedAttention(nn.Module):
+    """Self-attention over all tokens, with rotary positions and without biases."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.qkv_proj = linear(width, 3 * width)
+        self.o_proj = linear(width, width)
+
+    def forward(self, x: Tensor, rotation: Rotation) -> Tensor:
+        batch, tokens, width = x.shape
+        q, k, v = self.qkv_proj(x).view(batch, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(rotate(q, rotation), rotate(k, rotation), v)
+        return self.o_proj(mixed.transpose(1, 2).reshape(batch, tokens, width))
+
+
+class PublishedFeedForward(nn.Module):
+    """SwiGLU (Shazeer 2020) whose inner width is rounded up to a multiple of 256."""
+
+    def __init__(self, width: int, expansion: float):
+        super().__init__()
+        inner = -(round(expansion * width * 2 / 3) // -256) * 256
+        self.gate_up_proj = linear(width, 2 * inner)
+        self.down_proj = linear(inner, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, up = self.gate_up_proj(x).chunk(2, dim=-1)
+        return self.down_proj(F.silu(gate) * up)
+
+
+def normed(x: Tensor) -> Tensor:
+    """Root mean square norm without weights."""
+    return F.rms_norm(x, x.shape[-1:], eps=1e-5)
+
+
+def linear(inner: int, outer: int) -> nn.Linear:
+    """A linear map without bias, with the published initial values."""
+    layer = nn.Linear(inner, outer, bias=False)
+    truncated_normal(layer.weight, inner**-0.5)
+    return layer
+
+
+def truncated_normal(tensor: Tensor, deviation: float) -> Tensor:
+    """Fill with a normal distribution cut off at two deviations, whose deviation is as asked."""
+    with torch.no_grad():
+        # A standard normal cut off at two has this deviation.
+        return nn.init.trunc_normal_(tensor).mul_(deviation / 0.87962566)
+
+
+@lru_cache(maxsize=64)
+def rotary_1d(tokens: int, head_width: int, device: torch.device) -> Rotation:
+    """Rotary angles of positions in a row, base 10,000 (Su et al. 2021, RoFormer).
+
+    Returns:
+        cosines and sines, each ``[tokens, head_width / 2]``.
+    """
+    frequencies = 10_000.0 ** (-torch.arange(0, head_width, 2) / head_width)
+    angles = (torch.arange(tokens)[:, None] * frequencies).to(device)
+    return angles.cos(), angles.sin()

@@ -1,0 +1,103 @@
+"""A batch that is thought about: one segment after another, until its samples have halted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hrm_arc.models.reasoner import Batch, Output, Reasoner, State, detach, part_of
+from hrm_arc.training.losses import LossConfig, Losses, segment_losses, value_of_thinking_on
+
+
+@dataclass(frozen=True)
+class HaltingConfig:
+    """Whether samples stop before the last segment while they are learned from.
+
+    Attributes:
+        leave: a sample whose model would rather halt leaves the batch, as in HRM and TRM, whose
+            batches are filled up again with new samples; here a step ends when all have left.
+        exploration: share of samples that have to think for a random number of segments first,
+            so that the model sees what thinking on is worth.
+    """
+
+    leave: bool = False
+    exploration: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.exploration <= 1:
+            raise ValueError(f"exploration is {self.exploration}, expected 0 to 1")
+
+
+@dataclass
+class Thought:
+    """Samples on one canvas with the state of thinking about them.
+
+    Attributes:
+        batch: the samples that still think.
+        state: of the model.
+        counts: 1 for a sample that is still learned from, ``[batch]``.
+        at_least: segments that exploration asks of each, ``[batch]``; drawn with the first.
+    """
+
+    batch: Batch
+    state: State
+    counts: Tensor
+    at_least: Tensor | None = None
+    _halts: Tensor | None = None
+
+    @classmethod
+    def of(cls, model: Reasoner, batch: Batch) -> Thought:
+        return cls(batch, model.start(batch), torch.ones(len(batch), device=batch.inputs.device))
+
+    def segment(self, model: Callable[[State, Batch], tuple[State, Output]], config: LossConfig, last: bool) -> Losses:
+        """Think for one segment; the state goes on from it without history."""
+        state, output = model(self.state, self.batch)
+        self.state = detach(state)
+        worth = None
+        if config.halt == "q-learning" and output.think_on is not None:
+            with torch.no_grad():
+                worth = value_of_thinking_on(model(self.state, self.batch)[1], last)
+        assert self.batch.labels is not None
+        self._halts = output.halts().detach()
+        return segment_losses(output, self.batch.labels, config, worth)
+
+    def leave(
+        self, losses: Losses, segment: int, segments: int, config: HaltingConfig, keep_shape: bool
+    ) -> list[Losses]:
+        """Let samples go that have halted; returns their losses, if there are any.
+
+        Args:
+            losses: of the segment that was just thought.
+            segment: its number, from 1.
+            segments: how many there are at most.
+            config: whether samples leave before the last.
+            keep_shape: those that leave stay in the batch and no longer count. Processes
+                that train together all have to run as many segments as each other.
+        """
+        counted = self.counts > 0
+        if segment == segments:
+            gone = counted
+        elif config.leave:
+            assert self._halts is not None
+            gone = counted & self._halts & (segment >= self._segments_asked(segments, config.exploration))
+        else:
+            return []
+        left = Losses(*(values[gone].detach() for values in losses))
+        if keep_shape and segment < segments:
+            self.counts = self.counts * ~gone
+        elif gone.any():
+            stays = ~gone
+            self.batch, self.state = self.batch.part(stays), part_of(self.state, stays)
+            self.counts = self.counts[stays]
+            self.at_least = None if self.at_least is None else self.at_least[stays]
+        return [left]
+
+    def _segments_asked(self, segments: int, exploration: float) -> Tensor:
+        if self.at_least is None:
+            shape, device = self.counts.shape, self.counts.device
+            explores = torch.rand(shape, device=device) < exploration
+            self.at_least = torch.where(explores, torch.randint(2, segments + 1, shape, device=device), 1)
+        return self.at_least
