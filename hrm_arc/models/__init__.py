@@ -20,7 +20,7 @@ class Kind(NamedTuple):
 
 
 KINDS: dict[str, Kind] = {
-    "dual-loop": Kind(DualLoopConfig, lambda config, tasks, variants: DualLoop(config)),
+    "dual-loop": Kind(DualLoopConfig, lambda config, tasks, variants: DualLoop(config, tasks)),
     "grid-hrm": Kind(GridHRMConfig, lambda config, tasks, variants: GridHRM(config, tasks)),
     "hrm": Kind(HRMConfig, HRM),
     "trm": Kind(TRMConfig, TRM),

@@ -7,15 +7,16 @@ one test grid as tokens: neither the task's identity nor its demonstrations.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from hrm_arc.errors import check_at_least
-from hrm_arc.models.layers import PostNormBlock
+from hrm_arc.models.conditioning import SHARED_LENGTH, SharedConditioning
+from hrm_arc.models.layers import PostNormBlock, sinusoids
 from hrm_arc.models.reasoner import Batch, Output, Reasoner, State
 from hrm_arc.puzzles.canvas import VOCABULARY
 
@@ -37,6 +38,8 @@ class DualLoopConfig:
             halting probability is above this.
         recompute: keep each layer's input alone and compute the rest again when
             gradients are due: a third more time, a tenth of the memory.
+        identity: ``none``, as in the log; or ``shared``: told its task like grid-hrm, by eleven
+            tokens in front of the cells.
     """
 
     width: int = 256
@@ -47,6 +50,7 @@ class DualLoopConfig:
     dropout: float = 0.1
     halt_threshold: float = 0.9
     recompute: bool = False
+    identity: Literal["none", "shared"] = "none"
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "width", "heads", "h_layers", "l_layers", "cycles")
@@ -61,7 +65,7 @@ class DualLoop(Reasoner):
 
     positions: Tensor
 
-    def __init__(self, config: DualLoopConfig):
+    def __init__(self, config: DualLoopConfig, tasks: int = 0):
         super().__init__()
         self.config = config
         width = config.width
@@ -77,9 +81,13 @@ class DualLoop(Reasoner):
         self.l_to_h = nn.Linear(width, width)
         self.halt_predictor = nn.Linear(2 * width, 1)
         self.output = nn.Linear(width, VOCABULARY)
+        self.conditioning = SharedConditioning(tasks, width) if config.identity == "shared" else None
+        self._prefix = SHARED_LENGTH if self.conditioning else 0
 
     def start(self, batch: Batch) -> State:
         embedded = self.token_embedding(batch.inputs) + self.positions[: batch.inputs.shape[1]]
+        if self.conditioning is not None:
+            embedded = torch.cat([self.conditioning.tokens(batch, self.token_embedding), embedded], dim=1)
         embedded = self.dropout(embedded)
         return embedded, embedded
 
@@ -94,21 +102,12 @@ class DualLoop(Reasoner):
             halts.append(self.halt_predictor(torch.cat([h.mean(dim=1), l.mean(dim=1)], dim=-1)))
             if cycle > 0 and halts[-1].sigmoid().mean() > self.config.halt_threshold:
                 break
-        return (h, l), Output(self.output(l), torch.cat(halts, dim=1))
+        return (h, l), Output(self.output(l[:, self._prefix :]), torch.cat(halts, dim=1))
 
     def _level(self, x: Tensor, layers: nn.ModuleList, norm: nn.LayerNorm) -> Tensor:
         for layer in layers:
             x = checkpoint(layer, x, use_reentrant=False) if self.config.recompute and self.training else layer(x)
         return norm(x)
-
-
-def sinusoids(positions: int, width: int) -> Tensor:
-    """Fixed absolute positions ``[positions, width]``: sine on even channels, cosine on odd.
-
-    Vaswani et al. 2017, Attention is all you need, section 3.5 (base 10,000).
-    """
-    angle = torch.arange(positions)[:, None] * torch.exp(torch.arange(0, width, 2) * (-math.log(10_000.0) / width))
-    return torch.stack([angle.sin(), angle.cos()], dim=-1).reshape(positions, width)
 
 
 def _layer(config: DualLoopConfig) -> PostNormBlock:

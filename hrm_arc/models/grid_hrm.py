@@ -9,13 +9,15 @@ layer, so that gradients reach the first one.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hrm_arc.errors import check_at_least
 from hrm_arc.models.conditioning import ROLES, SharedConditioning
-from hrm_arc.models.layers import PreNormBlock, Rotation, rotary_2d
+from hrm_arc.models.layers import Place, PreNormBlock, rotary_2d, sinusoids
 from hrm_arc.models.reasoner import Batch, Output, Reasoner, State
 from hrm_arc.puzzles.canvas import VOCABULARY
 
@@ -32,6 +34,12 @@ class GridHRMConfig:
         cycles: how often a segment runs L then H.
         segments: segments of thought, each supervised, with the state handed on.
         expansion: size of the feed-forward before gating takes its third.
+        positions: ``rotary-2d``: attention turns with rows and columns; ``sinusoids``: a fixed
+            table is added for the place in the row of cells, as in the log's model.
+        tied: the head that names tokens is their own table (Press and Wolf 2017), so that a
+            model of blocks that start as the identity starts by copying its input.
+        convolution: side of a depthwise convolution over the canvas inside each feed-forward
+            (URM, 2025); 0: none.
     """
 
     width: int = 128
@@ -41,11 +49,16 @@ class GridHRMConfig:
     cycles: int = 1
     segments: int = 1
     expansion: float = 4.0
+    positions: Literal["rotary-2d", "sinusoids"] = "rotary-2d"
+    tied: bool = True
+    convolution: int = 0
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "width", "heads", "h_layers", "l_layers", "cycles", "segments", "expansion")
         if self.width % (4 * self.heads):
             raise ValueError(f"width {self.width} is no multiple of 4 x {self.heads} heads")
+        if self.convolution < 0 or (self.convolution and self.convolution % 2 == 0):
+            raise ValueError(f"convolution is {self.convolution}, expected 0 or an odd side")
 
 
 class GridHRM(Reasoner):
@@ -62,7 +75,8 @@ class GridHRM(Reasoner):
         self.l_norm = nn.RMSNorm(width)
         self.h_layers = nn.ModuleList(_block(config) for _ in range(config.h_layers))
         self.h_norm = nn.RMSNorm(width)
-        self.output = nn.Linear(width, VOCABULARY)
+        self.output = None if config.tied else nn.Linear(width, VOCABULARY)
+        self.bias = nn.Parameter(torch.zeros(VOCABULARY)) if config.tied else None
         self.halt = nn.Linear(width, 1)
         # Nothing is right at first: begin by not halting.
         nn.init.zeros_(self.halt.weight)
@@ -74,12 +88,25 @@ class GridHRM(Reasoner):
 
     def think(self, state: State, batch: Batch) -> tuple[State, Output]:
         x = self._embed(batch)
-        rotation = rotary_2d(batch.height, batch.width, ROLES, self.config.width // self.config.heads, x.device)
+        if self.config.positions == "sinusoids":
+            rotation = None
+            x = x + sinusoids(x.shape[1], x.shape[2]).to(x)
+        else:
+            rotation = rotary_2d(batch.height, batch.width, ROLES, self.config.width // self.config.heads, x.device)
+        place = Place(batch.height, batch.width, ROLES, rotation)
         h, l = state
         for _ in range(self.config.cycles):
-            l = self.l_norm(self._level(x + h + l, self.l_layers, rotation))
-            h = self.h_norm(self._level(h + l, self.h_layers, rotation))
-        return (h, l), Output(self.output(h[:, ROLES:]), self.halt(h.mean(dim=1)))
+            l = self.l_norm(self._level(x + h + l, self.l_layers, place))
+            h = self.h_norm(self._level(h + l, self.h_layers, place))
+        return (h, l), Output(self._name(h[:, ROLES:]), self.halt(h.mean(dim=1)))
+
+    def _name(self, h: Tensor) -> Tensor:
+        """Logits ``[batch, cells, 12]``."""
+        if self.output is not None:
+            return self.output(h)
+        # A vector's product with itself is about its width: a copy begins with a logit of four,
+        # which is sure of it and still open to correction.
+        return F.linear(h, self.tokens.weight * (4 / self.config.width), self.bias)
 
     def _embed(self, batch: Batch) -> Tensor:
         """Role tokens, then cells, all with the task's identity: ``[batch, tokens, width]``."""
@@ -87,11 +114,11 @@ class GridHRM(Reasoner):
         return torch.cat([roles, self.tokens(batch.inputs)], dim=1) + identity
 
     @staticmethod
-    def _level(x: Tensor, layers: nn.ModuleList, rotation: Rotation) -> Tensor:
+    def _level(x: Tensor, layers: nn.ModuleList, place: Place) -> Tensor:
         for layer in layers:
-            x = layer(x, rotation)
+            x = layer(x, place)
         return x
 
 
 def _block(config: GridHRMConfig) -> PreNormBlock:
-    return PreNormBlock(config.width, config.heads, config.expansion)
+    return PreNormBlock(config.width, config.heads, config.expansion, config.convolution)

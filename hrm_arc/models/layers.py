@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +14,19 @@ from hrm_arc.models.attention import attend_with_dropout
 
 # Cosines and sines [tokens, head_width / 2] of the rotary angles.
 Rotation = tuple[Tensor, Tensor]
+
+
+class Place(NamedTuple):
+    """Where tokens lie: ``prefix`` of them nowhere, then a canvas, row by row.
+
+    Attributes:
+        rotation: rotary angles, or None where positions are told in another way.
+    """
+
+    height: int
+    width: int
+    prefix: int
+    rotation: Rotation | None
 
 
 @lru_cache(maxsize=256)
@@ -57,29 +72,53 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width, bias=False)
         nn.init.zeros_(self.out.weight)
 
-    def forward(self, x: Tensor, rotation: Rotation) -> Tensor:
+    def forward(self, x: Tensor, rotation: Rotation | None) -> Tensor:
         """``x`` and the result: ``[batch, tokens, width]``."""
         batch, tokens, width = x.shape
         q, k, v = self.qkv(x).view(batch, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        q, k = (rotate(F.rms_norm(part, part.shape[-1:]), rotation) for part in (q, k))
+        q, k = (F.rms_norm(part, part.shape[-1:]) for part in (q, k))
+        if rotation is not None:
+            q, k = rotate(q, rotation), rotate(k, rotation)
         mixed = F.scaled_dot_product_attention(q, k, v)
         return self.out(mixed.transpose(1, 2).reshape(batch, tokens, width))
 
 
 class SwiGLU(nn.Module):
-    """Gated feed-forward (Shazeer 2020, GLU variants improve Transformer)."""
+    """Gated feed-forward (Shazeer 2020, GLU variants improve Transformer).
 
-    def __init__(self, width: int, expansion: float):
+    Args:
+        width: of a token's vector.
+        expansion: inner width before gating takes its third.
+        convolution: side of a depthwise convolution over the canvas between its two halves,
+            which starts as the identity; 0: none.
+    """
+
+    def __init__(self, width: int, expansion: float, convolution: int = 0):
         super().__init__()
         # Two thirds keep the size of an ungated layer; a multiple of 32 keeps matrices even.
         inner = max(32, round(expansion * width * 2 / 3 / 32) * 32)
         self.gate_up = nn.Linear(width, 2 * inner, bias=False)
         self.down = nn.Linear(inner, width, bias=False)
         nn.init.zeros_(self.down.weight)
+        self.mix = _identity_convolution(inner, convolution) if convolution else None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, place: Place) -> Tensor:
+        """``x`` and the result: ``[batch, tokens, width]``."""
         gate, up = self.gate_up(x).chunk(2, dim=-1)
-        return self.down(F.silu(gate) * up)
+        inner = F.silu(gate) * up
+        if self.mix is not None:
+            before, cells = inner[:, : place.prefix], inner[:, place.prefix :]
+            canvas = cells.transpose(1, 2).unflatten(2, (place.height, place.width))
+            inner = torch.cat([before, self.mix(canvas).flatten(2).transpose(1, 2)], dim=1)
+        return self.down(inner)
+
+
+def _identity_convolution(channels: int, side: int) -> nn.Conv2d:
+    """A convolution of each channel by itself that hands its input on at first."""
+    layer = nn.Conv2d(channels, channels, side, padding=side // 2, groups=channels, bias=False)
+    nn.init.zeros_(layer.weight)
+    layer.weight.data[:, :, side // 2, side // 2] = 1
+    return layer
 
 
 class PreNormBlock(nn.Module):
@@ -89,16 +128,17 @@ class PreNormBlock(nn.Module):
     the first step.
     """
 
-    def __init__(self, width: int, heads: int, expansion: float):
+    def __init__(self, width: int, heads: int, expansion: float, convolution: int = 0):
         super().__init__()
         self.attention_norm = nn.RMSNorm(width)
         self.attention = Attention(width, heads)
         self.feed_forward_norm = nn.RMSNorm(width)
-        self.feed_forward = SwiGLU(width, expansion)
+        self.feed_forward = SwiGLU(width, expansion, convolution)
 
-    def forward(self, x: Tensor, rotation: Rotation) -> Tensor:
-        x = x + self.attention(self.attention_norm(x), rotation)
-        return x + self.feed_forward(self.feed_forward_norm(x))
+    def forward(self, x: Tensor, place: Place) -> Tensor:
+        """``x`` and the result: ``[batch, tokens, width]``."""
+        x = x + self.attention(self.attention_norm(x), place.rotation)
+        return x + self.feed_forward(self.feed_forward_norm(x), place)
 
 
 class PostNormBlock(nn.Module):
@@ -145,3 +185,12 @@ class _Projections(nn.Module):
         self.out_proj = nn.Linear(width, width)
         nn.init.xavier_uniform_(self.in_proj_weight)
         nn.init.zeros_(self.out_proj.bias)
+
+
+def sinusoids(positions: int, width: int) -> Tensor:
+    """Fixed absolute positions ``[positions, width]``: sine on even channels, cosine on odd.
+
+    Vaswani et al. 2017, Attention is all you need, section 3.5 (base 10,000).
+    """
+    angle = torch.arange(positions)[:, None] * torch.exp(torch.arange(0, width, 2) * (-math.log(10_000.0) / width))
+    return torch.stack([angle.sin(), angle.cos()], dim=-1).reshape(positions, width)

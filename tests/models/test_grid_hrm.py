@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hrm_arc.models import KINDS, build_model
 from hrm_arc.models.grid_hrm import GridHRM, GridHRMConfig
-from hrm_arc.models.layers import PreNormBlock, rotary_2d, rotate
+from hrm_arc.models.layers import Place, PreNormBlock, SwiGLU, rotary_2d, rotate
 from hrm_arc.models.reasoner import Batch, Reasoner, detach
 
 SMALL = {
@@ -102,7 +102,7 @@ def test_segments_go_on_from_their_state() -> None:
 def test_a_block_starts_as_the_identity() -> None:
     x = torch.randn(2, 6, 32, generator=torch.Generator().manual_seed(0))
     block = PreNormBlock(32, 4, 4.0)
-    assert torch.equal(block(x, rotary_2d(2, 3, 0, 8, x.device)), x)
+    assert torch.equal(block(x, Place(2, 3, 0, rotary_2d(2, 3, 0, 8, x.device))), x)
 
 
 @given(st.integers(0, 6), st.integers(0, 6), st.integers(0, 3), st.integers(0, 3))
@@ -127,3 +127,51 @@ def test_a_model_too_narrow_for_its_heads_is_refused() -> None:
         GridHRMConfig(width=30, heads=4)
     with pytest.raises(ValueError, match="segments is 0"):
         GridHRMConfig(segments=0)
+
+
+def test_a_fresh_model_copies_its_input() -> None:
+    model = GridHRM(GridHRMConfig(width=64, heads=4), tasks=3).eval()
+    batch = made_batch(size=6)
+    assert torch.equal(answer(model, batch).argmax(dim=-1), batch.inputs)
+
+
+@pytest.mark.parametrize("options", [{"tied": False}, {"positions": "sinusoids"}, {"convolution": 3}])
+def test_what_can_be_switched_has_an_effect(options: dict[str, object]) -> None:
+    batch = made_batch()
+    plain, other = (
+        stirred(GridHRM(GridHRMConfig(**(SMALL["grid-hrm"] | more)), tasks=3)).eval() for more in ({}, options)
+    )
+    assert not torch.allclose(answer(plain, batch), answer(other, batch))
+
+
+def test_a_fresh_convolution_changes_nothing() -> None:
+    torch.manual_seed(0)
+    feed = SwiGLU(16, 4.0, convolution=3)
+    torch.nn.init.normal_(feed.down.weight)
+    plain = SwiGLU(16, 4.0)
+    plain.load_state_dict({name: tensor for name, tensor in feed.state_dict().items() if "mix" not in name})
+    x, place = torch.randn(2, 2 + 12, 16), Place(3, 4, 2, None)
+    torch.testing.assert_close(feed(x, place), plain(x, place))
+
+
+def test_a_convolution_looks_at_neighbours_on_the_canvas_alone() -> None:
+    torch.manual_seed(0)
+    feed = SwiGLU(16, 4.0, convolution=3)
+    torch.nn.init.normal_(feed.down.weight)
+    assert feed.mix is not None
+    torch.nn.init.normal_(feed.mix.weight)
+    x, place = torch.randn(1, 2 + 12, 16), Place(3, 4, 2, None)
+    changed = x.clone()
+    changed[0, 2 + 0] += 1  # The cell at row 0, column 0.
+    touched = (feed(x, place) != feed(changed, place)).any(dim=-1)[0]
+    # Of 3 x 4 cells after the prefix: itself, its right neighbour, and the two under them.
+    assert touched.nonzero().flatten().tolist() == [2, 3, 6, 7]
+
+
+def test_the_logs_model_can_be_told_its_task() -> None:
+    told = stirred(build_model("dual-loop", SMALL["dual-loop"] | {"identity": "shared"}, tasks=5)).eval()
+    batch = made_batch()
+    other = replace(batch, task=batch.task + 1)
+    one, two = (told(told.start(each), each)[1].logits for each in (batch, other))
+    assert one.shape == (3, 20, 12)
+    assert not torch.allclose(one, two)

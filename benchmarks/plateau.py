@@ -1,0 +1,90 @@
+"""From the log's model to ours, one mend at a time: the log's own metric beside exact match.
+
+small: the race's 40 tasks, widths as there. log: the log's own setting, trained on ARC-AGI-1's
+training mix and scored on all 419 evaluation outputs, padded to 900. Every row gets the same
+minutes. What answers score that understand nothing stands beside, computed on the same data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks._processes import hrm
+
+# Flags that each mend adds to those before it; a change of model begins anew.
+SMALL: list[tuple[str, str, list[str]]] = [
+    ("the log's model", "race/dual-loop", ["--data.canvas", "full"]),
+    ("+ padding left out of the loss", "race/dual-loop", ["--loss.ignore_padding", "true"]),
+    ("+ cropped canvases", "race/dual-loop", ["--data.canvas", "squares"]),
+    ("+ told its task", "race/dual-loop", ["--model.identity", "shared"]),
+    ("+ norm before each layer", "race/grid-hrm", ["--model.positions", "sinusoids", "--optimiser.name", "adamw"]),
+    ("+ rows and columns as positions", "race/grid-hrm", ["--model.positions", "rotary-2d"]),
+    ("+ Muon: grid-hrm", "race/grid-hrm", ["--optimiser.name", "muon"]),
+]
+LOG: list[tuple[str, str, list[str]]] = [
+    ("the log's model", "plateau/dual-loop", []),
+    ("grid-hrm", "plateau/grid-hrm", []),
+]
+LINES = {"pad_only": "padding everywhere", "position_mode": "best constant output", "copy_input": "copy of the input"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--size", choices=["small", "log"], default="small")
+    parser.add_argument("--minutes", type=float, default=3.0, help="of training for each row (default 3)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rows", type=int, nargs="+", metavar="N", help="some of the rows, from 1")
+
+
+def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    mends = SMALL if options.size == "small" else LOG
+    before, flags = "", []
+    for number, (name, recipe, more) in enumerate(mends, start=1):
+        flags = [*flags, *more] if recipe == before else more
+        before = recipe
+        if options.rows is None or number in options.rows:
+            yield _row(name, recipe, [*flags, "--seed", str(options.seed)], options.minutes)
+
+
+def _row(name: str, recipe: str, flags: Sequence[str], minutes: float) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        length = ["--training.minutes", str(minutes), "--validation.every", "0", "--out", folder]
+        trained = hrm("train", recipe, *flags, *length)
+        scores = hrm("eval", trained["folder"], "--votes", "1")
+    baselines = scores["baselines"]
+    return {
+        "model": name,
+        "steps": f"{trained['steps']:,}",
+        "token accuracy (padding counted)": f"{scores['token_accuracy']:.2%}",
+        "grids exactly right, one pass": f"{round(scores['exact_accuracy'] * scores['test_outputs'])}"
+        f" of {scores['test_outputs']}",
+        **{LINES[key]: f"{baselines[key]['token_accuracy']:.2%}" for key in LINES},
+        "_tokens": scores["token_accuracy"],
+        "_exact": scores["exact_accuracy"],
+        "_baselines": {key: baselines[key]["token_accuracy"] for key in LINES},
+    }
+
+
+def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Bars of token accuracy with the data's baselines as lines, and exact match below."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 0.45 * len(rows) + 2.2), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True, width_ratios=[3, 2])
+    places = range(len(rows))
+    left.barh(places, [row["_tokens"] for row in rows], color="#9aa7b8")
+    for (key, value), style in zip(rows[0]["_baselines"].items(), (":", "-.", "--"), strict=True):
+        left.axvline(value, color="#b03030", linestyle=style, linewidth=1.2, label=LINES[key])
+    lowest = min([row["_tokens"] for row in rows] + list(rows[0]["_baselines"].values()))
+    left.set_xlim(max(0.0, lowest - 0.05), 1)
+    left.set_xlabel("token accuracy, padding counted")
+    left.set_yticks(list(places), [row["model"] for row in rows])
+    left.invert_yaxis()
+    left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=3, frameon=False, fontsize="small")
+    right.barh(places, [row["_exact"] for row in rows], color="#2e7d4f")
+    right.set_xlabel("grids exactly right, one pass")
+    right.set_xlim(0, max(0.05, 1.1 * max(row["_exact"] for row in rows)))
+    figure.savefig(path, dpi=150)

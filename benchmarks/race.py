@@ -1,0 +1,112 @@
+"""The four models, the same 40 tasks, the same minutes: exact pass@2 on held-back test outputs.
+
+The tasks are the 40 smallest canvases of ARC-AGI-1's training set among those that keep the
+input's size. Widths are reduced so that a race is fair on two cores: see recipes/race/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks._processes import hrm
+
+MODELS = ("dual-loop", "hrm", "trm", "grid-hrm")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--minutes", type=float, default=9.0, help="of training for each run (default 9)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--only", nargs="+", choices=MODELS, default=list(MODELS), help="some of the models")
+
+
+def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    for model in options.only:
+        yield _race(model, options.minutes, options.seeds)
+
+
+def _race(model: str, minutes: float, seeds: Sequence[int]) -> dict[str, Any]:
+    solved, alone, steps, curves = [], [], [], []
+    with tempfile.TemporaryDirectory() as folder:
+        for seed in seeds:
+            flags = ["--seed", str(seed), "--training.minutes", str(minutes), "--out", folder]
+            trained = hrm("train", f"race/{model}", *flags)
+            scores = hrm("eval", trained["folder"])
+            solved.append(_outputs(Path(trained["folder"])))
+            alone.append(scores["exact_accuracy"])
+            steps.append(trained["steps"])
+            curves.append(_curve(Path(trained["folder"])))
+        parameters = _parameters(Path(trained["folder"]))
+    outputs = np.array(solved, dtype=float)
+    low, high = _interval(outputs)
+    return {
+        "model": model,
+        "parameters, table included": f"{parameters:,}",
+        "steps": ", ".join(f"{count:,}" for count in steps),
+        "solved, two attempts": ", ".join(str(int(row.sum())) for row in outputs) + f" of {outputs.shape[1]}",
+        "pass@2": f"{outputs.mean():.1%} ({low:.1%} to {high:.1%})",
+        "one pass, no votes": f"{np.mean(alone):.1%}",
+        "copy of the input": f"{scores['baselines']['copy_input']['exact_accuracy']:.1%}",
+        "_curves": curves,
+        "_pass@2": float(outputs.mean()),
+        "_minutes": minutes,
+    }
+
+
+def _outputs(run: Path) -> list[bool]:
+    """Whether each test output is among the two attempts."""
+    from hrm_arc.files import read_lines
+
+    rows = read_lines(run / "predictions.jsonl")
+    return [any(c["grid"] == row["truth"] for c in row["candidates"][:2]) for row in rows]
+
+
+def _curve(run: Path) -> list[tuple[float, float]]:
+    """Minutes of training, and the share of outputs solved in one pass without votes."""
+    from hrm_arc.runs.metrics import read_metrics
+
+    rows = read_metrics(run / "metrics.jsonl")
+    clock = {row["step"]: row["seconds"] / 60 for row in rows if "seconds" in row}
+    return [
+        (clock[row["step"]], row["exact_accuracy"]) for row in rows if "exact_accuracy" in row and row["step"] in clock
+    ]
+
+
+def _parameters(run: Path) -> int:
+    from safetensors import safe_open
+
+    newest = sorted((run / "checkpoints").iterdir())[-1]
+    with safe_open(newest / "weights.safetensors", framework="numpy") as file:
+        return int(sum(np.prod(file.get_slice(name).get_shape()) for name in file.keys()))  # noqa: SIM118
+
+
+def _interval(outputs: np.ndarray) -> tuple[float, float]:
+    """95% bootstrap over test outputs and seeds, ``[seeds, outputs]``."""
+    draw = np.random.default_rng(0)
+    seeds, count = outputs.shape
+    means = [outputs[draw.integers(seeds, size=seeds)][:, draw.integers(count, size=count)].mean() for _ in range(2000)]
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Solved against minutes, a line for each seed; the voted score as a dot at the end."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for number, row in enumerate(rows):
+        colour = f"C{number}"
+        for curve in row["_curves"]:
+            axes.plot(*zip(*curve, strict=True), color=colour, alpha=0.5, linewidth=1)
+        axes.plot([row["_minutes"]], [row["_pass@2"]], "o", color=colour, label=f"{row['model']}, with votes")
+    axes.set_xlabel("minutes of training on two cores")
+    axes.set_ylabel("test outputs solved")
+    axes.set_ylim(-0.02, 1)
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=150)

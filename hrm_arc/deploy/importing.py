@@ -1,0 +1,181 @@
+"""Checkpoints of the published HRM and TRM, turned into ones of ours.
+
+They are pickles of tensors; only tensors are read from them (``weights_only``), so a file cannot
+run code. What a checkpoint does not say, such as how many heads a width is divided into, is
+taken from the published configuration unless it is given.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hrm_arc.errors import UserError
+from hrm_arc.models import build_model
+from hrm_arc.puzzles.arrays import SEPARATOR
+from hrm_arc.runs.checkpoint import LATEST, Card, save_checkpoint
+
+PREFIXES = ("_orig_mod.", "model.", "inner.", "module.")
+TABLE = "puzzle_emb.weights"
+RENAMED = {"embed_tokens.embedding_weight": "embed_tokens.weight"}
+# Tables of angles and the like, which are computed here.
+COMPUTED = re.compile(r"rotary_emb\.|(^|\.)local_(weights|ids)$")
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What became of a published checkpoint.
+
+    Attributes:
+        folder: the checkpoint of ours.
+        mapped: (their name, our name, shape) of every tensor that was taken over.
+        left_out: what was not, with the reason.
+        parameters: how many numbers, the puzzle table apart.
+        tasks: how many tasks it has a row for.
+    """
+
+    folder: Path
+    mapped: list[tuple[str, str, tuple[int, ...]]]
+    left_out: list[tuple[str, str]]
+    parameters: int
+    tasks: int
+
+
+def import_checkpoint(
+    kind: str, file: Path, out: Path, identifiers: Path | None = None, options: Mapping[str, Any] | None = None
+) -> Imported:
+    """Read a published checkpoint and write it as one of ours.
+
+    Args:
+        kind: ``hrm`` or ``trm``.
+        file: what their trainer saved.
+        out: a run folder to be; the checkpoint goes to its ``checkpoints``.
+        identifiers: their ``identifiers.json``, which says what row of the puzzle table belongs to
+            what; rows of tasks as they are get taken over. Without it the table is left out.
+        options: fields of the model's configuration that the file does not tell.
+
+    Raises:
+        UserError: the file cannot be read, or a tensor is missing, left over or of another shape.
+    """
+    theirs = _read(file)
+    names: dict[str, str] = {}
+    left_out = []
+    for name in theirs:
+        own = _own_name(name)
+        if COMPUTED.search(own):
+            left_out.append((name, "computed here"))
+        else:
+            names[own] = name
+    table = theirs[names.pop(TABLE)] if TABLE in names else None
+    tasks, rows = _rows(table, identifiers)
+    if table is not None and not tasks:
+        left_out.append((_their_name(theirs, TABLE), "no --identifiers to say which row is which"))
+    found = {own: theirs[name] for own, name in names.items()}
+    config = _options(kind, file, found) | dict(options or {})
+    try:
+        model = build_model(kind, config, len(tasks))
+    except (TypeError, ValueError) as error:
+        raise UserError(file, f"does not fit {kind}: {error}") from None
+    weights = {**found, TABLE: rows if rows is not None else torch.zeros(1, config["width"])}
+    _check(file, kind, model.state_dict(), weights, names)
+    weights = {name: tensor.float().contiguous() for name, tensor in weights.items()}
+    card = Card(kind, config, tasks, "full", True, [], [], 0, 1, 0, [], 0, file.stem, {"imported": str(file)})
+    folder = save_checkpoint(out / "checkpoints", LATEST, card, weights, {})
+    mapped = [(names.get(own, TABLE), own, tuple(tensor.shape)) for own, tensor in weights.items() if own != TABLE]
+    if tasks:
+        mapped.append((_their_name(theirs, TABLE), TABLE, tuple(weights[TABLE].shape)))
+    parameters = sum(p.numel() for name, p in model.named_parameters() if name != TABLE)
+    return Imported(folder, mapped, left_out, parameters, len(tasks))
+
+
+def _read(file: Path) -> dict[str, Tensor]:
+    try:
+        data = torch.load(file, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise UserError(file, f"cannot be read: {error.strerror or error}") from None
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
+        code = "weights_only" in str(error).lower()
+        what = "holds more than tensors, and code in it is not run" if code else "no checkpoint"
+        raise UserError(file, f"{what}; expected a state dict as torch.save writes it") from None
+    for key in ("model", "model_state_dict", "state_dict", "ema"):
+        if isinstance(data, dict) and isinstance(data.get(key), dict):
+            data = data[key]
+            break
+    if not isinstance(data, dict) or not data or not all(isinstance(value, Tensor) for value in data.values()):
+        raise UserError(file, "no state dict, expected tensors by name")
+    return data
+
+
+def _own_name(name: str) -> str:
+    stripped = True
+    while stripped:
+        stripped = False
+        for prefix in PREFIXES:
+            if name.startswith(prefix):
+                name, stripped = name.removeprefix(prefix), True
+    return RENAMED.get(name, name)
+
+
+def _their_name(theirs: Mapping[str, Tensor], own: str) -> str:
+    return next((name for name in theirs if _own_name(name) == own), own)
+
+
+def _rows(table: Tensor | None, identifiers: Path | None) -> tuple[list[str], Tensor | None]:
+    """The tasks that a table has rows for, and those rows after the blank one."""
+    if table is None or identifiers is None:
+        return [], None
+    try:
+        names = json.loads(identifiers.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(identifiers, f"cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise UserError(identifiers, f"not JSON: {error}") from None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise UserError(identifiers, "expected a list of names")
+    if len(names) != len(table):
+        raise UserError(identifiers, f"{len(names)} names, and the puzzle table has {len(table)} rows")
+    # HRM joins a variant's parts by underscores, TRM by bars; a task as it is has neither.
+    plain = [n for n, name in enumerate(names) if n and SEPARATOR not in name and not re.search(r"_\d_\d{10}$", name)]
+    return [names[n] for n in plain], table[[0, *plain]]
+
+
+def _options(kind: str, file: Path, found: Mapping[str, Tensor]) -> dict[str, Any]:
+    """What of a model's configuration can be read off its tensors."""
+    if "embed_tokens.weight" not in found:
+        raise UserError(file, f"no token table in it, expected a checkpoint of {kind.upper()}")
+    width = found["embed_tokens.weight"].shape[1]
+
+    def layers(level: str) -> int:
+        numbers = [int(m[1]) for name in found if (m := re.match(rf"{level}\.layers\.(\d+)\.", name))]
+        return max(numbers, default=-1) + 1
+
+    config: dict[str, Any] = {"width": width, "heads": max(1, width // 64)}
+    if kind == "hrm":
+        return config | {"h_layers": layers("H_level"), "l_layers": layers("L_level")}
+    config["layers"] = layers("L_level")
+    if (mixed := found.get("L_level.layers.0.mlp_t.down_proj.weight")) is not None:
+        config |= {"mixing": "mlp", "cells": mixed.shape[0] - 16}
+    return config
+
+
+def _check(
+    file: Path, kind: str, wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], names: Mapping[str, str]
+) -> None:
+    missing = [name for name in wanted if name not in given]
+    if missing:
+        raise UserError(file, f"lacks {missing[0]} (and {len(missing) - 1} more) of {kind.upper()}'s tensors")
+    extra = [name for name in given if name not in wanted]
+    if extra:
+        raise UserError(file, f"has {names[extra[0]]} (and {len(extra) - 1} more), unknown to {kind.upper()}")
+    for name, tensor in given.items():
+        if tensor.shape != wanted[name].shape:
+            shapes = f"{tuple(tensor.shape)}, expected {tuple(wanted[name].shape)}"
+            raise UserError(file, f"{names.get(name, name)} has shape {shapes}")
