@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--votes", type=int, default=64, metavar="V", help="variants put to the vote (default 64)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: the run's folder)")
     parser.add_argument("--seed", type=int, default=0, help="of the votes' colour permutations")
+    parser.add_argument("--no-halting", action="store_true", help="run every segment of thought for every sample")
     parser.add_argument("--device", default="auto", help="a torch device, or auto")
     add_json(parser)
     parser.set_defaults(run=run)
@@ -29,13 +30,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     if options.votes < 1:
         raise UserError("--votes", f"{options.votes}, expected at least 1")
-    scores = score_run(options.path, options.data, options.votes, options.out, options.seed, options.device)
+    where = (options.out, options.seed, options.device)
+    scores = score_run(options.path, options.data, options.votes, *where, halting=not options.no_halting)
     if scores is not None:
         emit(scores, options.json, _human)
 
 
 def score_run(
-    path: Path, data: str | None, votes: int, out: Path | None, seed: int, device: str
+    path: Path, data: str | None, votes: int, out: Path | None, seed: int, device: str, halting: bool = True
 ) -> dict[str, Any] | None:
     """Evaluate with a progress bar, and write the page where there is a run to tell of.
 
@@ -48,6 +50,7 @@ def score_run(
     from hrm_arc.runs.folder import RunFolder
 
     backend, card = load_model(path, device, note)
+    backend.halting = halting
     tasks = tasks_to_score(card, data)
     folder = RunFolder(out or path)
     shares, started = Shares(), time.monotonic()

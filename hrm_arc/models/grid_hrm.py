@@ -50,7 +50,7 @@ class GridHRMConfig:
     segments: int = 1
     expansion: float = 4.0
     positions: Literal["rotary-2d", "sinusoids"] = "rotary-2d"
-    tied: bool = True
+    tied: bool = False
     convolution: int = 0
 
     def __post_init__(self) -> None:

@@ -129,13 +129,13 @@ def test_a_model_too_narrow_for_its_heads_is_refused() -> None:
         GridHRMConfig(segments=0)
 
 
-def test_a_fresh_model_copies_its_input() -> None:
-    model = GridHRM(GridHRMConfig(width=64, heads=4), tasks=3).eval()
+def test_a_fresh_model_with_a_tied_head_copies_its_input() -> None:
+    model = GridHRM(GridHRMConfig(width=64, heads=4, tied=True), tasks=3).eval()
     batch = made_batch(size=6)
     assert torch.equal(answer(model, batch).argmax(dim=-1), batch.inputs)
 
 
-@pytest.mark.parametrize("options", [{"tied": False}, {"positions": "sinusoids"}, {"convolution": 3}])
+@pytest.mark.parametrize("options", [{"tied": True}, {"positions": "sinusoids"}, {"convolution": 3}])
 def test_what_can_be_switched_has_an_effect(options: dict[str, object]) -> None:
     batch = made_batch()
     plain, other = (

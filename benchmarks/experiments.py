@@ -1,0 +1,197 @@
+"""The experiments that need a GPU, in order; a stretch of time goes on where the last one stopped.
+
+Each leaves a folder in --records: recipe, code version, hardware, torch version, metrics, scores.
+With --scale 0.001 everything is a thousandth as long, to see on a CPU that it works.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One run: a recipe with flags, for so many minutes or steps."""
+
+    name: str
+    recipe: str
+    flags: tuple[str, ...] = ()
+    minutes: float = 0.0
+    steps: int = 0
+
+
+_MIX = ("--data.draw", "samples", "--data.augment", "500", "--training.precision", "bf16-mixed")
+
+# The plateau at its own length, then broken, one mend at a time; all see as many samples.
+PLATEAU = [
+    Experiment("plateau-1-log", "log/session-5", ("--training.precision", "bf16-mixed"), steps=7000),
+    Experiment("plateau-2-loss", "log/session-5", ("--loss.ignore_padding", "true", *_MIX), steps=7000),
+    Experiment(
+        "plateau-3-told",
+        "log/session-5",
+        ("--loss.ignore_padding", "true", "--model.identity", "shared", *_MIX),
+        steps=7000,
+    ),
+    Experiment(
+        "plateau-4-pre-norm",
+        "plateau/grid-hrm",
+        ("--model.positions", "sinusoids", "--optimiser.name", "adamw", "--training.batch", "40", *_MIX),
+        steps=7000,
+    ),
+    Experiment(
+        "plateau-5-rotary-2d",
+        "plateau/grid-hrm",
+        ("--optimiser.name", "adamw", "--training.batch", "40", *_MIX),
+        steps=7000,
+    ),
+]
+RECORD = [Experiment("record-arc1", "record-arc1", minutes=25)]
+SIZES = [
+    Experiment("size-27m-arc1", "hrm", ("--model.identity", "shared"), minutes=10),
+    Experiment("size-6.95m-arc1", "record-arc1", minutes=10),
+    Experiment(
+        "record-arc2",
+        "record-arc1",
+        ("--data.solve", "[arc-agi-2/evaluation]", "--data.study", "[arc-agi-2/training]"),
+        minutes=10,
+    ),
+]
+_ABLATED: dict[str, tuple[str, ...]] = {
+    "as it is": (),
+    "30 variants": ("--data.augment", "30"),
+    "300 variants": ("--data.augment", "300"),
+    "no average": ("--optimiser.ema", "0"),
+    "AdamW": ("--optimiser.name", "adamw"),
+    "samples leave": ("--halting.leave", "true"),
+    "1 segment": ("--model.segments", "1"),
+    "4 segments": ("--model.segments", "4"),
+    "8 segments": ("--model.segments", "8"),
+    "convolution": ("--model.convolution", "3"),
+}
+ABLATIONS = [
+    Experiment(f"ablation-{name.replace(' ', '-').lower()}-{seed}", "record-arc1", (*flags, "--seed", str(seed)), 3)
+    for seed in range(3)
+    for name, flags in _ABLATED.items()
+]
+EXPERIMENTS = [*PLATEAU, *RECORD, *SIZES, *ABLATIONS]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--records", type=Path, default=Path("records"), help="where records lie (default: records)")
+    parser.add_argument(
+        "--stretch", type=float, default=9.5, metavar="MINUTES", help="stop after so long (default 9.5)"
+    )
+    parser.add_argument("--scale", type=float, default=1.0, help="of all lengths; below 1 on a CPU")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="some of them, by the start of their names")
+
+
+def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    ends = time.monotonic() + 60 * options.stretch
+    for experiment in EXPERIMENTS:
+        if options.only and not experiment.name.startswith(tuple(options.only)):
+            continue
+        folder = options.records / experiment.name
+        if not (folder / "scores.json").is_file():
+            state = _go_on(experiment, folder, options.scale, ends)
+            if state == "stopped":
+                yield {"experiment": experiment.name, "state": "stopped; the next stretch goes on with it"}
+                return
+            if state == "failed":
+                yield {"experiment": experiment.name, "state": f"failed; see {folder / 'errors.txt'}"}
+                continue
+        scores = json.loads((folder / "scores.json").read_text())
+        yield {
+            "experiment": experiment.name,
+            "state": "done",
+            "pass@2": f"{scores['pass@2']:.2%}",
+            "grids exactly right, one pass": f"{scores['exact_accuracy']:.2%}",
+            "token accuracy (padding counted)": f"{scores['token_accuracy']:.2%}",
+            "copy of the input": f"{scores['baselines']['copy_input']['token_accuracy']:.2%}",
+        }
+
+
+def _go_on(experiment: Experiment, folder: Path, scale: float, ends: float) -> str:
+    """Train and score, or as much of that as there is time for: done, stopped or failed."""
+    runs = folder / "runs"
+    begun = sorted(runs.glob("*/config.yaml"))
+    if begun:
+        command = ["train", "--resume", str(begun[-1].parent)]
+    else:
+        command = ["train", experiment.recipe, *experiment.flags, *_length(experiment, scale), "--out", str(runs)]
+    folder.mkdir(parents=True, exist_ok=True)
+    if not _finished(begun[-1].parent if begun else None):
+        state = _hrm(command, folder, ends)
+        if state != "done":
+            return state
+    run = sorted(runs.glob("*/config.yaml"))[-1].parent
+    votes = ["--votes", "1"] if scale < 1 else []
+    state = _hrm(["eval", str(run), *votes], folder, ends)
+    if state == "done":
+        _keep(experiment, run, folder)
+    return state
+
+
+def _length(experiment: Experiment, scale: float) -> list[str]:
+    if experiment.minutes:
+        flags = ["--training.minutes", f"{experiment.minutes * scale:.4g}"]
+    else:
+        flags = ["--training.minutes", "0", "--training.steps", str(max(1, round(experiment.steps * scale)))]
+    if scale < 1:
+        # A CPU takes seconds for what a GPU does in one hundredth.
+        flags += ["--training.batch", "2", "--training.accumulate", "1", "--training.precision", "32-true"]
+        flags += ["--data.smallest", "3", "--data.augment", "2"]
+    return flags
+
+
+def _finished(run: Path | None) -> bool:
+    if run is None:
+        return False
+    status = json.loads((run / "status.json").read_text()) if (run / "status.json").is_file() else {}
+    return status.get("state") == "finished"
+
+
+def _hrm(arguments: list[str], folder: Path, ends: float) -> str:
+    """Run a command; interrupt it when the stretch ends, and let it save."""
+    left = ends - time.monotonic()
+    if left <= 0:
+        return "stopped"
+    with (folder / "errors.txt").open("a") as errors:
+        process = subprocess.Popen([sys.executable, "-m", "hrm_arc", *arguments], stdout=errors, stderr=errors)
+        try:
+            process.wait(left)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)
+            process.wait()
+            return "stopped"
+    return "done" if process.returncode == 0 else "failed"
+
+
+def _keep(experiment: Experiment, run: Path, folder: Path) -> None:
+    """The record: what was run, on what, and how it came out."""
+    import torch
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False).stdout.strip()
+
+    for name in ("config.yaml", "metrics.jsonl", "scores.json", "submission.json"):
+        shutil.copy(run / name, folder / name)
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "CPU"
+    about = {
+        "experiment": experiment.name,
+        "code": git("rev-parse", "HEAD") + ("-modified" if git("status", "--porcelain") else ""),
+        "hardware": device,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+    (folder / "about.json").write_text(json.dumps(about, indent=1) + "\n")

@@ -1,0 +1,36 @@
+"""Every model for 2,000 updates in single precision and bfloat16: is there a number that is none?
+
+The trainer stops at the first loss or gradient that is not finite; a run that comes to its end
+had none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+from benchmarks._processes import hrm
+from benchmarks.race import MODELS
+
+SMALL = ["--data.smallest", "12", "--data.canvas", "squares", "--model.width", "64", "--validation.every", "0"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--steps", type=int, default=2000, help="updates of the weights (default 2000)")
+
+
+def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    for model in MODELS:
+        for precision in ("32-true", "bf16-mixed"):
+            flags = ["--training.minutes", "0", "--training.steps", str(options.steps), "--training.batch", "12"]
+            with tempfile.TemporaryDirectory() as folder:
+                try:
+                    flags += ["--training.precision", precision, "--out", folder]
+                    trained = hrm("train", f"race/{model}", *SMALL, *flags)
+                    steps, end = trained["steps"], trained["state"]
+                except subprocess.CalledProcessError:
+                    steps, end = "-", "not finite"
+            yield {"model": model, "precision": precision, "steps": steps, "end": end}
