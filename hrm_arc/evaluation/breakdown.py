@@ -1,0 +1,210 @@
+"""Which kinds of task a model fails on, and how: groups of tasks and kinds of wrong answers.
+
+Groups are read off the demonstrations alone, so they are known before an answer is, and hold
+for any task. A task is in several.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from hrm_arc.evaluation.predict import Prediction
+from hrm_arc.evaluation.scores import same
+from hrm_arc.puzzles.symmetry import DIHEDRALS, turn
+from hrm_arc.puzzles.task import Grid, Task
+
+RESAMPLES = 2000
+
+# Demonstrations as (input, output).
+Shown = list[tuple[Grid, Grid]]
+
+
+def same_size(shown: Shown) -> bool:
+    """Every output has its input's size."""
+    return all(a.shape == b.shape for a, b in shown)
+
+
+def shrinking(shown: Shown) -> bool:
+    """Every output has fewer cells than its input."""
+    return all(b.size < a.size for a, b in shown)
+
+
+def growing(shown: Shown) -> bool:
+    """Every output has more cells than its input."""
+    return all(b.size > a.size for a, b in shown)
+
+
+def tiling_or_scaling(shown: Shown) -> bool:
+    """Every output's sides are whole multiples of its input's, and not the same."""
+    return all(a.shape != b.shape and b.shape[0] % a.shape[0] == 0 and b.shape[1] % a.shape[1] == 0 for a, b in shown)
+
+
+def recolouring_only(shown: Shown) -> bool:
+    """Sizes stay, and so do the cells of the input's commonest colour: only other cells change."""
+    return same_size(shown) and all(np.array_equal(a == background(a), b == background(a)) for a, b in shown)
+
+
+def cropping(shown: Shown) -> bool:
+    """Every output is a rectangle cut out of its input, and smaller."""
+    return shrinking(shown) and all(_is_cut_from(b, a) for a, b in shown)
+
+
+def symmetry(shown: Shown) -> bool:
+    """Every output is its input turned or reflected, or is unchanged by a turn or reflection of itself."""
+    return all(
+        any(np.array_equal(turn(a, d), b) for d in range(1, DIHEDRALS))
+        or (b.size > 1 and any(np.array_equal(turn(b, d), b) for d in range(1, DIHEDRALS)))
+        for a, b in shown
+    )
+
+
+def objects_moved(shown: Shown) -> bool:
+    """Sizes stay, every colour has as many cells as before, and they lie elsewhere."""
+    return same_size(shown) and all(
+        not np.array_equal(a, b)
+        and np.array_equal(np.bincount(a.flat, minlength=10), np.bincount(b.flat, minlength=10))
+        for a, b in shown
+    )
+
+
+def counts(shown: Shown) -> bool:
+    """Every output is a single row, column or cell, and smaller than its input: a number or a list."""
+    return shrinking(shown) and all(min(b.shape) == 1 for _, b in shown)
+
+
+def background(grid: Grid) -> int:
+    """A grid's commonest colour; the lowest of several."""
+    return int(np.bincount(grid.reshape(-1), minlength=10).argmax())
+
+
+RULES: dict[str, Callable[[Shown], bool]] = {
+    "same size": same_size,
+    "shrinking": shrinking,
+    "growing": growing,
+    "tiling or scaling": tiling_or_scaling,
+    "recolouring only": recolouring_only,
+    "cropping": cropping,
+    "symmetry": symmetry,
+    "objects moved": objects_moved,
+    "counts": counts,
+}
+
+
+def groups(task: Task) -> list[str]:
+    """The groups a task is in: by what its demonstrations do, and by how much there is of them.
+
+    Beside ``RULES``: ``other sizes`` where outputs neither keep, shrink nor grow throughout; how many
+    colours, cells of the largest grid and demonstrations there are; and the task's own group, such
+    as its concept in ConceptARC.
+    """
+    shown = [(pair.input, pair.output) for pair in task.demonstrations if pair.output is not None]
+    found = [name for name, rule in RULES.items() if rule(shown)]
+    if not {"same size", "shrinking", "growing"} & set(found):
+        found.append("other sizes")
+    visible = task.visible_grids()
+    colours = len(np.unique(np.concatenate([grid.reshape(-1) for grid in visible])))
+    largest = max(grid.size for grid in visible)
+    found.append(_band("colours", colours, (3, 5)))
+    found.append(_band("cells", largest, (100, 225)))
+    found.append(_band("demonstrations", len(task.demonstrations), (2, 3)))
+    return [*found, *([f"concept {task.group}"] if task.group else [])]
+
+
+def error_kind(answer: Grid | None, truth: Grid, input: Grid) -> str:
+    """How an answer is wrong; ``right`` if it is not.
+
+    In this order: ``no readable grid``; ``copy of the input``; ``wrong size``; ``one colour``
+    where the truth has several; ``wrong colours in the right shape``: a change of colours alone
+    would mend it; and of the rest, how many cells are off.
+    """
+    if answer is None:
+        return "no readable grid"
+    if same(answer, truth):
+        return "right"
+    if same(answer, input):
+        return "copy of the input"
+    if answer.shape != truth.shape:
+        return "wrong size"
+    if len(np.unique(answer)) == 1 and len(np.unique(truth)) > 1:
+        return "one colour"
+    pairs = np.unique(np.stack([answer.reshape(-1), truth.reshape(-1)]), axis=1)
+    if all(len(np.unique(side)) == pairs.shape[1] for side in pairs):
+        return "wrong colours in the right shape"
+    off = int((answer != truth).sum())
+    if off <= 2:
+        return "1 or 2 cells off"
+    return "up to a tenth of the cells off" if off <= truth.size / 10 else "more than a tenth of the cells off"
+
+
+def breakdown(tasks: Sequence[Task], predictions: Sequence[Prediction], seed: int = 0) -> dict[str, Any]:
+    """Scores by group, and wrong answers by kind.
+
+    Args:
+        tasks: with their answers, as far as known.
+        predictions: of the tasks' test outputs; one that is missing counts as no readable grid.
+        seed: of the bootstrap.
+
+    Returns:
+        ``groups``: rows of ``group``, ``tasks``, ``test_outputs``, ``solved`` (two attempts),
+        ``pass@2`` and its 95% ``interval`` (bootstrap over tasks), largest group first;
+        ``errors``: rows of ``kind``, ``count`` and ``share``, of test outputs that two attempts
+        did not solve, by the first attempt; commonest first.
+    """
+    given = {(p.task, p.test): p for p in predictions}
+    by_group: dict[str, list[list[bool]]] = {}
+    kinds: dict[str, int] = {}
+    for task in tasks:
+        solved = []
+        for number, test in enumerate(task.tests):
+            if test.output is None:
+                continue
+            prediction = given.get((task.id, number))
+            attempts = prediction.attempts() if prediction else []
+            solved.append(any(same(attempt, test.output) for attempt in attempts))
+            if not solved[-1]:
+                kind = error_kind(attempts[0] if attempts else None, test.output, test.input)
+                kinds[kind] = kinds.get(kind, 0) + 1
+        for group in groups(task) if solved else ():
+            by_group.setdefault(group, []).append(solved)
+    wrong = sum(kinds.values())
+    rows = [_group_row(group, members, seed) for group, members in by_group.items()]
+    return {
+        "groups": sorted(rows, key=lambda row: (-row["tasks"], row["group"])),
+        "errors": [
+            {"kind": kind, "count": count, "share": count / wrong}
+            for kind, count in sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
+        ],
+    }
+
+
+def _group_row(group: str, members: list[list[bool]], seed: int) -> dict[str, Any]:
+    sums = np.array([(sum(solved), len(solved)) for solved in members])
+    draws = np.random.default_rng(seed).integers(len(sums), size=(RESAMPLES, len(sums)))
+    drawn = sums[draws].sum(axis=1)
+    low, high = np.percentile(drawn[:, 0] / drawn[:, 1], [2.5, 97.5])
+    solved, outputs = (int(value) for value in sums.sum(axis=0))
+    return {
+        "group": group,
+        "tasks": len(members),
+        "test_outputs": outputs,
+        "solved": solved,
+        "pass@2": solved / outputs,
+        "interval": [float(low), float(high)],
+    }
+
+
+def _is_cut_from(part: Grid, whole: Grid) -> bool:
+    if part.shape[0] > whole.shape[0] or part.shape[1] > whole.shape[1]:
+        return False
+    windows = np.lib.stride_tricks.sliding_window_view(whole, part.shape)
+    return bool((windows == part).all(axis=(2, 3)).any())
+
+
+def _band(what: str, value: int, limits: tuple[int, int]) -> str:
+    low, high = limits
+    if value <= low:
+        return f"{what}: up to {low}"
+    return f"{what}: {low + 1} to {high}" if value <= high else f"{what}: more than {high}"
