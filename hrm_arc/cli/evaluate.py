@@ -2,6 +2,9 @@
 with intervals, and the log's token accuracy beside what empty answers score.
 
 Writes predictions.jsonl, scores.json, submission.json and, for a run, report.html.
+
+Anybody's submission is scored in the same way:
+  hrm eval --from submission.json --data arc-agi-1/evaluation
 """
 
 from __future__ import annotations
@@ -16,7 +19,10 @@ from hrm_arc.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", metavar="RUN", type=Path, help="a run folder or a checkpoint folder")
+    parser.add_argument("path", metavar="RUN", nargs="?", type=Path, help="a run folder or a checkpoint folder")
+    parser.add_argument(
+        "--from", dest="submitted", type=Path, metavar="FILE", help="score a submission.json instead, with --data"
+    )
     parser.add_argument("--data", metavar="SOURCE/SPLIT", help="what to score on (default: what the run was to solve)")
     parser.add_argument("--votes", type=int, default=64, metavar="V", help="variants put to the vote (default 64)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: the run's folder)")
@@ -30,10 +36,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     if options.votes < 1:
         raise UserError("--votes", f"{options.votes}, expected at least 1")
+    if (options.path is None) == (options.submitted is None):
+        raise UserError("hrm eval", "expected a run to score, or --from FILE with a submission")
+    if options.submitted:
+        emit(_score_submission(options.submitted, options.data), options.json, print_scores)
+        return
     where = (options.out, options.seed, options.device)
     scores = score_run(options.path, options.data, options.votes, *where, halting=not options.no_halting)
     if scores is not None:
         emit(scores, options.json, _human)
+
+
+def _score_submission(path: Path, data: str | None) -> dict[str, Any]:
+    """Score anybody's submission; nothing is written."""
+    from hrm_arc.evaluation.breakdown import breakdown
+    from hrm_arc.evaluation.scores import score
+    from hrm_arc.evaluation.submission import read_submission
+    from hrm_arc.puzzles.sources import load_tasks
+
+    if data is None:
+        raise UserError("--from", "needs --data: the tasks that the submission answers, with their answers")
+    started = time.monotonic()
+    tasks = load_tasks(data)
+    predictions = read_submission(path, tasks)
+    scores = {**score(tasks, predictions), **breakdown(tasks, predictions)}
+    return {**scores, "seconds": round(time.monotonic() - started, 2)}
 
 
 def score_run(

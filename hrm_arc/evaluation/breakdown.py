@@ -207,4 +207,6 @@ def _band(what: str, value: int, limits: tuple[int, int]) -> str:
     low, high = limits
     if value <= low:
         return f"{what}: up to {low}"
-    return f"{what}: {low + 1} to {high}" if value <= high else f"{what}: more than {high}"
+    if value > high:
+        return f"{what}: more than {high}"
+    return f"{what}: {high}" if high == low + 1 else f"{what}: {low + 1} to {high}"

@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from hrm_arc.errors import UserError
+from hrm_arc.evaluation.breakdown import breakdown
 from hrm_arc.evaluation.predict import Backend, Prediction, predict
-from hrm_arc.evaluation.scores import score, submission
+from hrm_arc.evaluation.scores import score
+from hrm_arc.evaluation.submission import submission, submission_problems
 from hrm_arc.files import write_json, write_lines
 from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.puzzles.task import Task
@@ -77,20 +79,23 @@ def score_predictions(
 
     Returns:
         the scores (see :func:`hrm_arc.evaluation.scores.score`), with ``unseen_tasks`` (not
-        in the model's task table), ``answers_seen_in_training`` and the ``leaks`` that its
-        training was allowed.
+        in the model's task table), ``answers_seen_in_training``, the ``leaks`` that its training
+        was allowed, and ``groups`` and ``errors`` (see :mod:`hrm_arc.evaluation.breakdown`).
     """
     place = {task.id: n for n, task in enumerate(tasks)}
     predictions = sorted(predictions, key=lambda p: (place[p.task], p.test))
     rows = card.rows()
     scores = {
         **score(tasks, predictions),
+        **breakdown(tasks, predictions),
         "unseen_tasks": sum(task.id not in rows for task in tasks),
         "answers_seen_in_training": len(answers_seen(card, tasks)),
         "leaks": card.leaks,
     }
+    answers = submission(tasks, predictions)
+    assert not list(submission_problems(answers, tasks)), "what is handed in fits what was asked"
     write_lines(folder.predictions_file, [_row(tasks, p) for p in predictions])
-    write_json(folder.submission_file, submission(tasks, predictions))
+    write_json(folder.submission_file, answers)
     write_json(folder.scores_file, scores)
     if [task.id for task in tasks] == card.tasks[: card.held_back]:
         amend_status(folder.status_file, pass_at_2=scores["pass@2"])

@@ -7,7 +7,7 @@ solved. All three stand here side by side, and exact match leads.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,20 +140,3 @@ def _intervals(table: np.ndarray, groups: Sequence[np.ndarray], seed: int) -> di
         name: [float(v) for v in np.percentile(column, [2.5, 97.5])]
         for name, column in zip(_NAMES, columns, strict=True)
     }
-
-
-def submission(tasks: Sequence[Task], predictions: Sequence[Prediction]) -> dict[str, list[dict[str, Any]]]:
-    """Kaggle's submission: for each task two attempts at each test output, in order.
-
-    Where a model has one candidate it is both attempts; where it has none, both are a
-    single black cell.
-    """
-    given: Mapping[tuple[str, int], Prediction] = {(p.task, p.test): p for p in predictions}
-
-    def attempts(task: str, test: int) -> dict[str, Any]:
-        prediction = given.get((task, test))
-        grids = [grid.tolist() for grid in prediction.attempts()] if prediction else []
-        grids = grids or [[[0]]]
-        return {"attempt_1": grids[0], "attempt_2": grids[-1]}
-
-    return {task.id: [attempts(task.id, index) for index in range(len(task.tests))] for task in tasks}

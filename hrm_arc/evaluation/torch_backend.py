@@ -15,6 +15,7 @@ from hrm_arc.evaluation.predict import Answers
 from hrm_arc.models import build_model
 from hrm_arc.models.reasoner import Batch, Reasoner, part_of
 from hrm_arc.puzzles.augmented import Samples
+from hrm_arc.puzzles.canvas import most_likely_grids
 from hrm_arc.runs.checkpoint import WEIGHTS, Card, find_checkpoint, read_card, read_tensors
 
 
@@ -69,11 +70,19 @@ class TorchBackend:
     Args:
         model: its training mode is put back after each batch.
         device: where it lies.
+        ignores_padding: the model was not trained on padding: its answer is the most likely grid.
         halting: whether a sample stops when the model says so, or thinks to the end.
     """
 
-    def __init__(self, model: Reasoner, device: torch.device | str = "cpu", halting: bool = True):
+    def __init__(
+        self,
+        model: Reasoner,
+        device: torch.device | str = "cpu",
+        ignores_padding: bool = False,
+        halting: bool = True,
+    ):
         self.model = model
+        self.ignores_padding = ignores_padding
         self.device = device
         self.halting = halting
 
@@ -84,8 +93,11 @@ class TorchBackend:
             thought = think_until_halted(self.model, Batch.of(samples, self.device), self.halting)
         finally:
             self.model.train(was_training)
-        tokens = thought.logits.argmax(dim=-1).to(torch.uint8)
-        return Answers(_numpy(tokens), _numpy(thought.confidence.float()), _numpy(thought.segments))
+        if self.ignores_padding:
+            tokens = most_likely_grids(_numpy(thought.logits.float()), samples.canvas)
+        else:
+            tokens = _numpy(thought.logits.argmax(dim=-1).to(torch.uint8))
+        return Answers(tokens, _numpy(thought.confidence.float()), _numpy(thought.segments))
 
 
 def load_model(
@@ -111,7 +123,7 @@ def load_model(
     except (KeyError, TypeError, ValueError, RuntimeError):
         raise UserError(folder / WEIGHTS, f"does not fit the model {card.model!r} on its card") from None
     place = _device(device)
-    return TorchBackend(model.to(place).eval(), place), card
+    return TorchBackend(model.to(place).eval(), place, card.ignores_padding), card
 
 
 def _device(name: str) -> torch.device:

@@ -141,6 +141,38 @@ def tokens_on_full(canvas: Canvas, tokens: np.ndarray, complete: bool) -> np.nda
     return full.reshape(-1)
 
 
+def most_likely_grids(logits: np.ndarray, canvas: Canvas) -> np.ndarray:
+    """The tokens ``[n, cells]`` of each answer's most likely grid in the corner, with its EOS marks.
+
+    A model that was not trained on padding says nothing meaningful beyond a grid's marks, and one
+    cell of noise inside would leave no readable grid. So of all sizes the one is chosen at which
+    cells inside look most like colours and the marks most like EOS, by the mean logarithm of
+    those probabilities over the cells that it has a say about.
+
+    Args:
+        logits: ``[n, cells, 12]``.
+        canvas: where they lie.
+    """
+    height, width = canvas.height, canvas.width
+    cells = logits.reshape(-1, height, width, VOCABULARY).astype(np.float64)
+    colour, end = np.logaddexp.reduce(cells[..., FIRST_COLOUR:], axis=-1), cells[..., EOS]
+    either = np.logaddexp(colour, end)
+    inside = (colour - either).cumsum(axis=1).cumsum(axis=2)
+    ends = end - either
+    # [n, h - 1, w - 1]: the marks under and right of a grid of h x w, where they are on the canvas.
+    below = np.pad(ends.cumsum(axis=2)[:, 1:], ((0, 0), (0, 1), (0, 0)))
+    right = np.pad(ends.cumsum(axis=1)[:, :, 1:], ((0, 0), (0, 0), (0, 1)))
+    h, w = np.arange(1, height + 1)[:, None], np.arange(1, width + 1)
+    said = h * w + w * (h < height) + h * (w < width)
+    best = ((inside + below + right) / said).reshape(len(cells), -1).argmax(axis=1)
+    bottom, side = (best // width + 1)[:, None, None], (best % width + 1)[:, None, None]
+    row, column = np.arange(height)[:, None], np.arange(width)
+    tokens = cells[..., FIRST_COLOUR:].argmax(axis=-1) + FIRST_COLOUR
+    marks = ((row == bottom) & (column < side)) | ((column == side) & (row < bottom))
+    tokens = np.where((row < bottom) & (column < side), tokens, np.where(marks, EOS, PAD))
+    return tokens.astype(np.uint8).reshape(len(cells), canvas.cells)
+
+
 def recolour(tokens: np.ndarray, colours: np.ndarray) -> np.ndarray:
     """Tokens ``[n, cells]`` with each sample's colour map ``[n, 10]`` applied."""
     table = np.tile(np.arange(VOCABULARY, dtype=np.uint8), (len(colours), 1))

@@ -12,7 +12,7 @@ from hrm_arc.evaluation.scores import same
 from hrm_arc.evaluation.torch_backend import think_until_halted
 from hrm_arc.models.reasoner import Batch, Output, Reasoner
 from hrm_arc.puzzles.augmented import AugmentedSet
-from hrm_arc.puzzles.canvas import FULL, clip, tokens_on_full
+from hrm_arc.puzzles.canvas import FULL, clip, most_likely_grids, tokens_on_full
 from hrm_arc.training.losses import LossConfig, segment_losses
 
 BATCH = 256
@@ -69,7 +69,10 @@ def validate(model: Reasoner, held_back: AugmentedSet, indices: np.ndarray, loss
             labels = torch.as_tensor(clip(samples.labels, samples.canvas)).long().to(device)
             halt = torch.logit(thought.confidence[:, None], eps=1e-6)
             total += segment_losses(Output(thought.logits, halt), labels, loss).answer.sum().item()
-            answers = thought.logits.argmax(dim=-1).to(torch.uint8).cpu().numpy()
+            if loss.ignore_padding:
+                answers = most_likely_grids(thought.logits.float().cpu().numpy(), samples.canvas)
+            else:
+                answers = thought.logits.argmax(dim=-1).to(torch.uint8).cpu().numpy()
             for tokens, truth in zip(answers, samples.labels, strict=True):
                 right += (tokens_on_full(samples.canvas, tokens, loss.ignore_padding) == truth).sum()
                 wanted = FULL.decode(truth)

@@ -216,3 +216,17 @@ def test_no_permission_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     done = hrm("data", "show", "0d3d703e", "--png", "occupied/x.png", cwd=tmp_path)
     check_one_line(done, "occupied", "cannot be written")
     assert (tmp_path / "occupied").read_text() == ""
+
+
+def test_anybodys_submission_is_scored_like_our_own(run_folder: Path, tmp_path: Path) -> None:
+    ours = answer("eval", run_folder, "--out", tmp_path / "out")
+    tasks = run_folder.parent.parent / "tasks"
+    theirs = answer("eval", "--from", tmp_path / "out" / "submission.json", "--data", tasks)
+    assert {name: theirs[name] for name in ("tasks", "pass@1", "pass@2")} == {
+        name: ours[name] for name in ("tasks", "pass@1", "pass@2")
+    }
+    assert {"groups", "errors", "baselines", "intervals"} <= set(theirs)
+    for wrong in (["eval"], ["eval", run_folder, "--from", "x"], ["eval", "--from", tmp_path / "out" / "scores.json"]):
+        done = hrm(*wrong)
+        assert done.returncode == 2
+        assert done.stderr.count("\n") == 1

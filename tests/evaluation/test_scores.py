@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from hrm_arc.evaluation.audit import audit
 from hrm_arc.evaluation.baselines import baselines, task_baselines
 from hrm_arc.evaluation.predict import Candidate, Prediction
-from hrm_arc.evaluation.scores import outcomes, score, submission
+from hrm_arc.evaluation.scores import outcomes, score
+from hrm_arc.evaluation.submission import submission
 from hrm_arc.puzzles.augmented import AugmentedSet
 from hrm_arc.puzzles.canvas import FULL
 from hrm_arc.puzzles.corpus import Corpus

@@ -7,7 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hrm_arc.puzzles.canvas import FULL, Canvas, clip, recolour, shift, tokens_on_full, visible_canvas
+from hrm_arc.puzzles.canvas import (
+    EOS,
+    FULL,
+    PAD,
+    Canvas,
+    clip,
+    most_likely_grids,
+    recolour,
+    shift,
+    tokens_on_full,
+    visible_canvas,
+)
 from hrm_arc.puzzles.symmetry import Symmetry
 from hrm_arc.puzzles.task import Grid, Pair, Task, make_grid
 from tests.strategies import grids, symmetries, tasks
@@ -102,3 +113,27 @@ def test_clipping_keeps_the_corner() -> None:
     assert clip(full, Canvas(2, 3))[0].tolist() == [0, 1, 2, 30, 31, 32]
     tall = make_grid([[1]] * 5)
     assert Canvas(3, 2).encode_clipped(tall).tolist() == [3, 1, 3, 1, 3, 1]
+
+
+@given(grids(8), st.integers(0, 3), st.integers(0, 3))
+def test_the_most_likely_grid_of_a_sure_answer_is_that_answer(grid: Grid, down: int, right: int) -> None:
+    canvas = Canvas(grid.shape[0] + down, grid.shape[1] + right)
+    tokens = canvas.encode(grid)
+    logits = 9.0 * (np.arange(12) == tokens[:, None])
+    # Nothing was learned about padding: whatever is said there is noise.
+    noise = np.random.default_rng(0).normal(0, 3, logits.shape)
+    logits = np.where((tokens == PAD)[:, None], noise, logits)
+    (read,) = most_likely_grids(logits[None], canvas)
+    assert np.array_equal(read, tokens)
+
+
+def test_one_cell_of_noise_leaves_a_grid_readable() -> None:
+    canvas, grid = Canvas(6, 6), make_grid([[1, 2, 3, 4]] * 4)
+    tokens = canvas.encode(grid)
+    tokens[7] = EOS  # Row 1, column 1: inside the grid.
+    logits = 5.0 * (np.arange(12) == tokens[:, None])
+    logits[7, 8] = 4.0
+    assert canvas.decode(tokens) is None
+    read = canvas.decode(most_likely_grids(logits[None], canvas)[0])
+    assert read is not None
+    assert read.tolist() == [[1, 2, 3, 4], [1, 6, 3, 4], [1, 2, 3, 4], [1, 2, 3, 4]]
