@@ -19,7 +19,7 @@ from benchmarks._processes import hrm
 SMALL: list[tuple[str, str, list[str]]] = [
     ("the log's model", "race/dual-loop", ["--data.canvas", "full"]),
     ("+ padding left out of the loss", "race/dual-loop", ["--loss.ignore_padding", "true"]),
-    ("+ cropped canvases", "race/dual-loop", ["--data.canvas", "squares"]),
+    ("+ cropped canvases", "race/dual-loop", ["--data.canvas", "cropped"]),
     ("+ told its task", "race/dual-loop", ["--model.identity", "shared"]),
     ("+ norm before each layer", "race/grid-hrm", ["--model.positions", "sinusoids", "--optimiser.name", "adamw"]),
     ("+ rows and columns as positions", "race/grid-hrm", ["--model.positions", "rotary-2d"]),

@@ -33,6 +33,11 @@ SETTINGS: dict[str, list[str]] = {
     "width 64": ["--model.width", "64"],
     "width 192": ["--model.width", "192"],
     "8 variants a task": ["--data.augment", "8"],
+    "1,000 variants a task": ["--data.augment", "1000"],
+    "a tied head": ["--model.tied", "true"],
+    "a convolution in each feed-forward": ["--model.convolution", "3"],
+    "sinusoids instead of rows and columns": ["--model.positions", "sinusoids"],
+    "squares instead of exact canvases": ["--data.canvas", "squares"],
 }
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks._processes import hrm
 from benchmarks.race import MODELS
 
-SMALL = ["--data.smallest", "12", "--data.canvas", "squares", "--model.width", "64", "--validation.every", "0"]
+SMALL = ["--data.smallest", "12", "--model.width", "64", "--validation.every", "0"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,17 +1,23 @@
 """Is an accuracy better than the empty answer?
 
-With a run, scores it and holds it against the baselines of the same tasks. Without one,
-holds a claimed token accuracy (--claim 0.7136) against the baselines of a data set.
+With a run, scores it and holds it against the baselines of the same tasks, and asks whether its
+answers depend on the input (other cells in the same size) and on the task it is told (another one).
+Without a run, holds a claimed token accuracy (--claim 0.7136) against the baselines of a data set.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hrm_arc.cli.show import ACCURACY_COLUMNS, add_json, baseline_rows, counting, emit, note, table
 from hrm_arc.errors import UserError
+
+if TYPE_CHECKING:
+    from hrm_arc.evaluation.predict import Prediction
+    from hrm_arc.puzzles.task import Task
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,15 +41,28 @@ def run(options: argparse.Namespace) -> None:
 
 def _audit_run(options: argparse.Namespace) -> dict[str, Any]:
     from hrm_arc.evaluation.audit import audit
+    from hrm_arc.evaluation.dependence import dependence
     from hrm_arc.evaluation.evaluate import predict_tasks, tasks_to_score
     from hrm_arc.evaluation.scores import score
     from hrm_arc.evaluation.torch_backend import load_model
 
     backend, card = load_model(options.path, options.device, note)
     tasks = tasks_to_score(card, options.data)
-    with counting("answering tasks", len(tasks)) as progress:
-        scores = score(tasks, predict_tasks(backend, card, tasks, votes=1, progress=progress))
-    return audit(scores["baselines"], scores["token_accuracy"], scores["exact_accuracy"]).as_dict()
+    with counting("answering tasks", 4 * len(tasks)) as progress:
+        done = 0
+
+        def answer(asked: Sequence[Task], rows: Mapping[str, int]) -> list[Prediction]:
+            nonlocal done
+            before, done = done, done + len(asked)
+            return predict_tasks(
+                backend, card, asked, votes=1, rows=rows, progress=lambda count: progress(before + count)
+            )
+
+        scores = score(tasks, answer(tasks, card.rows()))
+        depends = dependence(tasks, card.rows(), answer)
+    audited = audit(scores["baselines"], scores["token_accuracy"], scores["exact_accuracy"]).as_dict()
+    verdict = f"{audited['verdict']}; {depends.verdict()}"
+    return {**audited, "verdict": verdict, "dependence": depends.as_dict()}
 
 
 def _audit_data(options: argparse.Namespace) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
 
-from hrm_arc.cli import audit, bench, data, evaluate, import_, quickstart, runs, train, watch
+from hrm_arc.cli import analyze, audit, bench, data, evaluate, import_, quickstart, runs, train, watch
 from hrm_arc.errors import UserError
 
 DESCRIPTION = """\
@@ -32,6 +32,7 @@ VERBS = {
     "watch": (watch, "look at a run while it trains"),
     "runs": (runs, "list runs with their states and scores"),
     "eval": (evaluate, "score a run or checkpoint exactly, with baselines"),
+    "analyze": (analyze, "which kinds of task a run fails on, and how; the report page"),
     "import": (import_, "turn a published HRM or TRM checkpoint into one of ours"),
     "bench": (bench, "run a benchmark of the repository and print its table"),
     "audit": (audit, "hold an accuracy against the empty answer"),

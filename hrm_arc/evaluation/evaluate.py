@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hrm_arc.errors import UserError
@@ -47,14 +47,18 @@ def predict_tasks(
     *,
     votes: int,
     seed: int = 0,
+    rows: Mapping[str, int] | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[Prediction]:
-    """Predictions of a checkpoint, on the canvas it was trained on."""
+    """Predictions of a checkpoint, on the canvas it was trained on.
+
+    ``rows`` says which row of its task table stands for which task; the checkpoint's own otherwise.
+    """
     return list(
         predict(
             backend,
             tasks,
-            card.rows(),
+            card.rows() if rows is None else rows,
             votes=votes,
             canvas=card.canvas,
             ignores_padding=card.ignores_padding,

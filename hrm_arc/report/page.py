@@ -29,11 +29,7 @@ def write_page(folder: RunFolder) -> Path:
     Raises:
         UserError: the run was not scored yet, or a file of it is damaged.
     """
-    try:
-        scores = json.loads(folder.scores_file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise UserError(folder.path, "not scored yet: run hrm eval on it first") from None
-    config = folder.config()
+    scores, config = read_scores(folder), folder.config()
     page = (
         _environment()
         .get_template("page.html")
@@ -50,6 +46,21 @@ def write_page(folder: RunFolder) -> Path:
     )
     write_text(folder.report_file, page)
     return folder.report_file
+
+
+def read_scores(folder: RunFolder) -> dict[str, Any]:
+    """The scores that lie in a run's folder.
+
+    Raises:
+        UserError: the run was not scored yet, or by a version that knew no groups.
+    """
+    try:
+        scores = json.loads(folder.scores_file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        scores = None
+    if not isinstance(scores, dict) or "groups" not in scores:
+        raise UserError(folder.path, "not scored yet: run hrm eval on it first")
+    return scores
 
 
 def _averages(scores: dict[str, Any]) -> list[tuple[str, str, float, list[float]]]:

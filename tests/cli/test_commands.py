@@ -124,7 +124,7 @@ def test_eval_on_another_source_writes_where_it_is_told(run_folder: Path, tmp_pa
 
 def test_audit_of_a_run_and_of_a_claim(run_folder: Path) -> None:
     audited = answer("audit", run_folder)
-    assert set(audited) >= {"token_accuracy", "baselines", "verdict"}
+    assert set(audited) >= {"token_accuracy", "baselines", "verdict", "dependence"}
     claimed = answer("audit", "--data", "arc-agi-1/evaluation", "--claim", "0.7121")
     assert "is the score of padding everywhere" in str(claimed["verdict"])
 
@@ -230,3 +230,18 @@ def test_anybodys_submission_is_scored_like_our_own(run_folder: Path, tmp_path: 
         done = hrm(*wrong)
         assert done.returncode == 2
         assert done.stderr.count("\n") == 1
+
+
+def test_analyze_tells_kinds_of_task_and_of_error(run_folder: Path, tmp_path: Path) -> None:
+    done = hrm("analyze", tmp_path)
+    assert done.returncode == 2
+    assert "not scored yet" in done.stderr
+    scores = answer("eval", run_folder)
+    told = answer("analyze", run_folder)
+    assert told["groups"] == scores["groups"]
+    groups = told["groups"]
+    assert isinstance(groups, list)
+    assert {"same size", "symmetry"} <= {row["group"] for row in groups}, "each task turns its grid upside down"
+    page = Path(str(told["report"])).read_text()
+    assert "By kind of task" in page
+    assert "symmetry" in hrm("analyze", run_folder).stdout

@@ -1,0 +1,42 @@
+"""Which kinds of task a scored run fails on, and how its wrong answers are wrong; writes the report
+page. Groups are read off demonstrations alone, and a task is in several.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from hrm_arc.cli.show import add_json, emit, table
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", metavar="RUN", type=Path, help="a run folder that hrm eval has scored")
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    from hrm_arc.report.page import read_scores, write_page
+    from hrm_arc.runs.folder import RunFolder
+
+    folder = RunFolder(options.path)
+    scores = read_scores(folder)
+    result = {"groups": scores["groups"], "errors": scores["errors"], "report": str(write_page(folder))}
+    emit(result, options.json, _human)
+
+
+def _human(result: dict[str, Any]) -> None:
+    rows = [
+        [
+            *(row["group"], str(row["tasks"]), f"{row['solved']} of {row['test_outputs']}"),
+            *(f"{row['pass@2']:.0%}", f"{row['interval'][0]:.0%} to {row['interval'][1]:.0%}"),
+        ]
+        for row in result["groups"]
+    ]
+    table("tasks by kind", ["kind of task", "tasks", "solved, two attempts", "pass@2", "95% interval"], rows)
+    print()
+    rows = [[row["kind"], str(row["count"]), f"{row['share']:.0%}"] for row in result["errors"]]
+    table("wrong first attempts", ["how", "test outputs", "share"], rows)
+    print(f"\nwritten to {result['report']}")

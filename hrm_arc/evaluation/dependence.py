@@ -1,0 +1,101 @@
+"""Do a model's answers depend on what it was given, or would it say the same to anything?
+
+A score can look well and rest on nothing: an answer that is always the same, or one that has
+nothing to do with the grid or with the task. Each is asked for by changing one thing alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from hrm_arc.evaluation.predict import Prediction
+from hrm_arc.puzzles.keyed import mix, name_key
+from hrm_arc.puzzles.task import Grid, Pair, Task, make_grid
+
+# Shares below this are called none, and distinct answers below it the same.
+LITTLE = 0.02
+
+# Answers tasks, given the row of each in the model's task table.
+Answer = Callable[[Sequence[Task], Mapping[str, int]], list[Prediction]]
+
+
+@dataclass(frozen=True)
+class Dependence:
+    """Shares of test inputs, from 0 to 1.
+
+    Attributes:
+        distinct: different answers, by tokens, as a share of all answers; nearly none for a model
+            that says one thing to everything.
+        with_input: whose answer changes when the input's cells are put in another order.
+        with_identity: whose answer changes when the model is told another task; None where it
+            is not told any.
+    """
+
+    distinct: float
+    with_input: float
+    with_identity: float | None
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def verdict(self) -> str:
+        """The same in words."""
+        if self.distinct <= LITTLE or self.with_input == 0 == (self.with_identity or 0):
+            return "it says the same to everything"
+        said = [
+            "its answers depend on the input" if self.with_input > LITTLE else "its answers do not depend on the input",
+        ]
+        if self.with_identity is not None:
+            does = "do" if self.with_identity > LITTLE else "do not"
+            said.append(f"they {does} depend on which task it is told")
+        return ", and ".join(said)
+
+
+def dependence(tasks: Sequence[Task], rows: Mapping[str, int], answer: Answer) -> Dependence:
+    """Ask for answers as they are, to permuted inputs, and under a wrong identity.
+
+    Args:
+        tasks: what to answer; their answers are not looked at.
+        rows: each task's row in the model's task table, for those that it has.
+        answer: one pass over each test input, without votes.
+    """
+    plain = _tokens(answer(tasks, rows))
+    permuted = _tokens(answer([_permuted(task) for task in tasks], rows))
+    names = [task.id for task in tasks if task.id in rows]
+    wrong = None
+    if len(names) > 1:
+        others = {**rows, **dict(zip(names, (rows[name] for name in names[1:] + names[:1]), strict=True))}
+        wrong = _tokens(answer(tasks, others))
+    keys = [key for key in plain if wrong is None or key[0] in rows]
+    return Dependence(
+        distinct=(len(set(plain.values())) - 1) / max(1, len(plain) - 1),
+        with_input=_changed(plain, permuted, list(plain)),
+        with_identity=None if wrong is None else _changed(plain, wrong, keys),
+    )
+
+
+def _tokens(predictions: Sequence[Prediction]) -> dict[tuple[str, int], bytes]:
+    return {(p.task, p.test): p.tokens.tobytes() for p in predictions}
+
+
+def _changed(
+    one: Mapping[tuple[str, int], bytes], other: Mapping[tuple[str, int], bytes], keys: Sequence[tuple[str, int]]
+) -> float:
+    return float(np.mean([one[key] != other[key] for key in keys])) if keys else 0.0
+
+
+def _permuted(task: Task) -> Task:
+    """The task with the cells of each test input in another order; sizes stay."""
+    tests = tuple(Pair(_shuffled(test.input, name_key(task.id), n), None) for n, test in enumerate(task.tests))
+    return replace(task, tests=tests)
+
+
+def _shuffled(grid: Grid, *key: int) -> Grid:
+    """The grid's cells in another order; a grid of one colour gets another colour."""
+    order = np.argsort(mix(*key, np.arange(grid.size)), kind="stable")
+    shuffled = grid.reshape(-1)[order].reshape(grid.shape)
+    return make_grid((grid + 1) % 10 if np.array_equal(shuffled, grid) else shuffled)
