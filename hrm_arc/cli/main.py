@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
 
-from hrm_arc.cli import analyze, audit, bench, data, evaluate, import_, quickstart, runs, train, watch
+from hrm_arc.cli import analyze, audit, bench, data, evaluate, import_, quickstart, runs, solve, train, watch
 from hrm_arc.errors import UserError
 
 DESCRIPTION = """\
@@ -23,6 +23,7 @@ first steps:
   hrm watch                   look at the newest run while it trains
   hrm eval RUN                score a run exactly, with baselines beside every figure
   hrm audit RUN               is that accuracy better than the empty answer?
+  hrm solve TASK.json         learn one task's demonstrations, and answer its tests
 """
 
 VERBS = {
@@ -32,6 +33,7 @@ VERBS = {
     "watch": (watch, "look at a run while it trains"),
     "runs": (runs, "list runs with their states and scores"),
     "eval": (evaluate, "score a run or checkpoint exactly, with baselines"),
+    "solve": (solve, "solve a task that nobody trained on"),
     "analyze": (analyze, "which kinds of task a run fails on, and how; the report page"),
     "import": (import_, "turn a published HRM or TRM checkpoint into one of ours"),
     "bench": (bench, "run a benchmark of the repository and print its table"),

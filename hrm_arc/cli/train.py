@@ -15,7 +15,7 @@ import argparse
 import contextlib
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,8 @@ from hrm_arc.cli.show import add_json, emit, note, training_progress
 from hrm_arc.errors import UserError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from hrm_arc.runs.folder import RunFolder
     from hrm_arc.training.recipe import Recipe
     from hrm_arc.training.trainer import Trainer
@@ -67,12 +69,14 @@ def run(options: argparse.Namespace) -> None:
         raise KeyboardInterrupt
 
 
-def train(recipe: Recipe, root: Path, resume: RunFolder | None = None) -> dict[str, Any] | None:
+def train(
+    recipe: Recipe, root: Path, resume: RunFolder | None = None, weights: Mapping[str, Tensor] | None = None
+) -> dict[str, Any] | None:
     """Train with a progress bar; returns the trainer's summary, on the process that leads."""
     from hrm_arc.training.trainer import Trainer
 
     with training_progress() as onlooker:
-        trainer = Trainer(recipe, root, resume, onlooker, note)
+        trainer = Trainer(recipe, root, resume, onlooker, note, weights)
         if trainer.leads:
             note(f"run {trainer.folder.path}")
         with _signals(trainer):

@@ -8,6 +8,7 @@ model is one segment with cycles inside.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -121,6 +122,33 @@ def detach(state: State) -> State:
 def part_of(state: State, chosen: Tensor) -> State:
     """The state of some samples, by number or by a mask."""
     return tuple(tensor[chosen] for tensor in state)
+
+
+def adopt(model: torch.nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Begin with the weights of a model that was trained on other tasks.
+
+    A table of tasks gets the mean of what it held for each of its new tasks; its first row, for
+    unseen tasks, is kept.
+
+    Raises:
+        ValueError: the weights are those of another model.
+    """
+    fitted = {}
+    for name, own in model.state_dict().items():
+        if name not in weights:
+            raise ValueError(f"no weights for {name}")
+        given = weights[name]
+        if given.shape != own.shape and name in TASK_TABLES and given.shape[1:] == own.shape[1:]:
+            known = given[1:].mean(dim=0, keepdim=True) if len(given) > 1 else given[:1]
+            given = torch.cat([given[:1], known.expand(len(own) - 1, -1)])
+        if given.shape != own.shape:
+            raise ValueError(f"{name} has shape {tuple(given.shape)}, expected {tuple(own.shape)}")
+        fitted[name] = given
+    model.load_state_dict(fitted)
+
+
+# Tables with a row for each task, by their names in a model.
+TASK_TABLES = ("conditioning.task.weight", "puzzle_emb.task.weight", "puzzle_emb.weights")
 
 
 def parameter_counts(model: torch.nn.Module) -> tuple[int, int]:

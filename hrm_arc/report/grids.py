@@ -47,6 +47,19 @@ def terminal_task(task: Task, answers: bool = False, colour: bool = True) -> Ren
     return Group(Text(title, style="bold"), Text(""), table)
 
 
+def terminal_answer(
+    title: str, input: Grid, attempts: Sequence[tuple[Grid, str]], colour: bool = True
+) -> RenderableType:
+    """A test input and the attempts at its output, each with a word about it, for the terminal."""
+    table = Table.grid(padding=(0, 2))
+    named = [("input", input), *((f"attempt {n}: {word}", grid) for n, (grid, word) in enumerate(attempts, start=1))]
+    table.add_row(*(terminal_grid(grid, colour) for _, grid in named))
+    table.add_row(*(name for name, _ in named))
+    if not attempts:
+        return Group(Text(title, style="bold"), table, Text("no readable grid"), Text(""))
+    return Group(Text(title, style="bold"), table, Text(""))
+
+
 def save_task_png(task: Task, path: Path, answers: bool = False) -> None:
     """Draw a task as a PNG picture.
 

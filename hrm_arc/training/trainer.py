@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import torch
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.baselines import task_baselines
 from hrm_arc.models import build_model
-from hrm_arc.models.reasoner import Batch
+from hrm_arc.models.reasoner import Batch, adopt
 from hrm_arc.puzzles.augmented import AugmentedSet, Samples
 from hrm_arc.runs.checkpoint import (
     BEST,
@@ -66,6 +66,7 @@ class Trainer:
         resume: the run to go on with; a new one is made otherwise.
         onlooker: called with a :class:`Tick` every few steps, on rank 0.
         say: called with what a person should read, on rank 0.
+        weights: those of a model trained on other tasks, to begin a new run with.
 
     Attributes:
         folder: the run.
@@ -84,6 +85,7 @@ class Trainer:
         resume: RunFolder | None = None,
         onlooker: Callable[[Tick], None] = lambda tick: None,
         say: Callable[[str], None] = lambda text: None,
+        weights: Mapping[str, torch.Tensor] | None = None,
     ):
         self.recipe = recipe
         self._crew = crew = Processes(recipe.training)
@@ -97,6 +99,8 @@ class Trainer:
         torch.manual_seed(recipe.seed)
         variants = int(training_set.variants.max())
         self.model = build_model(recipe.model["name"], recipe.model_options, len(self.corpus.tasks), variants)
+        if weights is not None:
+            adopt(self.model, weights)
         self.model.to(crew.device)
         self._optimisers = build_optimisers(self.model, recipe.optimiser)
         self._wrapped, *self._stepped = crew.fabric.setup(self.model, *self._optimisers)

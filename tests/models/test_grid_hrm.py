@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hrm_arc.models import KINDS, build_model
 from hrm_arc.models.grid_hrm import GridHRM, GridHRMConfig
 from hrm_arc.models.layers import Place, PreNormBlock, SwiGLU, rotary_2d, rotate
-from hrm_arc.models.reasoner import Batch, Reasoner, detach
+from hrm_arc.models.reasoner import Batch, Reasoner, adopt, detach
 
 SMALL = {
     "dual-loop": {"width": 32, "heads": 4, "h_layers": 1, "l_layers": 1, "cycles": 2, "dropout": 0.0},
@@ -175,3 +175,25 @@ def test_the_logs_model_can_be_told_its_task() -> None:
     one, two = (told(told.start(each), each)[1].logits for each in (batch, other))
     assert one.shape == (3, 20, 12)
     assert not torch.allclose(one, two)
+
+
+@pytest.mark.parametrize(("name", "table"), [("grid-hrm", "conditioning.task.weight"), ("hrm", "puzzle_emb.weights")])
+def test_weights_are_adopted_for_other_tasks(name: str, table: str) -> None:
+    old, new = (build_model(name, SMALL[name], tasks) for tasks in (3, 2))
+    stirred(old)
+    adopt(new, old.state_dict())
+    for key, tensor in new.state_dict().items():
+        given = old.state_dict()[key]
+        if key == table:
+            assert torch.equal(tensor[0], given[0])
+            torch.testing.assert_close(tensor[1:], given[1:].mean(dim=0).expand(2, -1))
+        else:
+            assert torch.equal(tensor, given)
+
+
+def test_weights_of_another_shape_are_refused() -> None:
+    small, wide = (build_model("grid-hrm", SMALL["grid-hrm"] | {"width": width}, 3) for width in (32, 64))
+    with pytest.raises(ValueError, match="has shape"):
+        adopt(small, wide.state_dict())
+    with pytest.raises(ValueError, match="no weights for"):
+        adopt(small, build_model("dual-loop", SMALL["dual-loop"], 3).state_dict())

@@ -1,0 +1,69 @@
+"""``hrm solve`` as people run it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_commands import answer, hrm
+from tests.made import tiny_recipe, write_tasks
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("trained")
+    tiny_recipe(write_tasks(root / "tasks"))
+    done = answer("train", root / "grid-hrm.yaml", "--out", root / "runs", "--training.steps", "5")
+    return Path(str(done["folder"]))
+
+
+def test_a_task_from_nothing(tmp_path: Path) -> None:
+    task = write_tasks(tmp_path / "tasks", count=1) / "flip0.json"
+    told = answer("solve", task, "--adapt", "1", "--votes", "8", "--out", tmp_path / "runs")
+    attempts = told["attempts"]
+    assert isinstance(attempts, list)
+    assert len(attempts) == 1
+    assert all({"grid", "share"} == set(attempt) for attempt in attempts[0])
+    assert told["answers_known"] == 1
+    (run,) = (tmp_path / "runs").iterdir()
+    assert answer("eval", run, "--votes", "1")["tasks"] == 1, "what was kept can be used like any run"
+
+
+def test_a_task_without_answers(tmp_path: Path) -> None:
+    task = {"train": [{"input": [[1, 2]], "output": [[2, 1]]}], "test": [{"input": [[3, 4]]}, {"input": [[5, 6]]}]}
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(task))
+    told = answer("solve", path, "--adapt", "1", "--votes", "2")
+    assert len(told["attempts"]) == 2  # type: ignore[arg-type]
+    assert (told["answers_known"], told["solved"]) == (0, 0)
+    shown = hrm("solve", path, "--adapt", "1", "--votes", "2")
+    assert "mine, test 2" in shown.stdout
+
+
+@pytest.mark.parametrize("seconds", ["0", "1"])
+def test_a_folder_from_a_checkpoint_that_is_not_changed(tmp_path: Path, trained: Path, seconds: str) -> None:
+    before = {file: file.read_bytes() for file in trained.rglob("*") if file.is_file()}
+    tasks = write_tasks(tmp_path / "tasks", count=2)
+    told = answer("solve", tasks, "--from", trained, "--adapt", seconds, "--votes", "2")
+    assert set(told["attempts"]) == {"flip0", "flip1"}  # type: ignore[call-overload]
+    assert {file: file.read_bytes() for file in trained.rglob("*") if file.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["nosuch"], "error: nosuch: no such source or path"),
+        (["0d3d703e", "--adapt", "0"], "error: --adapt: 0, expected seconds"),
+        (["0d3d703e", "--adapt", "-1"], "error: --adapt: -1, expected seconds"),
+        (["0d3d703e", "--votes", "0"], "error: --votes: 0, expected at least 1"),
+        (["0d3d703e", "--from", "nosuch"], "error: nosuch: "),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_mistakes_are_one_line(flags: list[str], message: str) -> None:
+    done = hrm("solve", *flags)
+    assert done.returncode == 2
+    assert done.stderr.startswith(message)
+    assert done.stderr.count("\n") == 1
