@@ -29,7 +29,9 @@ class Place(NamedTuple):
     rotation: Rotation | None
 
 
+# Kept tables are used in training, too, whoever asked for them first: hence no inference mode.
 @lru_cache(maxsize=256)
+@torch.inference_mode(False)
 def rotary_2d(height: int, width: int, prefix: int, head_width: int, device: torch.device) -> Rotation:
     """Rotary angles for a canvas: half of them turn with the row, half with the column.
 

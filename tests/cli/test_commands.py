@@ -186,7 +186,7 @@ def test_bad_puzzles_are_one_line(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "where", "what"),
     [
-        (["data", "show", "missing.json"], "missing.json", "no such file"),
+        (["data", "show", "missing.json"], "missing.json", "no such source or path"),
         (["data", "info", "arc-agi-9"], "arc-agi-9", "no such source"),
         (["data", "info", "arc-agi-1", "--augmnt", "5"], "--augmnt", "no such argument"),
         (["data", "info", "arc-agi-1", "--augment", "many"], "--augment", "invalid int value"),

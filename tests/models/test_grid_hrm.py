@@ -197,3 +197,12 @@ def test_weights_of_another_shape_are_refused() -> None:
         adopt(small, wide.state_dict())
     with pytest.raises(ValueError, match="no weights for"):
         adopt(small, build_model("dual-loop", SMALL["dual-loop"], 3).state_dict())
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_canvas_first_met_in_inference_can_be_trained_on(name: str) -> None:
+    model = stirred(build_model(name, SMALL[name], tasks=3))
+    batch = made_batch(height=7, width=6)
+    with torch.inference_mode():
+        model(model.start(batch), batch)
+    model(model.start(batch), batch)[1].logits.sum().backward()

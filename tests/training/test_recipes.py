@@ -53,7 +53,7 @@ def test_the_model_can_be_changed_where_its_keys_fit(tmp_path: Path) -> None:
         (["stray"], "stray: no such flag"),
         (["--optimiser.learning_rate", "fast"], "optimiser.learning_rate: expected a float. Got value: fast"),
         (["--training.batch", "1.5"], "training.batch: expected a int"),
-        (["--data.canvas", "round"], "data.canvas: expected one of 'full', 'cropped'. Got value: round"),
+        (["--data.canvas", "round"], "data.canvas: expected one of 'full', 'cropped', 'squares'. Got value: round"),
         (["--training.steps", "0"], "training: steps is 0, expected at least 1"),
         (["--model.width", "33"], "model: width 33 is no multiple of 4 x 4 heads"),
         (["--data.smallest", "-3"], "data: smallest is -3, expected at least 0"),

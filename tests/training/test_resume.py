@@ -21,6 +21,7 @@ from hrm_arc.models import KINDS
 from hrm_arc.runs.checkpoint import LATEST, TRAINING, WEIGHTS, list_checkpoints
 from hrm_arc.runs.folder import RunFolder
 from hrm_arc.runs.metrics import read_metrics
+from hrm_arc.training import halting as halting_module
 from hrm_arc.training import trainer as trainer_module
 from hrm_arc.training.faults import DivergedError
 from hrm_arc.training.gate import Gate, ValidationConfig
@@ -167,7 +168,7 @@ def test_a_loss_that_is_no_number_stops_the_run_with_its_samples(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = recipe_for(tmp_path)
-    losses = trainer_module.segment_losses
+    losses = halting_module.segment_losses
     calls = [0]
 
     def broken(*arguments: Any) -> Any:
@@ -176,7 +177,7 @@ def test_a_loss_that_is_no_number_stops_the_run_with_its_samples(
         # Two segments a step: the tenth call is in the fifth step, after the checkpoint of the fourth.
         return result._replace(total=result.total * float("nan")) if calls[0] >= 10 else result
 
-    monkeypatch.setattr(trainer_module, "segment_losses", broken)
+    monkeypatch.setattr(halting_module, "segment_losses", broken)
     trainer = Trainer(recipe, tmp_path / "runs")
     with pytest.raises(DivergedError, match="step 4: the loss or a gradient is not finite"):
         trainer.fit()
@@ -192,7 +193,7 @@ def test_memory_that_runs_out_names_a_batch_to_try(tmp_path: Path, monkeypatch: 
     def greedy(*arguments: Any) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(trainer_module, "segment_losses", greedy)
+    monkeypatch.setattr(halting_module, "segment_losses", greedy)
     trainer = Trainer(recipe_for(tmp_path), tmp_path / "runs")
     with pytest.raises(UserError, match=r"try --training\.batch 4 --training\.accumulate 2"):
         trainer.fit()
@@ -357,18 +358,19 @@ def test_a_killed_worker_comes_back_and_the_run_ends_right(tmp_path: Path) -> No
     flags = ["--training.steps", "150", "--training.checkpoint_every", "4", "--validation.every", "10"]
     whole = straight(tiny_recipe(write_tasks(tmp_path / "tasks"), "grid-hrm", *flags), tmp_path)
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts", "2"]
-    process = subprocess.Popen(
-        [*command, "-m", "hrm_arc", "train", tmp_path / "grid-hrm.yaml", *flags, "--out", tmp_path / "runs"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    with (tmp_path / "said.txt").open("w") as said:
+        process = subprocess.Popen(
+            [*command, "-m", "hrm_arc", "train", tmp_path / "grid-hrm.yaml", *flags, "--out", tmp_path / "runs"],
+            stdout=said,
+            stderr=said,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
     while not metrics_size(tmp_path / "runs"):
         assert process.poll() is None
         time.sleep(0.02)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     os.kill(int(children[-1]), signal.SIGKILL)
-    assert process.wait(timeout=200) == 0
+    assert process.wait(timeout=200) == 0, (tmp_path / "said.txt").read_text()
     (path,) = (tmp_path / "runs").iterdir()
     folder = RunFolder(path)
     assert (folder.status()["state"], folder.status()["current_step"]) == ("finished", 150)
