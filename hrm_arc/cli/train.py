@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping
@@ -76,7 +77,11 @@ def train(
     from hrm_arc.training.trainer import Trainer
 
     with training_progress() as onlooker:
+        # While it waits for other processes, inside of torch, it could not hear a handler of ours.
+        heard = signal.signal(signal.SIGTERM, signal.SIG_DFL) if "RANK" in os.environ else None
         trainer = Trainer(recipe, root, resume, onlooker, note, weights)
+        if heard is not None:
+            signal.signal(signal.SIGTERM, heard)
         if trainer.leads:
             note(f"run {trainer.folder.path}")
         with _signals(trainer):
