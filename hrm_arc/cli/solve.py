@@ -52,6 +52,8 @@ def run(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         path = _learn(options, seconds, options.out or Path(scratch)) if seconds else options.checkpoint
         backend, card = load_model(path, "auto", note)
+        if card.leaks:
+            note(f"what was learned answers some of what was asked: {card.leaks[0]}")
         with counting("answering tasks", len(tasks)) as progress:
             predictions = predict_tasks(backend, card, tasks, votes=options.votes, seed=options.seed, progress=progress)
     emit(_result(tasks, predictions), options.json, lambda result: _human(tasks, predictions, result))

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from hrm_arc.errors import check_at_least
+from hrm_arc.errors import UserError, check_at_least
 from hrm_arc.models.conditioning import SHARED_LENGTH
 from hrm_arc.models.published import Level, Published, PublishedConfig, rotary_1d
 from hrm_arc.models.reasoner import Batch, Output, State
@@ -48,6 +48,17 @@ class TRM(Published):
         length = config.prefix if config.identity == "variants" else SHARED_LENGTH
         positions = config.cells + length if config.mixing == "mlp" else None
         self.L_level = Level(config, config.layers, positions)
+
+    def start(self, batch: Batch) -> State:
+        """As every model's; an MLP over positions refuses other canvases than its own.
+
+        Raises:
+            UserError: naming the number of cells that would be right.
+        """
+        cells = batch.height * batch.width
+        if self.config.mixing == "mlp" and cells != self.config.cells:
+            raise UserError("model.cells", f"{self.config.cells}, and the canvas has {cells}; an mlp needs one canvas")
+        return super().start(batch)
 
     def think(self, state: State, batch: Batch) -> tuple[State, Output]:
         embedded = self.embed(batch)

@@ -47,8 +47,8 @@ def read_array_folder(path: Path, split: str = "", most: int | None = None) -> t
     names = _identifiers(path)
     if train.vocabulary in BOARD_TOKENS or len(names) <= 1:
         return (_game(path.name, train, test, most),)
-    known = {names[train.identifier(g)].split(SEPARATOR)[0]: g for g in reversed(range(train.groups))}
-    asked = {} if test is None else {names[test.identifier(g)].split(SEPARATOR)[0]: g for g in range(test.groups)}
+    known = {train.name(g, names): g for g in reversed(range(train.groups))}
+    asked = {} if test is None else {test.name(g, names): g for g in range(test.groups)}
     tasks = []
     for name, group in reversed(known.items()):
         pairs = train.pairs(group)
@@ -74,9 +74,11 @@ class _Part:
     def __init__(self, path: Path):
         self.path = path
         card = _read(path / "dataset.json")
-        if not isinstance(card, dict) or not isinstance(card.get("seq_len"), int):
-            raise UserError(path / "dataset.json", "no 'seq_len', expected the card of a published set")
+        if not isinstance(card, dict) or type(card.get("seq_len")) is not int or card["seq_len"] < 1:
+            raise UserError(path / "dataset.json", "no 'seq_len' above 0, expected the card of a published set")
         self.vocabulary = card.get("vocab_size", VOCABULARY)
+        if type(self.vocabulary) is not int:
+            raise UserError(path / "dataset.json", "'vocab_size' is no number")
         side = math.isqrt(card["seq_len"])
         if side * side != card["seq_len"] or not 1 <= side <= MAX_SIDE:
             raise UserError(path / "dataset.json", f"seq_len {card['seq_len']}, expected a square up to {FULL.cells}")
@@ -95,9 +97,12 @@ class _Part:
             raise UserError(self._file("puzzle_identifiers"), f"fewer than {len(self._puzzles) - 1} identifiers")
         self.groups = len(self._groups) - 1
 
-    def identifier(self, group: int) -> int:
-        """The identifier of a group's first puzzle."""
-        return int(self._arrays["puzzle_identifiers"][self._groups[group]])
+    def name(self, group: int, names: list[str]) -> str:
+        """The name of the task that a group is of, from the folder's names by identifier."""
+        identifier = int(self._arrays["puzzle_identifiers"][self._groups[group]])
+        if not 0 <= identifier < len(names):
+            raise UserError(self._file("puzzle_identifiers"), f"identifier {identifier}, of {len(names)} names")
+        return names[identifier].split(SEPARATOR)[0]
 
     def pairs(self, group: int) -> tuple[Pair, ...]:
         """The pairs of a group's first puzzle."""
@@ -126,8 +131,8 @@ class _Part:
             array = np.load(file, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise UserError(file, f"cannot be read as an array: {' '.join(str(error).split())}") from None
-        if array.dtype.kind not in "iu":
-            raise UserError(file, f"an array of {array.dtype}, expected integers")
+        if array.dtype.kind not in "iu" or array.ndim == 0:
+            raise UserError(file, f"{array.ndim}-D, of {array.dtype}, expected an array of integers")
         return array
 
     def _bounds(self, name: str, end: int) -> np.ndarray:
@@ -165,3 +170,5 @@ def _read(path: Path) -> Any:
         raise UserError(path, f"cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise UserError(path, f"not JSON: {error}") from None
+    except RecursionError:
+        raise UserError(path, "nested too deeply") from None

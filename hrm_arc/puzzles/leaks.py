@@ -7,8 +7,9 @@ a model that was trained on the one says nothing on the other.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.matching import Item, distinct, fingerprint, mappings
@@ -57,7 +58,8 @@ def shared(tasks: Sequence[Task], others: Sequence[Task]) -> list[Shared]:
     return rows
 
 
-def leaks(corpus: Corpus) -> list[Shared]:
+@lru_cache(maxsize=4)
+def leaks(corpus: Corpus) -> tuple[Shared, ...]:
     """Tasks that are learned from and hold an answer that is to be found.
 
     Tasks that are given away are looked at in every disguise. Among tasks to be solved, and
@@ -68,7 +70,7 @@ def leaks(corpus: Corpus) -> list[Shared]:
     given = [task for task in corpus.study if not task.boards]
     rows = [row for row in shared(given, asked) if row.answers or row.whole]
     rows += _answers_seen(asked)
-    return rows + [row for task in corpus.tasks if task.boards for row in _boards_seen(task)]
+    return (*rows, *_boards_seen(corpus))
 
 
 def _answers_seen(asked: Sequence[Task]) -> list[Shared]:
@@ -89,10 +91,16 @@ def _cells(pair: Pair) -> bytes:
     return repr([(grid.shape, grid.tobytes()) for grid in _item(pair)]).encode()
 
 
-def _boards_seen(task: Task) -> Iterable[Shared]:
-    seen = {pair.input.tobytes() for pair in task.demonstrations}
-    count = sum(test.input.tobytes() in seen for test in task.tests)
-    return [Shared(task.id, task.id, count, count, False)] if count else []
+def _boards_seen(corpus: Corpus) -> Iterator[Shared]:
+    """Boards to be solved that are learned from, in their own game or in one that is given away."""
+    for game in (task for task in corpus.solve if task.boards):
+        learned = [(task.id, task.demonstrations) for task in corpus.solve if task.boards]
+        learned += [(task.id, task.demonstrations + task.tests) for task in corpus.study if task.boards]
+        for name, pairs in learned:
+            seen = {(pair.input.shape, pair.input.tobytes()) for pair in pairs}
+            count = sum((test.input.shape, test.input.tobytes()) in seen for test in game.tests)
+            if count:
+                yield Shared(name, game.id, count, count, False)
 
 
 def _known(task: Task) -> tuple[Pair, ...]:

@@ -146,7 +146,7 @@ class Recipe:
         corpus = make_corpus(self.data.solve, self.data.study, self.data.without)
         if self.data.smallest:
             corpus = replace(corpus, solve=smallest(corpus.solve, self.data.smallest))
-        found = [] if self.data.allow_leak else leaks(corpus)
+        found = () if self.data.allow_leak else leaks(corpus)
         if found:
             more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
             raise UserError(

@@ -24,7 +24,8 @@ def solving_recipe(source: str, seconds: float, seed: int, card: Card | None = N
     """
     # As it is written: a path or name may hold what YAML has a meaning for.
     recipe = load_recipe("solve", ["--seed", str(seed), "--training.minutes", f"{seconds / 60:.6f}"])
-    data = replace(recipe.data, solve=[source])
+    # A folder in which one task shows another's answer may be solved; the caller tells of it.
+    data = replace(recipe.data, solve=[source], allow_leak=True)
     if card is None:
         return replace(recipe, data=data)
     optimiser = replace(

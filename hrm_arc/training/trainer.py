@@ -100,7 +100,10 @@ class Trainer:
         variants = int(training_set.variants.max())
         self.model = build_model(recipe.model["name"], recipe.model_options, len(self.corpus.tasks), variants)
         if weights is not None:
-            adopt(self.model, weights)
+            try:
+                adopt(self.model, weights)
+            except ValueError as error:
+                raise UserError("the checkpoint to begin with", str(error)) from None
         self.model.to(crew.device)
         self._optimisers = build_optimisers(self.model, recipe.optimiser)
         self._wrapped, *self._stepped = crew.fabric.setup(self.model, *self._optimisers)

@@ -80,11 +80,11 @@ def test_an_answer_among_demonstrations_is_a_leak_and_other_common_pairs_are_not
     ]
     turned = Task("turned", (pair(6, 7, 7, 8), pair(2, 2)), (pair(5),))
     assert [leak.task for leak in leaks(Corpus(solve=(task, tells, turned)))] == ["turned"], "cell by cell"
-    assert leaks(Corpus(solve=(task, harmless))) == []
+    assert leaks(Corpus(solve=(task, harmless))) == ()
 
 
 def test_a_tasks_own_demonstrations_are_no_leak() -> None:
-    assert leaks(Corpus(solve=(Task("same", (pair(1, 2),), (pair(1, 2),)),))) == []
+    assert leaks(Corpus(solve=(Task("same", (pair(1, 2),), (pair(1, 2),)),))) == ()
 
 
 def test_without_answers_the_demonstrations_tell() -> None:
