@@ -8,12 +8,12 @@ minutes. What answers score that understand nothing stands beside, computed on t
 from __future__ import annotations
 
 import argparse
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks._processes import hrm
+from benchmarks._runs import add_keep, runs_folder, scored_run
+from hrm_arc.report.names import BASELINES
 
 # Flags that each mend adds to those before it; a change of model begins anew.
 SMALL: list[tuple[str, str, list[str]]] = [
@@ -29,7 +29,6 @@ LOG: list[tuple[str, str, list[str]]] = [
     ("the log's model", "plateau/dual-loop", []),
     ("grid-hrm", "plateau/grid-hrm", []),
 ]
-LINES = {"pad_only": "padding everywhere", "position_mode": "best constant output", "copy_input": "copy of the input"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,23 +36,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--minutes", type=float, default=3.0, help="of training for each row (default 3)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rows", type=int, nargs="+", metavar="N", help="some of the rows, from 1")
+    add_keep(parser)
 
 
 def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     mends = SMALL if options.size == "small" else LOG
+    terms = ["--seed", str(options.seed), "--training.minutes", str(options.minutes), "--validation.every", "0"]
     before, flags = "", []
-    for number, (name, recipe, more) in enumerate(mends, start=1):
-        flags = [*flags, *more] if recipe == before else more
-        before = recipe
-        if options.rows is None or number in options.rows:
-            yield _row(name, recipe, [*flags, "--seed", str(options.seed)], options.minutes)
+    with runs_folder(options.keep) as root:
+        for number, (name, recipe, more) in enumerate(mends, start=1):
+            flags = [*flags, *more] if recipe == before else more
+            before = recipe
+            if options.rows is None or number in options.rows:
+                run = scored_run(root, f"{options.size}-{number}", recipe, [*flags, *terms], ["--votes", "1"])
+                yield _row(name, run.trained, run.scores)
 
 
-def _row(name: str, recipe: str, flags: Sequence[str], minutes: float) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as folder:
-        length = ["--training.minutes", str(minutes), "--validation.every", "0", "--out", folder]
-        trained = hrm("train", recipe, *flags, *length)
-        scores = hrm("eval", trained["folder"], "--votes", "1")
+def _row(name: str, trained: Mapping[str, Any], scores: Mapping[str, Any]) -> dict[str, Any]:
     baselines = scores["baselines"]
     return {
         "model": name,
@@ -61,10 +60,10 @@ def _row(name: str, recipe: str, flags: Sequence[str], minutes: float) -> dict[s
         "token accuracy (padding counted)": f"{scores['token_accuracy']:.2%}",
         "grids exactly right, one pass": f"{round(scores['exact_accuracy'] * scores['test_outputs'])}"
         f" of {scores['test_outputs']}",
-        **{LINES[key]: f"{baselines[key]['token_accuracy']:.2%}" for key in LINES},
+        **{name: f"{baselines[key]['token_accuracy']:.2%}" for key, name in BASELINES.items()},
         "_tokens": scores["token_accuracy"],
         "_exact": scores["exact_accuracy"],
-        "_baselines": {key: baselines[key]["token_accuracy"] for key in LINES},
+        "_baselines": {key: baselines[key]["token_accuracy"] for key in BASELINES},
     }
 
 
@@ -77,7 +76,7 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
     places = range(len(rows))
     left.barh(places, [row["_tokens"] for row in rows], color="#9aa7b8")
     for (key, value), style in zip(rows[0]["_baselines"].items(), (":", "-.", "--"), strict=True):
-        left.axvline(value, color="#b03030", linestyle=style, linewidth=1.2, label=LINES[key])
+        left.axvline(value, color="#b03030", linestyle=style, linewidth=1.2, label=BASELINES[key])
     lowest = min([row["_tokens"] for row in rows] + list(rows[0]["_baselines"].values()))
     left.set_xlim(max(0.0, lowest - 0.05), 1)
     left.set_xlabel("token accuracy, padding counted")

@@ -7,14 +7,13 @@ input's size. Widths are reduced so that a race is fair on two cores: see recipe
 from __future__ import annotations
 
 import argparse
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks._processes import hrm
+from benchmarks._runs import add_keep, runs_folder, scored_run
 
 MODELS = ("dual-loop", "hrm", "trm", "grid-hrm")
 
@@ -23,36 +22,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--minutes", type=float, default=9.0, help="of training for each run (default 9)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--only", nargs="+", choices=MODELS, default=list(MODELS), help="some of the models")
+    add_keep(parser)
 
 
 def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    for model in options.only:
-        yield _race(model, options.minutes, options.seeds)
+    with runs_folder(options.keep) as root:
+        for model in options.only:
+            yield _race(root, model, options.minutes, options.seeds)
 
 
-def _race(model: str, minutes: float, seeds: Sequence[int]) -> dict[str, Any]:
-    solved, alone, steps, curves = [], [], [], []
-    with tempfile.TemporaryDirectory() as folder:
-        for seed in seeds:
-            flags = ["--seed", str(seed), "--training.minutes", str(minutes), "--out", folder]
-            trained = hrm("train", f"race/{model}", *flags)
-            scores = hrm("eval", trained["folder"])
-            solved.append(_outputs(Path(trained["folder"])))
-            alone.append(scores["exact_accuracy"])
-            steps.append(trained["steps"])
-            curves.append(_curve(Path(trained["folder"])))
-        parameters = _parameters(Path(trained["folder"]))
-    outputs = np.array(solved, dtype=float)
+def _race(root: Path, model: str, minutes: float, seeds: Sequence[int]) -> dict[str, Any]:
+    runs = [
+        scored_run(root, f"{model}-{seed}", f"race/{model}", ["--seed", str(seed), "--training.minutes", str(minutes)])
+        for seed in seeds
+    ]
+    outputs = np.array([_outputs(run.folder) for run in runs], dtype=float)
     low, high = _interval(outputs)
     return {
         "model": model,
-        "parameters, table included": f"{parameters:,}",
-        "steps": ", ".join(f"{count:,}" for count in steps),
+        "parameters, table included": f"{_parameters(runs[0].folder):,}",
+        "steps": ", ".join(f"{run.trained['steps']:,}" for run in runs),
         "solved, two attempts": ", ".join(str(int(row.sum())) for row in outputs) + f" of {outputs.shape[1]}",
         "pass@2": f"{outputs.mean():.1%} ({low:.1%} to {high:.1%})",
-        "one pass, no votes": f"{np.mean(alone):.1%}",
-        "copy of the input": f"{scores['baselines']['copy_input']['exact_accuracy']:.1%}",
-        "_curves": curves,
+        "one pass, no votes": f"{np.mean([run.scores['exact_accuracy'] for run in runs]):.1%}",
+        "copy of the input": f"{runs[0].scores['baselines']['copy_input']['exact_accuracy']:.1%}",
+        "_curves": [_curve(run.folder) for run in runs],
         "_pass@2": float(outputs.mean()),
         "_minutes": minutes,
     }

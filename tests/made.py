@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
+from hrm_arc.evaluation.evaluate import predict_tasks, score_predictions
+from hrm_arc.evaluation.predict import Answers
+from hrm_arc.files import write_json, write_lines, write_text
+from hrm_arc.puzzles.augmented import Samples
+from hrm_arc.puzzles.canvas import FIRST_COLOUR
+from hrm_arc.puzzles.task import Task
+from hrm_arc.runs.checkpoint import Card
+from hrm_arc.runs.folder import RunFolder
 from hrm_arc.training.recipe import Recipe
 from hrm_arc.training.recipe_files import load_recipe
 
@@ -24,6 +34,19 @@ def write_tasks(folder: Path, count: int = 3, noise: int | None = None) -> Path:
         if noise is not None:
             task["test"] = [{**task["test"][0], "output": other.integers(0, 10, size=(5, 4)).tolist()}]
         (folder / f"flip{number}.json").write_text(json.dumps(task))
+    return folder
+
+
+def write_puzzles(folder: Path, tasks: Sequence[Task]) -> Path:
+    """Tasks as files of the usual kind."""
+    folder.mkdir(parents=True)
+    for task in tasks:
+        sides = {"train": task.demonstrations, "test": task.tests}
+        listed = {
+            name: [{"input": p.input.tolist(), "output": p.output.tolist()} for p in side if p.output is not None]
+            for name, side in sides.items()
+        }
+        (folder / f"{task.id}.json").write_text(json.dumps(listed))
     return folder
 
 
@@ -44,3 +67,41 @@ def tiny_recipe(tasks: Path, model: str = "grid-hrm", *flags: str) -> Recipe:
         "evaluation: {votes: 8}\n"
     )
     return load_recipe(str(path), list(flags))
+
+
+class Scribbles:
+    """A backend that copies the input with a few cells changed, other ones after each segment."""
+
+    segments = 4
+
+    def __init__(self, wrong: float = 0.05):
+        self.wrong = wrong
+        self._random = np.random.default_rng(0)
+
+    def answer(self, samples: Samples) -> Answers:
+        tokens = self._scribble(samples)
+        return Answers(tokens, np.full(len(samples), 0.5), np.full(len(samples), 2.0))
+
+    def refine(self, samples: Samples) -> np.ndarray:
+        return np.stack([self._scribble(samples) for _ in range(self.segments)])
+
+    def _scribble(self, samples: Samples) -> np.ndarray:
+        tokens = samples.inputs.copy()
+        cells = (self._random.random(tokens.shape) < self.wrong) & (tokens >= FIRST_COLOUR)
+        tokens[cells] = self._random.permutation(tokens[cells])
+        return tokens
+
+
+def scored_run(path: Path, tasks: Sequence[Task], name: str = "made", wrong: float = 0.05, votes: int = 3) -> RunFolder:
+    """The folder of a run that nobody trained, scored: answers are copies of the inputs with a few cells changed."""
+    folder = RunFolder(path)
+    recipe = tiny_recipe(write_tasks(path / "tasks"))
+    write_text(folder.config_file, yaml.safe_dump({**recipe.as_dict(), "name": name}))
+    write_json(folder.status_file, {"run_id": path.name, "current_step": 3, "state": "finished"})
+    training = {"kind": "train", "seconds": 60.0, "loss": 1.0, "exact": 0.1}
+    write_lines(folder.metrics_file, [{**training, "step": n, "seconds": 60.0 * n, "loss": 1 / n} for n in (1, 2, 3)])
+    names = [task.id for task in tasks]
+    card = Card("grid-hrm", {}, names, "cropped", True, ["made"], [], len(names), 1, 0, [], 3, path.name, {})
+    predictions = predict_tasks(Scribbles(wrong), card, tasks, votes=votes, refine=True)
+    score_predictions(card, tasks, predictions, folder, {"votes": votes})
+    return folder

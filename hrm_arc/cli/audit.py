@@ -2,7 +2,8 @@
 
 With a run, scores it and holds it against the baselines of the same tasks, and asks whether its
 answers depend on the input (other cells in the same size) and on the task it is told (another one).
-Without a run, holds a claimed token accuracy (--claim 0.7136) against the baselines of a data set.
+Of a file of answers (predictions.jsonl or submission.json, with --data) it asks what answers can tell.
+Without either, holds a claimed token accuracy (--claim 0.7136) against the baselines of a data set.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from hrm_arc.cli.show import ACCURACY_COLUMNS, add_json, baseline_rows, counting
 from hrm_arc.errors import UserError
 
 if TYPE_CHECKING:
+    from hrm_arc.evaluation.dependence import Dependence
     from hrm_arc.evaluation.predict import Prediction
     from hrm_arc.puzzles.task import Task
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", metavar="RUN", nargs="?", type=Path, help="a run folder or a checkpoint folder")
+    parser.add_argument("path", metavar="RUN", nargs="?", type=Path, help="a run, a checkpoint, or a file of answers")
     parser.add_argument("--data", metavar="SOURCE/SPLIT", help="default: what the run was to solve, or arc-agi-1")
     parser.add_argument("--augment", type=int, default=0, metavar="N", help="variants of each task, without a run")
     parser.add_argument("--claim", type=float, metavar="SHARE", help="a token accuracy to hold against the baselines")
@@ -35,12 +37,14 @@ def run(options: argparse.Namespace) -> None:
         raise UserError("--claim", f"{options.claim}, expected a share between 0 and 1, such as 0.7136")
     if options.path and (options.claim is not None or options.augment):
         raise UserError("--claim, --augment", "are for an audit without a run")
-    result = _audit_run(options) if options.path else _audit_data(options)
+    if options.path is None:
+        result = _audit_data(options)
+    else:
+        result = _audit_answers(options.path, options.data) if options.path.is_file() else _audit_run(options)
     emit(result, options.json, _human)
 
 
 def _audit_run(options: argparse.Namespace) -> dict[str, Any]:
-    from hrm_arc.evaluation.audit import audit
     from hrm_arc.evaluation.dependence import dependence
     from hrm_arc.evaluation.evaluate import predict_tasks, tasks_to_score
     from hrm_arc.evaluation.scores import score
@@ -60,6 +64,25 @@ def _audit_run(options: argparse.Namespace) -> dict[str, Any]:
 
         scores = score(tasks, answer(tasks, card.rows()))
         depends = dependence(tasks, card.rows(), answer)
+    return _verdict(scores, depends)
+
+
+def _audit_answers(path: Path, data: str | None) -> dict[str, Any]:
+    from hrm_arc.evaluation.dependence import observed
+    from hrm_arc.evaluation.scores import score
+    from hrm_arc.evaluation.submission import read_answers
+    from hrm_arc.puzzles.sources import load_tasks
+
+    if data is None:
+        raise UserError(path, "a file of answers needs --data: the tasks that it answers")
+    tasks = load_tasks(data)
+    predictions = read_answers(path, tasks)
+    return _verdict(score(tasks, predictions), observed(predictions))
+
+
+def _verdict(scores: dict[str, Any], depends: Dependence) -> dict[str, Any]:
+    from hrm_arc.evaluation.audit import audit
+
     audited = audit(scores["baselines"], scores["token_accuracy"], scores["exact_accuracy"]).as_dict()
     verdict = f"{audited['verdict']}; {depends.verdict()}"
     return {**audited, "verdict": verdict, "dependence": depends.as_dict()}

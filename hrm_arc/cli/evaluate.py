@@ -1,7 +1,8 @@
 """Score a run or checkpoint exactly: pass@1 and pass@2 under the three averages in use,
 with intervals, and the log's token accuracy beside what empty answers score.
 
-Writes predictions.jsonl, scores.json, submission.json and, for a run, report.html.
+Writes predictions.jsonl, scores.json, submission.json and report.html: into the run's folder, or
+with --data into scores/ there. Stopped or killed, the same command goes on where it was.
 
 Anybody's submission is scored in the same way:
   hrm eval --from submission.json --data arc-agi-1/evaluation
@@ -11,17 +12,28 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hrm_arc.cli.show import add_json, counting, emit, note, print_scores
 from hrm_arc.errors import UserError
+
+if TYPE_CHECKING:
+    from hrm_arc.evaluation.journal import Journal
+    from hrm_arc.evaluation.predict import Backend, Prediction
+    from hrm_arc.puzzles.task import Task
+    from hrm_arc.runs.checkpoint import Card
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", metavar="RUN", nargs="?", type=Path, help="a run folder or a checkpoint folder")
     parser.add_argument(
-        "--from", dest="submitted", type=Path, metavar="FILE", help="score a submission.json instead, with --data"
+        "--from",
+        dest="submitted",
+        type=Path,
+        metavar="FILE",
+        help="score a file of answers instead, with --data",
     )
     parser.add_argument("--data", metavar="SOURCE/SPLIT", help="what to score on (default: what the run was to solve)")
     parser.add_argument("--votes", type=int, default=64, metavar="V", help="variants put to the vote (default 64)")
@@ -51,14 +63,14 @@ def _score_submission(path: Path, data: str | None) -> dict[str, Any]:
     """Score anybody's submission; nothing is written."""
     from hrm_arc.evaluation.breakdown import breakdown
     from hrm_arc.evaluation.scores import score
-    from hrm_arc.evaluation.submission import read_submission
+    from hrm_arc.evaluation.submission import read_answers
     from hrm_arc.puzzles.sources import load_tasks
 
     if data is None:
         raise UserError("--from", "needs --data: the tasks that the submission answers, with their answers")
     started = time.monotonic()
     tasks = load_tasks(data)
-    predictions = read_submission(path, tasks)
+    predictions = read_answers(path, tasks)
     scores = {**score(tasks, predictions), **breakdown(tasks, predictions)}
     return {**scores, "seconds": round(time.monotonic() - started, 2)}
 
@@ -70,33 +82,48 @@ def score_run(
 
     Under torchrun the tasks are shared among the processes; the one that leads gets the scores.
     """
-    from hrm_arc.evaluation.evaluate import predict_tasks, score_predictions, tasks_to_score
+    from hrm_arc.evaluation.evaluate import score_predictions, tasks_to_score
+    from hrm_arc.evaluation.journal import Journal, fingerprint
     from hrm_arc.evaluation.sharing import Shares
     from hrm_arc.evaluation.torch_backend import load_model
     from hrm_arc.report.page import write_page
+    from hrm_arc.runs.checkpoint import checksum, newest_checkpoint
     from hrm_arc.runs.folder import RunFolder
 
-    backend, card = load_model(path, device, note)
+    checkpoint = newest_checkpoint(path, note)
+    backend, card = load_model(checkpoint, device)
     backend.halting = halting
     tasks = tasks_to_score(card, data)
-    folder = RunFolder(out or path)
+    folder = RunFolder(out) if out else RunFolder(path).scored(data)
     shares, started = Shares(), time.monotonic()
-    own = shares.own(tasks)
-    with counting("answering tasks", len(own)) as progress:
-        predictions = predict_tasks(backend, card, own, votes=votes, seed=seed, progress=progress)
-    predictions = shares.together(predictions)
+    settings = {"votes": votes, "seed": seed, "halting": halting}
+    journal = Journal(folder.path, fingerprint(checksum(checkpoint), tasks, settings), shares.rank)
+    predictions = shares.together(_answers(backend, card, shares.own(tasks), journal, votes, seed))
     if not shares.leads:
         return None
-    seconds = round(time.monotonic() - started, 2)
-    scores = {**score_predictions(card, tasks, predictions, folder), "votes": votes, "seconds": seconds}
-    if scores["answers_seen_in_training"]:
-        note(f"{scores['answers_seen_in_training']} of these tasks were given away in training: no fair score")
-    if scores["leaks"]:
-        note(f"its training was allowed {len(scores['leaks'])} leaks: {scores['leaks'][0]}; no fair score")
-    if scores["unseen_tasks"]:
-        note(f"{scores['unseen_tasks']} of these tasks were no part of its training: it was not told which they are")
-    page = write_page(folder) if folder.config_file.is_file() else None
-    return {**scores, "folder": str(folder.path), "report": str(page) if page else None}
+    scores = score_predictions(card, tasks, predictions, folder, settings)
+    journal.remove()
+    for warning in scores["warnings"]:
+        note(warning)
+    run = RunFolder(checkpoint.parent.parent)
+    page = write_page(folder, run) if run.config_file.is_file() else None
+    took = {"seconds": round(time.monotonic() - started, 2)}
+    return {**scores, **took, "folder": str(folder.path), "report": str(page) if page else None}
+
+
+def _answers(
+    backend: Backend, card: Card, tasks: Sequence[Task], journal: Journal, votes: int, seed: int
+) -> list[Prediction]:
+    from hrm_arc.evaluation.evaluate import predict_tasks
+
+    with counting("answering tasks", len(tasks)) as progress:
+        try:
+            return predict_tasks(
+                backend, card, tasks, votes=votes, seed=seed, refine=True, journal=journal, progress=progress
+            )
+        except KeyboardInterrupt:
+            note("stopped; the same command goes on from here")
+            raise
 
 
 def _human(result: dict[str, Any]) -> None:

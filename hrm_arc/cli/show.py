@@ -9,14 +9,10 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
+from hrm_arc.report.names import BASELINES
+
 if TYPE_CHECKING:
     from hrm_arc.training.recorder import Tick
-
-BASELINE_NAMES = {
-    "pad_only": "padding everywhere",
-    "position_mode": "best constant output",
-    "copy_input": "copy of the input",
-}
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +50,7 @@ def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
 def baseline_rows(baselines: dict[str, dict[str, float]]) -> list[list[str]]:
     """Rows of name, exact and token accuracy."""
     return [
-        [BASELINE_NAMES[name], f"{values['exact_accuracy']:.2%}", f"{values['token_accuracy']:.2%}"]
+        [BASELINES[name], f"{values['exact_accuracy']:.2%}", f"{values['token_accuracy']:.2%}"]
         for name, values in baselines.items()
     ]
 

@@ -62,12 +62,12 @@ def run(options: argparse.Namespace) -> None:
 def _learn(options: argparse.Namespace, seconds: float, root: Path) -> Path:
     """Train on the demonstrations; returns the run."""
     from hrm_arc.cli.train import train
-    from hrm_arc.runs.checkpoint import WEIGHTS, find_checkpoint, read_card, read_tensors
+    from hrm_arc.runs.checkpoint import WEIGHTS, newest_checkpoint, read_card, read_tensors
     from hrm_arc.training.solving import solving_recipe
 
     card = weights = None
     if options.checkpoint:
-        folder, _ = find_checkpoint(options.checkpoint)
+        folder = newest_checkpoint(options.checkpoint, note)
         card, weights = read_card(folder), read_tensors(folder, WEIGHTS)
     recipe = solving_recipe(options.task, seconds, options.seed, card)
     trained = train(recipe, root, weights=weights)

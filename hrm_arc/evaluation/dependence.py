@@ -30,13 +30,14 @@ class Dependence:
     Attributes:
         distinct: different answers, by tokens, as a share of all answers; nearly none for a model
             that says one thing to everything.
-        with_input: whose answer changes when the input's cells are put in another order.
+        with_input: whose answer changes when the input's cells are put in another order; None
+            where the model could not be asked.
         with_identity: whose answer changes when the model is told another task; None where it
             is not told any.
     """
 
     distinct: float
-    with_input: float
+    with_input: float | None
     with_identity: float | None
 
     def as_dict(self) -> dict[str, Any]:
@@ -46,6 +47,8 @@ class Dependence:
         """The same in words."""
         if self.distinct <= LITTLE or self.with_input == 0 == (self.with_identity or 0):
             return "it says the same to everything"
+        if self.with_input is None:
+            return "its answers differ from one input to another; the model itself would have to be asked why"
         said = [
             "its answers depend on the input" if self.with_input > LITTLE else "its answers do not depend on the input",
         ]
@@ -72,10 +75,19 @@ def dependence(tasks: Sequence[Task], rows: Mapping[str, int], answer: Answer) -
         wrong = _tokens(answer(tasks, others))
     keys = [key for key in plain if wrong is None or key[0] in rows]
     return Dependence(
-        distinct=(len(set(plain.values())) - 1) / max(1, len(plain) - 1),
+        distinct=_distinct(plain),
         with_input=_changed(plain, permuted, list(plain)),
         with_identity=None if wrong is None else _changed(plain, wrong, keys),
     )
+
+
+def observed(predictions: Sequence[Prediction]) -> Dependence:
+    """What answers alone can tell, where the model is not at hand."""
+    return Dependence(_distinct(_tokens(predictions)), None, None)
+
+
+def _distinct(answers: Mapping[tuple[str, int], bytes]) -> float:
+    return (len(set(answers.values())) - 1) / max(1, len(answers) - 1)
 
 
 def _tokens(predictions: Sequence[Prediction]) -> dict[tuple[str, int], bytes]:

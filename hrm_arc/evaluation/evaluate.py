@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hrm_arc.errors import UserError
-from hrm_arc.evaluation.breakdown import breakdown
+from hrm_arc.evaluation.breakdown import breakdown, error_kind, groups
+from hrm_arc.evaluation.journal import Journal
 from hrm_arc.evaluation.predict import Backend, Prediction, predict
-from hrm_arc.evaluation.scores import score
+from hrm_arc.evaluation.refinement import refinement
+from hrm_arc.evaluation.scores import same, score
 from hrm_arc.evaluation.submission import submission, submission_problems
 from hrm_arc.files import write_json, write_lines
 from hrm_arc.puzzles.sources import load_tasks
@@ -16,6 +18,7 @@ from hrm_arc.puzzles.task import Task
 from hrm_arc.runs.checkpoint import Card
 from hrm_arc.runs.folder import RunFolder
 from hrm_arc.runs.status import amend_status
+from hrm_arc.runs.versions import versions
 
 
 def tasks_to_score(card: Card, data: str | None) -> tuple[Task, ...]:
@@ -48,30 +51,49 @@ def predict_tasks(
     votes: int,
     seed: int = 0,
     rows: Mapping[str, int] | None = None,
+    refine: bool = False,
+    journal: Journal | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[Prediction]:
     """Predictions of a checkpoint, on the canvas it was trained on.
 
-    ``rows`` says which row of its task table stands for which task; the checkpoint's own otherwise.
+    Args:
+        backend: what runs its model.
+        card: the checkpoint's.
+        tasks: what to answer.
+        votes, seed, refine, progress: see :func:`hrm_arc.evaluation.predict.predict`.
+        rows: which row of its task table stands for which task; the checkpoint's own if None.
+        journal: predictions that it has are taken from there, others are written to it.
     """
-    return list(
-        predict(
-            backend,
-            tasks,
-            card.rows() if rows is None else rows,
-            votes=votes,
-            canvas=card.canvas,
-            ignores_padding=card.ignores_padding,
-            variants=card.variants,
-            variants_seed=card.seed,
-            seed=seed,
-            progress=progress,
-        )
-    )
+    known = {} if journal is None else journal.read()
+    new = []
+    for prediction in predict(
+        backend,
+        tasks,
+        card.rows() if rows is None else rows,
+        votes=votes,
+        canvas=card.canvas,
+        ignores_padding=card.ignores_padding,
+        variants=card.variants,
+        variants_seed=card.seed,
+        seed=seed,
+        refine=refine,
+        skip=known,
+        progress=progress,
+    ):
+        if journal is not None:
+            journal.add(prediction)
+        new.append(prediction)
+    names = {task.id for task in tasks}
+    return [*(prediction for prediction in known.values() if prediction.task in names), *new]
 
 
 def score_predictions(
-    card: Card, tasks: Sequence[Task], predictions: Sequence[Prediction], folder: RunFolder
+    card: Card,
+    tasks: Sequence[Task],
+    predictions: Sequence[Prediction],
+    folder: RunFolder,
+    settings: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Score predictions and write predictions.jsonl, scores.json and submission.json.
 
@@ -80,25 +102,34 @@ def score_predictions(
         tasks: what they answer.
         predictions: in any order.
         folder: where to write; nothing that lies there is read.
+        settings: how they were made, such as ``votes``; they stand among the scores.
 
     Returns:
-        the scores (see :func:`hrm_arc.evaluation.scores.score`), with ``unseen_tasks`` (not
-        in the model's task table), ``answers_seen_in_training``, the ``leaks`` that its training
-        was allowed, and ``groups`` and ``errors`` (see :mod:`hrm_arc.evaluation.breakdown`).
+        the scores (see :func:`hrm_arc.evaluation.scores.score`), with the settings,
+        ``unseen_tasks`` (not in the model's task table), ``answers_seen_in_training``, the
+        ``leaks`` that its training was allowed, ``warnings`` (what keeps the scores from being
+        fair), ``groups`` and ``errors`` (see :mod:`hrm_arc.evaluation.breakdown`), ``refinement``
+        (see :mod:`hrm_arc.evaluation.refinement`) and the software's ``versions``.
     """
     place = {task.id: n for n, task in enumerate(tasks)}
     predictions = sorted(predictions, key=lambda p: (place[p.task], p.test))
-    rows = card.rows()
+    unseen = sum(task.id not in card.rows() for task in tasks)
+    seen = len(answers_seen(card, tasks))
     scores = {
         **score(tasks, predictions),
         **breakdown(tasks, predictions),
-        "unseen_tasks": sum(task.id not in rows for task in tasks),
-        "answers_seen_in_training": len(answers_seen(card, tasks)),
+        "refinement": refinement(tasks, predictions),
+        **settings,
+        "unseen_tasks": unseen,
+        "answers_seen_in_training": seen,
         "leaks": card.leaks,
+        "warnings": _warnings(unseen, seen, card.leaks),
+        "versions": versions(),
     }
     answers = submission(tasks, predictions)
     assert not list(submission_problems(answers, tasks)), "what is handed in fits what was asked"
-    write_lines(folder.predictions_file, [_row(tasks, p) for p in predictions])
+    by_name = {task.id: task for task in tasks}
+    write_lines(folder.predictions_file, [_row(by_name[p.task], p) for p in predictions])
     write_json(folder.submission_file, answers)
     write_json(folder.scores_file, scores)
     if [task.id for task in tasks] == card.tasks[: card.held_back]:
@@ -106,8 +137,23 @@ def score_predictions(
     return scores
 
 
-def _row(tasks: Sequence[Task], prediction: Prediction) -> dict[str, Any]:
-    """A prediction with what it answers, so that it can be drawn and scored by itself."""
-    test = next(task for task in tasks if task.id == prediction.task).tests[prediction.test]
-    truth = None if test.output is None else test.output.tolist()
-    return {**prediction.as_row(), "input": test.input.tolist(), "truth": truth}
+def _warnings(unseen: int, seen: int, leaks: Sequence[str]) -> list[str]:
+    said = []
+    if seen:
+        said.append(f"{seen} of these tasks were given away in training: no fair score")
+    if leaks:
+        said.append(f"its training was allowed {len(leaks)} leaks, such as: {leaks[0]}; no fair score")
+    if unseen:
+        said.append(f"{unseen} of these tasks were no part of its training: it was not told which they are")
+    return said
+
+
+def _row(task: Task, prediction: Prediction) -> dict[str, Any]:
+    """A prediction with what it answers and how it came out, so that it can be drawn by itself."""
+    test = task.tests[prediction.test]
+    row = {**prediction.as_row(), "input": test.input.tolist(), "truth": None, "groups": groups(task), "error": None}
+    if test.output is None:
+        return row
+    attempts = prediction.attempts()
+    kind = error_kind(attempts[0] if attempts else None, test.output, test.input)
+    return {**row, "truth": test.output.tolist(), "error": kind, "solved": any(same(a, test.output) for a in attempts)}

@@ -5,7 +5,8 @@ It takes any backend that turns samples into tokens, and needs no torch itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -41,6 +42,10 @@ class Backend(Protocol):
 
     def answer(self, samples: Samples) -> Answers: ...
 
+    def refine(self, samples: Samples) -> np.ndarray:
+        """Tokens after each segment, whether or not a sample would halt, ``[segments, n, cells]``."""
+        ...
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -62,6 +67,8 @@ class Prediction:
         single: the readable grid of the one pass over the input as it is, without votes.
         tokens: that pass's tokens on the full canvas, ``[900]``, uint8.
         segments: mean segments of thought over all passes.
+        refinement: that pass's readable grid after each segment, to the last one, whether or
+            not the model would halt; empty if nobody asked for it.
     """
 
     task: str
@@ -70,13 +77,18 @@ class Prediction:
     single: Grid | None
     tokens: np.ndarray
     segments: float
+    refinement: tuple[Grid | None, ...] = ()
 
     def attempts(self, count: int = 2) -> list[Grid]:
         """The best ``count`` candidates, or as many as there are."""
         return [candidate.grid for candidate in self.candidates[:count]]
 
     def as_row(self) -> dict[str, Any]:
-        """The prediction as one JSON object; tokens as 900 hexadecimal digits."""
+        """The prediction as one JSON object.
+
+        Tokens are 900 hexadecimal digits; the refinement is a list of grids, each with the number
+        of segments for which it stood.
+        """
         return {
             "task": self.task,
             "test": self.test,
@@ -84,18 +96,20 @@ class Prediction:
                 {"grid": c.grid.tolist(), "votes": c.votes, "confidence": round(c.confidence, 6)}
                 for c in self.candidates
             ],
-            "single": None if self.single is None else self.single.tolist(),
+            "single": _listed(self.single),
             "tokens": "".join(f"{token:x}" for token in self.tokens),
             "segments": round(self.segments, 4),
+            "refinement": [[grid, len(list(same))] for grid, same in itertools.groupby(map(_listed, self.refinement))],
         }
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Prediction:
         """The inverse of :meth:`as_row`."""
         candidates = tuple(Candidate(make_grid(c["grid"]), c["votes"], c["confidence"]) for c in row["candidates"])
-        single = None if row["single"] is None else make_grid(row["single"])
         tokens = np.array([int(digit, 16) for digit in row["tokens"]], dtype=np.uint8)
-        return cls(row["task"], row["test"], candidates, single, tokens, row["segments"])
+        refinement = tuple(_made(grid) for grid, count in row["refinement"] for _ in range(count))
+        single = _made(row["single"])
+        return cls(row["task"], row["test"], candidates, single, tokens, row["segments"], refinement)
 
 
 def predict(
@@ -109,6 +123,8 @@ def predict(
     variants: int = 1,
     variants_seed: int = 0,
     seed: int = 0,
+    refine: bool = False,
+    skip: Container[tuple[str, int]] = (),
     progress: Callable[[int], None] = lambda done: None,
 ) -> Iterator[Prediction]:
     """Predict every test output of ``tasks``, in order.
@@ -125,6 +141,8 @@ def predict(
             the original, it is asked about those and no others.
         variants_seed: with which they were drawn.
         seed: which colour permutations are used.
+        refine: whether to look at the answer after each segment of thought.
+        skip: test outputs that are left out, as task ID and number.
         progress: called with the number of tasks done.
     """
     for done, task in enumerate(tasks, start=1):
@@ -137,6 +155,8 @@ def predict(
             numbers = [0 if symmetry == IDENTITY else OTHER for symmetry in symmetries]
         row = rows.get(task.id, UNSEEN)
         for index, test in enumerate(task.tests):
+            if (task.id, index) in skip:
+                continue
             answers = _answer(backend, test.input, place, symmetries, numbers, row)
             grids = [grid for grid, _ in answers.read]
             yield Prediction(
@@ -146,6 +166,7 @@ def predict(
                 grids[0],
                 tokens_on_full(place, answers.first_tokens, complete=ignores_padding),
                 answers.segments,
+                _refinement(backend, test.input, place, row) if refine else (),
             )
         progress(done)
 
@@ -218,6 +239,12 @@ def _answer(
     return _Read(read, first_tokens, float(segments.mean()))
 
 
+def _refinement(backend: Backend, grid: Grid, place: Canvas, row: int) -> tuple[Grid | None, ...]:
+    """The answer to the input as it is after each segment."""
+    tokens = backend.refine(_samples(grid, place, [IDENTITY], [0], row))
+    return tuple(place.decode(after[0]) for after in tokens)
+
+
 def _samples(grid: Grid, canvas: Canvas, symmetries: Sequence[Symmetry], numbers: Sequence[int], row: int) -> Samples:
     return Samples(
         canvas,
@@ -228,3 +255,11 @@ def _samples(grid: Grid, canvas: Canvas, symmetries: Sequence[Symmetry], numbers
         np.array([symmetry.colours for symmetry in symmetries], dtype=np.uint8),
         np.array(numbers, dtype=np.int64),
     )
+
+
+def _listed(grid: Grid | None) -> list[list[int]] | None:
+    return None if grid is None else grid.tolist()
+
+
+def _made(rows: list[list[int]] | None) -> Grid | None:
+    return None if rows is None else make_grid(rows)

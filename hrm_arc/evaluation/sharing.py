@@ -18,19 +18,20 @@ class Shares:
     otherwise it is alone and the share is everything.
 
     Attributes:
-        leads: whether this process is the one that scores and writes.
+        rank: which process this is, from 0.
+        leads: whether it is the one that scores and writes.
     """
 
     def __init__(self) -> None:
         self._count = int(os.environ.get("WORLD_SIZE", "1"))
-        self._rank = int(os.environ.get("RANK", "0"))
-        self.leads = self._rank == 0
+        self.rank = int(os.environ.get("RANK", "0"))
+        self.leads = self.rank == 0
         if self._count > 1 and not dist.is_initialized():
             dist.init_process_group("gloo")
 
     def own(self, items: Sequence[Item]) -> list[Item]:
         """Every so-manieth item, so that small and large ones mix."""
-        return list(items[self._rank :: self._count])
+        return list(items[self.rank :: self._count])
 
     def together(self, results: list[Item]) -> list[Item]:
         """Everybody's results, one process's after another's."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.predict import Candidate, Prediction
+from hrm_arc.files import read_lines
 from hrm_arc.puzzles.canvas import FULL
 from hrm_arc.puzzles.formats import read_json
 from hrm_arc.puzzles.task import Problem, Task, grid_problems, make_grid
@@ -58,6 +59,27 @@ def submission_problems(data: Any, tasks: Sequence[Task]) -> Iterator[Problem]:
                     yield Problem(place, "missing: every test input needs two attempts")
                 else:
                     yield from grid_problems(attempts[key], place)
+
+
+def read_answers(path: Path, tasks: Sequence[Task]) -> list[Prediction]:
+    """Predictions from a file: Kaggle's submission.json, or the predictions.jsonl of an evaluation.
+
+    Raises:
+        UserError: the file cannot be read, or does not answer the tasks; naming the first problem.
+    """
+    if path.suffix != ".jsonl":
+        return read_submission(path, tasks)
+    try:
+        predictions = [Prediction.from_row(row) for row in read_lines(path)]
+    except (KeyError, TypeError, ValueError):
+        raise UserError(path, "not the predictions of an evaluation") from None
+    asked = {(task.id, number) for task in tasks for number in range(len(task.tests))}
+    for prediction in predictions:
+        if (prediction.task, prediction.test) not in asked:
+            raise UserError(path, f"{prediction.task}, test {prediction.test + 1}: no such test input to be answered")
+    if len(predictions) < len(asked):
+        raise UserError(path, f"{len(predictions)} answers, expected {len(asked)}")
+    return predictions
 
 
 def read_submission(path: Path, tasks: Sequence[Task]) -> list[Prediction]:

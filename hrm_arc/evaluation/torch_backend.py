@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from hrm_arc.models import build_model
 from hrm_arc.models.reasoner import Batch, Reasoner, part_of
 from hrm_arc.puzzles.augmented import Samples
 from hrm_arc.puzzles.canvas import most_likely_grids
-from hrm_arc.runs.checkpoint import WEIGHTS, Card, find_checkpoint, read_card, read_tensors
+from hrm_arc.runs.checkpoint import WEIGHTS, Card, newest_checkpoint, read_card, read_tensors
 
 
 class Thought(NamedTuple):
@@ -87,17 +88,27 @@ class TorchBackend:
         self.halting = halting
 
     def answer(self, samples: Samples) -> Answers:
-        was_training = self.model.training
-        self.model.eval()
-        try:
+        with _evaluating(self.model):
             thought = think_until_halted(self.model, Batch.of(samples, self.device), self.halting)
-        finally:
-            self.model.train(was_training)
-        if self.ignores_padding:
-            tokens = most_likely_grids(_numpy(thought.logits.float()), samples.canvas)
-        else:
-            tokens = _numpy(thought.logits.argmax(dim=-1).to(torch.uint8))
+        tokens = self._tokens(thought.logits, samples)
         return Answers(tokens, _numpy(thought.confidence.float()), _numpy(thought.segments))
+
+    @torch.inference_mode()
+    def refine(self, samples: Samples) -> np.ndarray:
+        """Tokens after each segment, halting put aside, ``[segments, n, cells]``."""
+        with _evaluating(self.model):
+            batch = Batch.of(samples, self.device)
+            state = self.model.start(batch)
+            after = []
+            for _ in range(self.model.segments):
+                state, output = self.model(state, batch)
+                after.append(self._tokens(output.logits, samples))
+        return np.stack(after)
+
+    def _tokens(self, logits: Tensor, samples: Samples) -> np.ndarray:
+        if self.ignores_padding:
+            return most_likely_grids(_numpy(logits.float()), samples.canvas)
+        return _numpy(logits.argmax(dim=-1).to(torch.uint8))
 
 
 def load_model(
@@ -113,9 +124,7 @@ def load_model(
     Raises:
         UserError: there is none, it is damaged, or its weights do not fit its card.
     """
-    folder, damaged = find_checkpoint(path)
-    for error in damaged:
-        say(f"warning: {error}; using {folder.name}")
+    folder = newest_checkpoint(path, say)
     card = read_card(folder)
     try:
         model = build_model(card.model, card.options, len(card.tasks), card.variants)
@@ -135,6 +144,17 @@ def _device(name: str) -> torch.device:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError):
         raise UserError("--device", f"{name!r} is not to be had here") from None
+
+
+@contextlib.contextmanager
+def _evaluating(model: Reasoner) -> Iterator[None]:
+    """Evaluation mode; what was is put back."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
 
 
 def _numpy(tensor: Tensor) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -86,24 +88,43 @@ def save_task_png(task: Task, path: Path, answers: bool = False) -> None:
 
 
 def svg(grid: Grid, wrong: np.ndarray | None = None, cell: int = 26) -> str:
-    """A grid as an SVG element; cells marked in ``wrong`` ``[height, width]`` get a cross."""
+    """A grid as an SVG element; cells marked in ``wrong`` ``[height, width]`` get a cross.
+
+    The cells are a picture of one pixel each, so that a page with thousands of grids stays small.
+    The page defines the patterns ``cells`` (lines between them) and ``crosses``, in units of a cell.
+    """
     height, width = grid.shape
     # Large grids get smaller cells, so that pictures stay comparable in size.
-    cell = max(5, min(cell, 240 // max(height, width)))
-    parts = [
-        f'<svg class="grid" width="{width * cell + 1}" height="{height * cell + 1}" '
-        f'role="img" aria-label="grid of {height} by {width}">'
-    ]
-    for row in range(height):
-        for column in range(width):
-            x, y = column * cell + 0.5, row * cell + 0.5
-            colour = PALETTE[grid[row, column]]
-            parts.append(f'<rect x="{x}" y="{y}" width="{cell}" height="{cell}" fill="{colour}"/>')
-            if wrong is not None and wrong[row, column]:
-                a, b = 0.25 * cell, 0.75 * cell
-                ends = f"M{x + a} {y + a}L{x + b} {y + b}M{x + b} {y + a}L{x + a} {y + b}"
-                parts.append(f'<path class="halo" d="{ends}"/><path class="cross" d="{ends}"/>')
-    return "".join(parts) + "</svg>"
+    cell = max(5, min(cell, 184 // max(height, width)))
+    whole = f'width="{width}" height="{height}"'
+    marks = ""
+    if wrong is not None and wrong.any():
+        marks = f'<path d="{_runs(wrong)}" fill="url(#crosses)"/>'
+    return (
+        f'<svg class="grid" width="{width * cell}" height="{height * cell}" viewBox="0 0 {width} {height}" '
+        f'role="img" aria-label="grid of {height} by {width}"><image {whole} href="{_pixels(grid)}"/>'
+        f'<rect {whole} fill="url(#cells)"/>{marks}</svg>'
+    )
+
+
+def _pixels(grid: Grid) -> str:
+    """A grid as the address of a PNG picture of one pixel a cell."""
+    from PIL import Image
+
+    picture = Image.fromarray(grid.astype(np.uint8), mode="P")
+    picture.putpalette(bytes.fromhex("".join(colour[1:] for colour in PALETTE)))
+    with io.BytesIO() as file:
+        picture.save(file, format="PNG", optimize=True)
+        return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def _runs(marked: np.ndarray) -> str:
+    """An SVG path around the marked cells, a rectangle for each run of them in a row."""
+    edges = np.diff(np.pad(marked.astype(np.int8), ((0, 0), (1, 1))), axis=1)
+    starts, ends = np.argwhere(edges == 1).tolist(), np.argwhere(edges == -1).tolist()
+    return "".join(
+        f"M{left} {row}h{right - left}v1h{left - right}z" for (row, left), (_, right) in zip(starts, ends, strict=True)
+    )
 
 
 def _pairs(task: Task, answers: bool) -> Sequence[tuple[str, Pair, bool]]:

@@ -1,4 +1,4 @@
-"""One self-contained HTML page about a run: curve, scores with baselines, every answer."""
+"""One self-contained HTML page about a scored run: scores beside baselines, curves, every answer."""
 
 from __future__ import annotations
 
@@ -6,115 +6,63 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jinja2 import Environment, PackageLoader
 
 from hrm_arc.errors import UserError
 from hrm_arc.files import read_lines, write_text
-from hrm_arc.puzzles.task import make_grid
-from hrm_arc.report.charts import training_curve
-from hrm_arc.report.grids import svg
+from hrm_arc.report.charts import training_curves
+from hrm_arc.report.gallery import NAMES, answer
+from hrm_arc.report.names import BASELINES, SCORES
 from hrm_arc.runs.folder import RunFolder
 
-BASELINE_NAMES = {
-    "pad_only": "padding everywhere",
-    "position_mode": "best constant output",
-    "copy_input": "copy of the input",
-}
 
+def write_page(folder: RunFolder, run: RunFolder | None = None) -> Path:
+    """Write ``report.html`` into a folder of scores, from what lies there.
 
-def write_page(folder: RunFolder) -> Path:
-    """Write ``report.html`` into a scored run's folder, from what lies there.
+    Args:
+        folder: where the scores lie.
+        run: the run that was scored, if the folder neither is it nor lies within it.
 
     Raises:
-        UserError: the run was not scored yet, or a file of it is damaged.
+        UserError: it was not scored yet, or a file of it is damaged.
     """
-    scores, config = read_scores(folder), folder.config()
-    page = (
-        _environment()
-        .get_template("page.html")
-        .render(
-            title=f"{config['name']} {folder.run_id}",
-            config=config,
-            status=folder.status(),
-            scores=scores,
-            averages=_averages(scores),
-            baselines=[(BASELINE_NAMES[name], values) for name, values in scores["baselines"].items()],
-            curve=training_curve(read_lines(folder.metrics_file)),
-            answers=[_answer(row) for row in read_lines(folder.predictions_file)],
-        )
-    )
+    run = run or folder.owner()
+    scores, config = read_scores(folder), run.config()
+    page = environment().get_template("page.html").render(
+        title=f"{config['name']} {run.run_id}",
+        config=config,
+        status=run.status(),
+        source=None if folder.path == run.path else folder.path.name,
+        scores=scores,
+        averages=[(name, what, scores[name], scores["intervals"].get(name, [])) for name, what in SCORES.items()],
+        baselines=[(BASELINES[name], values) for name, values in scores["baselines"].items()],
+        curve=training_curves({run.run_id: read_lines(run.metrics_file)}),
+        answers=[answer(row) for row in read_lines(folder.predictions_file)],
+        outcomes=NAMES,
+    )  # fmt: skip
     write_text(folder.report_file, page)
     return folder.report_file
 
 
 def read_scores(folder: RunFolder) -> dict[str, Any]:
-    """The scores that lie in a run's folder.
+    """The scores that lie in a folder.
 
     Raises:
-        UserError: the run was not scored yet, or by a version that knew no groups.
+        UserError: there are none, or they were made by a version that knew less.
     """
     try:
         scores = json.loads(folder.scores_file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         scores = None
-    if not isinstance(scores, dict) or "groups" not in scores:
+    if not isinstance(scores, dict) or "refinement" not in scores:
         raise UserError(folder.path, "not scored yet: run hrm eval on it first")
     return scores
 
 
-def _averages(scores: dict[str, Any]) -> list[tuple[str, str, float, list[float]]]:
-    """Name, meaning, value and interval of each exact score."""
-    meanings = {
-        "pass@2": "test outputs solved in two attempts (Kaggle)",
-        "pass@1": "test outputs solved in one attempt",
-        "pass@2_tasks_mean": "mean over tasks of the share solved (HRM, TRM)",
-        "pass@2_tasks_strict": "tasks with every output solved (ARC-AGI-2)",
-        "exact_accuracy": "test outputs right in one pass, without votes",
-    }
-    return [(name, what, scores[name], scores["intervals"].get(name, [])) for name, what in meanings.items()]
-
-
-def _answer(row: dict[str, Any]) -> dict[str, Any]:
-    """One test output for the page: pictures of input, truth and attempts."""
-    truth = None if row["truth"] is None else make_grid(row["truth"])
-    total = sum(candidate["votes"] for candidate in row["candidates"])
-    attempts = []
-    for candidate in row["candidates"][:2]:
-        grid = make_grid(candidate["grid"])
-        attempts.append(
-            {
-                "picture": svg(grid, _wrong(grid, truth)),
-                "share": candidate["votes"] / total,
-                "right": truth is not None and np.array_equal(grid, truth),
-                "note": _note(grid, truth),
-            }
-        )
-    return {
-        "task": row["task"],
-        "test": row["test"] + 1,
-        "input": svg(make_grid(row["input"])),
-        "truth": None if truth is None else svg(truth),
-        "attempts": attempts,
-        "solved": any(attempt["right"] for attempt in attempts),
-    }
-
-
-def _wrong(grid: np.ndarray, truth: np.ndarray | None) -> np.ndarray | None:
-    """Which cells differ, where the sizes agree."""
-    return grid != truth if truth is not None and grid.shape == truth.shape else None
-
-
-def _note(grid: np.ndarray, truth: np.ndarray | None) -> str:
-    if truth is None:
-        return "answer not known"
-    if grid.shape != truth.shape:
-        return f"size {grid.shape[0]} x {grid.shape[1]}, should be {truth.shape[0]} x {truth.shape[1]}"
-    off = int((grid != truth).sum())
-    return f"{off} of {truth.size} cells wrong" if off else "right"
-
-
-def _environment() -> Environment:
-    environment = Environment(loader=PackageLoader("hrm_arc.report"), autoescape=True)
-    environment.filters["percent"] = lambda share: f"{share:.1%}"
-    return environment
+def environment() -> Environment:
+    """Where the templates are found."""
+    found = Environment(
+        loader=PackageLoader("hrm_arc.report"), autoescape=lambda name: name != "gallery.js", trim_blocks=True
+    )
+    found.filters["percent"] = lambda share: f"{share:.1%}"
+    return found

@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hrm_arc.errors import UserError
+from hrm_arc.report.names import BASELINES
 from hrm_arc.runs.folder import RunFolder
 from hrm_arc.runs.metrics import read_metrics
 
@@ -162,10 +163,9 @@ def _scores(status: dict[str, Any]) -> list[tuple[str, RenderableType]]:
         what = f"{last['exact_accuracy']:.2%} exact, {last['token_accuracy']:.2%} of 900 tokens"
         part = "all" if last["full"] else "a fixed part"
         rows.append(("validation", Text(f"{what} (step {last['step']}, {part}, {last['seconds']:.1f} s)")))
-    names = {"pad_only": "padding everywhere", "position_mode": "best constant", "copy_input": "copy of the input"}
     for name, values in (status.get("baselines") or {}).items():
         text = f"{values['exact_accuracy']:.2%} exact, {values['token_accuracy']:.2%} of 900 tokens"
-        rows.append((names[name], Text(text, style="dim")))
+        rows.append((BASELINES[name], Text(text, style="dim")))
     return rows
 
 

@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -160,6 +160,14 @@ def find_checkpoint(path: Path) -> tuple[Path, list[UserError]]:
     raise UserError(path, "no checkpoint here: expected a run folder or a checkpoint folder")
 
 
+def newest_checkpoint(path: Path, say: Callable[[str], None]) -> Path:
+    """As :func:`find_checkpoint`; ``say`` is called with a line for each newer one that is damaged."""
+    folder, damaged = find_checkpoint(path)
+    for error in damaged:
+        say(f"warning: {error}; using {folder.name}")
+    return folder
+
+
 def check(folder: Path) -> None:
     """Hold a checkpoint's files against their checksums.
 
@@ -174,6 +182,16 @@ def check(folder: Path) -> None:
             raise UserError(folder / name, "missing") from None
         if digest != expected:
             raise UserError(folder / name, "damaged: its checksum is not the one on the card")
+
+
+def checksum(folder: Path) -> str:
+    """The checksum of a checkpoint's card, and so of everything in its folder.
+
+    Raises:
+        UserError: the card is missing or damaged.
+    """
+    _read_card(folder)
+    return json.loads((folder / CARD).read_text(encoding="utf-8"))["card_sha256"]
 
 
 def read_card(folder: Path) -> Card:

@@ -6,11 +6,13 @@ metrics.jsonl      one object a row, in the order of steps
 train.log          what happened, in lines for people
 checkpoints/       one folder each
 predictions.jsonl, scores.json, submission.json, report.html   once it is scored
+scores/SOURCE/     the same for each other source it was scored on
 """
 
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
@@ -68,6 +70,16 @@ class RunFolder:
     @property
     def report_file(self) -> Path:
         return self.path / "report.html"
+
+    def scored(self, data: str | None) -> RunFolder:
+        """Where scores on another source lie; without one, here."""
+        if data is None:
+            return self
+        return RunFolder(self.path / "scores" / re.sub(r"[^\w.]+", "-", data).strip("-"))
+
+    def owner(self) -> RunFolder:
+        """The run itself, or the one whose scores on another source lie here."""
+        return self if self.config_file.is_file() else RunFolder(self.path.resolve().parent.parent)
 
     def config(self) -> dict[str, Any]:
         """The recipe that the run was started with.

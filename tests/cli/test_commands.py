@@ -11,29 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.commands import HRM, answer, check_one_line, hrm
 from tests.made import tiny_recipe, write_tasks
-
-HRM = [sys.executable, "-m", "hrm_arc"]
-
-
-def hrm(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*HRM, *map(str, arguments)], capture_output=True, text=True, cwd=cwd, timeout=300)
-
-
-def answer(*arguments: str | Path, cwd: Path | None = None) -> dict[str, object]:
-    done = hrm(*arguments, "--json", cwd=cwd)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-@pytest.fixture(scope="module")
-def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that was trained and scored by the command."""
-    root = tmp_path_factory.mktemp("run")
-    tiny_recipe(write_tasks(root / "tasks"))
-    trained = answer("train", root / "grid-hrm.yaml", "--out", root / "runs", "--training.steps", "10")
-    assert set(trained) >= {"run_id", "folder", "steps", "best"}
-    return Path(str(trained["folder"]))
 
 
 def test_help_teaches(tmp_path: Path) -> None:
@@ -96,39 +75,6 @@ def test_data_info_on_the_logs_set(concept_arc: Path) -> None:
     assert info["baselines"]["pad_only"]["token_accuracy"] == pytest.approx(0.7136, abs=5e-4)  # type: ignore[index]
 
 
-def test_eval_writes_scores_predictions_submission_and_page(run_folder: Path) -> None:
-    scores = answer("eval", run_folder, "--votes", "8")
-    assert set(scores) >= {
-        *("tasks", "test_outputs", "token_accuracy", "exact_accuracy", "pass@1", "pass@2", "pass@2_tasks_strict"),
-        *("pass@2_tasks_mean", "intervals", "baselines", "mean_segments", "seconds"),
-    }
-    assert scores["test_outputs"] == 3
-    assert json.loads((run_folder / "status.json").read_text())["pass_at_2"] == scores["pass@2"]
-    submission = json.loads((run_folder / "submission.json").read_text())
-    assert [len(submission[f"flip{n}"]) for n in range(3)] == [1, 1, 1]
-    assert set(submission["flip0"][0]) == {"attempt_1", "attempt_2"}
-    page = (run_folder / "report.html").read_text()
-    assert all(f"flip{n}" in page for n in range(3))
-    assert "padding everywhere" in page
-    assert "http://" not in page.replace("http://www.w3.org", "")
-    again = answer("eval", run_folder, "--votes", "8")
-    assert {k: v for k, v in again.items() if k != "seconds"} == {k: v for k, v in scores.items() if k != "seconds"}
-
-
-def test_eval_on_another_source_writes_where_it_is_told(run_folder: Path, tmp_path: Path) -> None:
-    other = write_tasks(tmp_path / "other", count=5)
-    scores = answer("eval", run_folder, "--data", other, "--votes", "1", "--out", tmp_path / "out")
-    assert (scores["test_outputs"], scores["unseen_tasks"]) == (5, 2)
-    assert (tmp_path / "out" / "submission.json").is_file()
-
-
-def test_audit_of_a_run_and_of_a_claim(run_folder: Path) -> None:
-    audited = answer("audit", run_folder)
-    assert set(audited) >= {"token_accuracy", "baselines", "verdict", "dependence"}
-    claimed = answer("audit", "--data", "arc-agi-1/evaluation", "--claim", "0.7121")
-    assert "is the score of padding everywhere" in str(claimed["verdict"])
-
-
 def test_the_quickstart_from_end_to_end(tmp_path: Path) -> None:
     result = answer("quickstart", "--minutes", "0.05", "--out", tmp_path / "runs")
     assert set(result) >= {
@@ -164,16 +110,6 @@ BAD_FILES = {
     "empty": ('{"train": [], "test": [{"input": [[1]]}]}', "train: empty"),
     "json": ("{", "not JSON"),
 }
-
-
-def check_one_line(done: subprocess.CompletedProcess[str], where: str, what: str) -> None:
-    assert done.returncode == 2
-    assert done.stdout == ""
-    lines = done.stderr.strip().splitlines()
-    assert len(lines) == 1, done.stderr
-    assert lines[0].startswith("error: ")
-    assert where in lines[0]
-    assert what in lines[0]
 
 
 @pytest.mark.parametrize("name", BAD_FILES)
@@ -216,32 +152,3 @@ def test_no_permission_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     done = hrm("data", "show", "0d3d703e", "--png", "occupied/x.png", cwd=tmp_path)
     check_one_line(done, "occupied", "cannot be written")
     assert (tmp_path / "occupied").read_text() == ""
-
-
-def test_anybodys_submission_is_scored_like_our_own(run_folder: Path, tmp_path: Path) -> None:
-    ours = answer("eval", run_folder, "--out", tmp_path / "out")
-    tasks = run_folder.parent.parent / "tasks"
-    theirs = answer("eval", "--from", tmp_path / "out" / "submission.json", "--data", tasks)
-    assert {name: theirs[name] for name in ("tasks", "pass@1", "pass@2")} == {
-        name: ours[name] for name in ("tasks", "pass@1", "pass@2")
-    }
-    assert {"groups", "errors", "baselines", "intervals"} <= set(theirs)
-    for wrong in (["eval"], ["eval", run_folder, "--from", "x"], ["eval", "--from", tmp_path / "out" / "scores.json"]):
-        done = hrm(*wrong)
-        assert done.returncode == 2
-        assert done.stderr.count("\n") == 1
-
-
-def test_analyze_tells_kinds_of_task_and_of_error(run_folder: Path, tmp_path: Path) -> None:
-    done = hrm("analyze", tmp_path)
-    assert done.returncode == 2
-    assert "not scored yet" in done.stderr
-    scores = answer("eval", run_folder)
-    told = answer("analyze", run_folder)
-    assert told["groups"] == scores["groups"]
-    groups = told["groups"]
-    assert isinstance(groups, list)
-    assert {"same size", "symmetry"} <= {row["group"] for row in groups}, "each task turns its grid upside down"
-    page = Path(str(told["report"])).read_text()
-    assert "By kind of task" in page
-    assert "symmetry" in hrm("analyze", run_folder).stdout

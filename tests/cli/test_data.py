@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_commands import HRM, answer, hrm
+from tests.cli.commands import HRM, answer, hrm
 from tests.made import write_tasks
 
 

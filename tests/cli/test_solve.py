@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_commands import answer, hrm
+from tests.cli.commands import answer, hrm
 from tests.made import tiny_recipe, write_tasks
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+import io
 import re
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from rich.console import Console
 from hrm_arc.errors import UserError
 from hrm_arc.puzzles.sources import find_task
 from hrm_arc.puzzles.task import Grid, make_grid
-from hrm_arc.report.charts import training_curve
+from hrm_arc.report.charts import training_curves
 from hrm_arc.report.grids import PALETTE, save_task_png, svg, terminal_grid, terminal_task
 from tests.strategies import grids
 
@@ -68,13 +70,29 @@ def test_svg_draws_every_cell_and_marks_the_wrong_ones() -> None:
     wrong = np.zeros((2, 3), dtype=bool)
     wrong[1, 2] = True
     drawn = svg(grid, wrong)
-    assert re.findall(r'fill="(#\w+)"', drawn) == [PALETTE[v] for v in grid.reshape(-1)]
-    assert drawn.count('class="cross"') == 1
-    assert svg(grid).count('class="cross"') == 0
+    (address,) = re.findall(r'href="data:image/png;base64,([^"]+)"', drawn)
+    picture = (imread(io.BytesIO(base64.b64decode(address)))[:, :, :3] * 255).round().astype(int)
+    assert ["#" + bytes(pixel).hex() for pixel in picture.reshape(-1, 3).tolist()] == [PALETTE[v] for v in grid.flat]
+    assert re.findall(r'<path d="([^"]+)"', drawn) == ["M2 1h1v1h-1z"]
+    assert "<path" not in svg(grid)
+    assert "<path" not in svg(grid, np.zeros((2, 3), dtype=bool))
+
+
+def test_wrong_cells_are_marked_in_runs() -> None:
+    wrong = np.array([[1, 1, 0, 1], [0, 0, 0, 0], [0, 1, 1, 1]], dtype=bool)
+    assert '"M0 0h2v1h-2zM3 0h1v1h-1zM1 2h3v1h-3z"' in svg(make_grid(wrong.astype(int)), wrong)
 
 
 def test_the_curve_is_a_picture_even_of_one_row() -> None:
     row = {"kind": "train", "step": 1, "seconds": 1.0, "loss": 2.0, "exact": 0.0}
     validation = {"kind": "validation", "step": 1, "exact_accuracy": 0.5}
     for rows in ([row], [row, validation], [row] * 200):
-        assert training_curve(rows).startswith("<svg")
+        assert training_curves({"one": rows}).startswith("<svg")
+
+
+def test_a_long_run_has_no_larger_curve_than_a_short_one() -> None:
+    long = [{"kind": "train", "step": n, "seconds": n, "loss": 1 / n, "exact": n / 9000} for n in range(1, 9000)]
+    assert len(training_curves({"long": long})) < 60_000
+    both = training_curves({"long": long, "short": long[:100]})
+    assert "long: training samples" in both
+    assert "short: training samples" in both

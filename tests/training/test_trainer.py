@@ -86,7 +86,7 @@ def test_test_outputs_change_neither_weights_nor_predictions(tmp_path: Path) -> 
         trainer = trained(tmp_path / str(noise), noise=noise)
         backend, card = load_model(trainer.folder.path, "cpu")
         tasks = tasks_to_score(card, None)
-        score_predictions(card, tasks, predict_tasks(backend, card, tasks, votes=16), trainer.folder)
+        score_predictions(card, tasks, predict_tasks(backend, card, tasks, votes=16), trainer.folder, {})
         results.append(
             (
                 (newest(trainer.folder) / WEIGHTS).read_bytes(),
@@ -106,7 +106,7 @@ def test_a_model_learns_a_rule_and_solves_what_was_held_back(tmp_path: Path) -> 
     )
     backend, card = load_model(trainer.folder.path, "cpu")
     tasks = tasks_to_score(card, None)
-    scores = score_predictions(card, tasks, predict_tasks(backend, card, tasks, votes=8), trainer.folder)
+    scores = score_predictions(card, tasks, predict_tasks(backend, card, tasks, votes=8), trainer.folder, {})
     assert scores["pass@2"] == 1.0
     assert scores["baselines"]["copy_input"]["exact_accuracy"] == 0.0
 

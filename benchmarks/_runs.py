@@ -1,0 +1,61 @@
+"""Runs that a benchmark trains and scores; kept where asked, so that a long one can be stopped and go on."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks._processes import hrm
+from hrm_arc.errors import UserError
+from hrm_arc.files import write_json
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A run's folder, and what ``hrm train`` and ``hrm eval`` say of it."""
+
+    folder: Path
+    trained: dict[str, Any]
+    scores: dict[str, Any]
+
+
+def add_keep(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--keep", type=Path, metavar="DIR", help="keep the runs here; those that are here already are not made again"
+    )
+
+
+@contextlib.contextmanager
+def runs_folder(keep: Path | None) -> Iterator[Path]:
+    """The folder to keep runs in, or one that goes away."""
+    if keep is not None:
+        yield keep
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def scored_run(root: Path, name: str, recipe: str, flags: Sequence[str], scoring: Sequence[str] = ()) -> Scored:
+    """Train and score, unless that lies in ``root`` under this name.
+
+    Raises:
+        UserError: what lies there was made with other settings.
+    """
+    made = {"recipe": recipe, "flags": list(flags), "scoring": list(scoring)}
+    record = root / name / "benchmark.json"
+    if record.is_file():
+        known = json.loads(record.read_text(encoding="utf-8"))
+        if known["made"] != made:
+            raise UserError(record, "was made with other settings; keep these runs in another folder")
+        return Scored(root / name / known["run"], known["trained"], known["scores"])
+    trained = hrm("train", recipe, *flags, "--out", str(root / name))
+    folder = Path(trained["folder"])
+    scores = hrm("eval", str(folder), *scoring)
+    write_json(record, {"made": made, "run": folder.name, "trained": trained, "scores": scores})
+    return Scored(folder, trained, scores)

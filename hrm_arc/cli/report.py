@@ -1,0 +1,61 @@
+"""Write the page of a scored run, or one that holds two runs side by side.
+
+  hrm report runs/A                  scores, curves and every answer, as one file
+  hrm report runs/A runs/B           ... what B solves that A does not, and whether chance explains it
+
+Instead of a run, a folder of its scores on another source does: runs/A/scores/arc-agi-2-evaluation.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from hrm_arc.cli.show import add_json, emit, table
+from hrm_arc.errors import UserError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run_folder", metavar="RUN", type=Path, help="a run that hrm eval has scored")
+    parser.add_argument("other", metavar="RUN_B", nargs="?", type=Path, help="another to hold against it")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the page of two runs (default: versus.html in RUN)")
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    from hrm_arc.report.page import write_page
+    from hrm_arc.runs.folder import RunFolder
+
+    first = RunFolder(options.run_folder)
+    if options.other:
+        emit(_versus(first, RunFolder(options.other), options.out), options.json, _human)
+        return
+    if options.out:
+        raise UserError("--out", "goes with two runs; the page of one lies in its folder")
+    emit({"report": str(write_page(first))}, options.json, lambda result: print(f"written to {result['report']}"))
+
+
+def _versus(first: Any, second: Any, out: Path | None) -> dict[str, Any]:
+    from hrm_arc.evaluation.comparison import compare
+    from hrm_arc.files import read_lines
+    from hrm_arc.report.page import read_scores
+    from hrm_arc.report.versus import write_versus
+
+    for folder in (first, second):
+        read_scores(folder)
+    try:
+        comparison = compare(read_lines(first.predictions_file), read_lines(second.predictions_file))
+    except ValueError as error:
+        raise UserError(f"{first.path} and {second.path}", str(error)) from None
+    page = write_versus(first, second, comparison, out or first.path / "versus.html")
+    return {**comparison, "report": str(page)}
+
+
+def _human(result: dict[str, Any]) -> None:
+    low, high = (f"{100 * value:+.1f}" for value in result["interval"])
+    print(f"{100 * result['difference']:+.1f} points of test outputs solved ({low} to {high}, 95% interval)\n")
+    row = [str(result[name]) for name in ("both", "first_only", "second_only", "neither")]
+    table("test outputs", ["", "both", "only the first", "only the second", "neither"], [["solved by", *row]])
+    print(f"\nwritten to {result['report']}")

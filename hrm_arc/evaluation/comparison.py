@@ -1,0 +1,63 @@
+"""Two sets of predictions on the same test outputs: is one better, beyond chance?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+RESAMPLES = 2000
+
+# Rows of predictions.jsonl.
+Rows = Sequence[Mapping[str, Any]]
+
+
+def compare(first: Rows, second: Rows, seed: int = 0) -> dict[str, Any]:
+    """Hold the second against the first, output by output.
+
+    Args:
+        first: rows of predictions.jsonl.
+        second: the same of another model.
+        seed: of the bootstrap.
+
+    Returns:
+        ``test_outputs`` and ``tasks``: how many both answered, where the answer is known;
+        ``both``, ``first_only``, ``second_only``, ``neither``: which of them two attempts solved;
+        ``difference``: the second's share solved less the first's, and its 95% ``interval``
+        (paired bootstrap over tasks); ``left_out``: outputs that only one of them answered.
+
+    Raises:
+        ValueError: there is no test output in common, or its answers are different ones.
+    """
+    ours, theirs = _known(first), _known(second)
+    common = [key for key in ours if key in theirs]
+    if not common:
+        raise ValueError("they have no test output with a known answer in common")
+    for key in common:
+        if ours[key]["truth"] != theirs[key]["truth"]:
+            raise ValueError(f"they were scored on different answers to {key[0]}")
+    solved = np.array([(ours[key]["solved"], theirs[key]["solved"]) for key in common], dtype=int)
+    names = [key[0] for key in common]
+    _, members = np.unique(names, return_inverse=True)
+    # A task's sums stand for its outputs, so a resample is a sum over tasks.
+    sums = np.stack([np.bincount(members), np.bincount(members, weights=solved[:, 1] - solved[:, 0])], axis=1)
+    draws = np.random.default_rng(seed).integers(len(sums), size=(RESAMPLES, len(sums)))
+    drawn = sums[draws].sum(axis=1)
+    low, high = np.percentile(drawn[:, 1] / drawn[:, 0], [2.5, 97.5])
+    a, b = solved[:, 0], solved[:, 1]
+    return {
+        "test_outputs": len(common),
+        "tasks": len(sums),
+        "both": int((a & b).sum()),
+        "first_only": int((a & ~b & 1).sum()),
+        "second_only": int((b & ~a & 1).sum()),
+        "neither": int((1 - (a | b)).sum()),
+        "difference": float((b - a).mean()),
+        "interval": [float(low), float(high)],
+        "left_out": len(ours) + len(theirs) - 2 * len(common),
+    }
+
+
+def _known(rows: Rows) -> dict[tuple[str, int], Mapping[str, Any]]:
+    return {(row["task"], row["test"]): row for row in rows if row["truth"] is not None}

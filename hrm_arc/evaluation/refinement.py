@@ -1,0 +1,50 @@
+"""What each segment of thought adds: how many answers are right after it, and how much it changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from hrm_arc.evaluation.predict import Prediction
+from hrm_arc.evaluation.scores import same
+from hrm_arc.puzzles.task import Grid, Task
+
+
+def refinement(tasks: Sequence[Task], predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
+    """One row for each segment, over the test outputs that are known and were looked at.
+
+    Returns:
+        rows of ``segment`` (from 1), ``test_outputs``, ``exact`` (how many of those are right
+        after it, in one pass without votes) and ``changed`` (the mean share of cells that it
+        changed, see :func:`cells_changed`; None for the first). Halting is put aside: every
+        segment is run for every output.
+    """
+    truths = {(task.id, n): test.output for task in tasks for n, test in enumerate(task.tests)}
+    known = [p for p in predictions if p.refinement and truths[p.task, p.test] is not None]
+    rows: list[dict[str, Any]] = []
+    for segment in range(max((len(p.refinement) for p in known), default=0)):
+        right = [same(p.refinement[segment], _known(truths[p.task, p.test])) for p in known]
+        changed = [cells_changed(p.refinement[segment - 1], p.refinement[segment]) for p in known if segment]
+        rows.append(
+            {
+                "segment": segment + 1,
+                "test_outputs": len(known),
+                "exact": sum(right),
+                "changed": float(np.mean(changed)) if changed else None,
+            }
+        )
+    return rows
+
+
+def cells_changed(before: Grid | None, after: Grid | None) -> float:
+    """The share of cells that differ; all of them if the size does, or one of two is not readable."""
+    if before is None or after is None:
+        return float(before is not after)
+    return float((before != after).mean()) if before.shape == after.shape else 1.0
+
+
+def _known(truth: Grid | None) -> Grid:
+    assert truth is not None
+    return truth

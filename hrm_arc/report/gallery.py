@@ -1,0 +1,85 @@
+"""A test output for the gallery of a page: pictures with captions, and what it can be filtered by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from hrm_arc.puzzles.task import Grid, make_grid
+from hrm_arc.report.grids import svg
+
+NAMES = ("solved", "not solved", "answer not known")
+_STYLES = dict(zip(NAMES, ("solved", "unsolved", "unknown"), strict=True))
+
+# A picture and what stands below it.
+Figure = tuple[str, str]
+
+
+def answer(row: dict[str, Any]) -> dict[str, Any]:
+    """One row of predictions.jsonl with its input, truth, attempts and refinement."""
+    outcome = outcome_of(row)
+    return {
+        **filters(row),
+        "outcome": outcome,
+        "style": _STYLES[outcome],
+        "pictures": [*asked(row), *attempts(row)],
+        "strip": list(_strip(row)),
+    }
+
+
+def filters(row: dict[str, Any]) -> dict[str, Any]:
+    """What a test output can be found by."""
+    return {"task": row["task"], "test": row["test"] + 1, "error": row["error"], "groups": row["groups"]}
+
+
+def outcome_of(row: dict[str, Any]) -> str:
+    """One of ``NAMES``."""
+    if row["truth"] is None:
+        return NAMES[2]
+    return NAMES[0] if row["solved"] else NAMES[1]
+
+
+def asked(row: dict[str, Any]) -> Iterator[Figure]:
+    """The input, and the truth where it is known."""
+    yield svg(make_grid(row["input"])), "input"
+    if row["truth"] is not None:
+        yield svg(make_grid(row["truth"])), "truth"
+
+
+def attempts(row: dict[str, Any], whose: str = "attempt") -> Iterator[Figure]:
+    """The two attempts, or a word where there is none."""
+    total = sum(candidate["votes"] for candidate in row["candidates"])
+    for number, candidate in enumerate(row["candidates"][:2], start=1):
+        share = f"{candidate['votes'] / total:.0%} of the votes"
+        yield _held_against_truth(row, candidate["grid"], f"{whose} {number}: {share}, ")
+    if not row["candidates"]:
+        yield "", f"{whose}: no readable grid"
+
+
+def _strip(row: dict[str, Any]) -> Iterator[Figure]:
+    """The answer after each segment; one picture for segments that did not change it."""
+    if sum(count for _, count in row["refinement"]) < 2:
+        return
+    before = 0
+    for grid, count in row["refinement"]:
+        first, before = before + 1, before + count
+        name = f"segment {first}: " if count == 1 else f"segments {first} to {before}: "
+        yield ("", f"{name}no readable grid") if grid is None else _held_against_truth(row, grid, name)
+
+
+def _held_against_truth(row: dict[str, Any], values: list[list[int]], name: str) -> Figure:
+    grid = make_grid(values)
+    if row["truth"] is None:
+        return svg(grid), f"{name}answer not known"
+    truth = make_grid(row["truth"])
+    if grid.shape != truth.shape:
+        return svg(grid), f"{name}{_size(grid)}, should be {_size(truth)}"
+    wrong = grid != truth
+    off = int(np.count_nonzero(wrong))
+    return svg(grid, wrong), f"{name}{off} of {truth.size} cells wrong" if off else f"{name}right"
+
+
+def _size(grid: Grid) -> str:
+    return f"{grid.shape[0]} x {grid.shape[1]}"

@@ -1,0 +1,93 @@
+"""Two scored runs side by side on one page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hrm_arc.files import read_lines, write_text
+from hrm_arc.report.charts import training_curves
+from hrm_arc.report.gallery import asked, attempts, filters
+from hrm_arc.report.names import BASELINES, SCORES
+from hrm_arc.report.page import environment, read_scores
+from hrm_arc.runs.folder import RunFolder
+
+
+def write_versus(first: RunFolder, second: RunFolder, comparison: Mapping[str, Any], path: Path) -> Path:
+    """Write a page that holds the second against the first.
+
+    Args:
+        first, second: where their scores lie.
+        comparison: from :func:`hrm_arc.evaluation.comparison.compare`.
+        path: the page.
+
+    Raises:
+        UserError: one was not scored yet, or a file is damaged.
+    """
+    folders = (first, second)
+    runs = [folder.owner() for folder in folders]
+    scores = [read_scores(folder) for folder in folders]
+    rows = [{(row["task"], row["test"]): row for row in read_lines(folder.predictions_file)} for folder in folders]
+    names = _names(runs)
+    outcomes = ("both", f"only {names[0]}", f"only {names[1]}", "neither")
+    page = environment().get_template("versus.html").render(
+        title=" and ".join(names),
+        names=names,
+        comparison=comparison,
+        scores=scores,
+        meanings=SCORES,
+        baselines=BASELINES,
+        groups=_groups(scores),
+        differences=_differences(runs[0].config(), runs[1].config()),
+        curve=training_curves({n: read_lines(run.metrics_file) for n, run in zip(names, runs, strict=True)}),
+        answers=[
+            _answer(row, rows[1][key], names, outcomes)
+            for key, row in rows[0].items()
+            if key in rows[1] and row["truth"] is not None
+        ],
+        outcomes=outcomes,
+    )  # fmt: skip
+    write_text(path, page)
+    return path
+
+
+def _names(runs: list[RunFolder]) -> list[str]:
+    """What to call the two: their recipes' names where those differ."""
+    named = [str(run.config()["name"]) for run in runs]
+    return named if named[0] != named[1] else [run.run_id for run in runs]
+
+
+def _answer(row: dict[str, Any], other: dict[str, Any], names: list[str], outcomes: tuple[str, ...]) -> dict[str, Any]:
+    which = {(True, True): 0, (True, False): 1, (False, True): 2, (False, False): 3}[row["solved"], other["solved"]]
+    return {
+        **filters(row),
+        "outcome": outcomes[which],
+        "style": ("solved", "unknown", "unknown", "unsolved")[which],
+        "pictures": [*asked(row), *attempts(row, f"{names[0]}, attempt"), *attempts(other, f"{names[1]}, attempt")],
+        "strip": [],
+    }
+
+
+def _groups(scores: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Groups that both have, with the scores of both."""
+    second = {row["group"]: row for row in scores[1]["groups"]}
+    return [
+        {"group": row["group"], "rows": (row, second[row["group"]])}
+        for row in scores[0]["groups"]
+        if row["group"] in second
+    ]
+
+
+def _differences(one: dict[str, Any], other: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Keys of the recipes that differ, with both values."""
+    flat = [_flat(config) for config in (one, other)]
+    keys = dict.fromkeys([*flat[0], *flat[1]])
+    return [(k, flat[0].get(k, ""), flat[1].get(k, "")) for k in keys if flat[0].get(k) != flat[1].get(k)]
+
+
+def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
+    return flat

@@ -1,0 +1,30 @@
+"""Running the command as people do: in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+HRM = [sys.executable, "-m", "hrm_arc"]
+
+
+def hrm(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*HRM, *map(str, arguments)], capture_output=True, text=True, cwd=cwd, timeout=300)
+
+
+def answer(*arguments: str | Path, cwd: Path | None = None) -> dict[str, object]:
+    done = hrm(*arguments, "--json", cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def check_one_line(done: subprocess.CompletedProcess[str], where: str, what: str) -> None:
+    assert done.returncode == 2
+    assert done.stdout == ""
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("error: ")
+    assert where in lines[0]
+    assert what in lines[0]

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hrm_arc.evaluation.comparison import compare
+
+
+def rows(*solved: tuple[str, int, bool | None]) -> list[dict[str, Any]]:
+    return [
+        {"task": task, "test": test, "solved": right, "truth": None if right is None else [[test]]}
+        for task, test, right in solved
+    ]
+
+
+FIRST = rows(("a", 0, True), ("a", 1, False), ("b", 0, True), ("c", 0, False), ("d", 0, None))
+SECOND = rows(("a", 0, True), ("a", 1, True), ("b", 0, False), ("c", 0, False), ("d", 0, None), ("e", 0, True))
+
+
+def test_counts_by_hand() -> None:
+    found = compare(FIRST, SECOND)
+    assert (found["both"], found["first_only"], found["second_only"], found["neither"]) == (1, 1, 1, 1)
+    assert (found["test_outputs"], found["tasks"], found["left_out"]) == (4, 3, 1)
+    assert found["difference"] == 0
+    low, high = found["interval"]
+    # Of resamples of the tasks {a: +1 of 2, b: -1 of 1, c: 0 of 1}, the extremes are b and a alone.
+    assert (low, high) == (-1, 0.5)
+
+
+def test_a_model_is_no_better_than_itself_and_the_difference_has_a_sign() -> None:
+    assert compare(FIRST, FIRST)["interval"] == [0, 0]
+    ones = rows(*((str(n), 0, True) for n in range(20)))
+    zeros = rows(*((str(n), 0, False) for n in range(20)))
+    assert compare(zeros, ones)["difference"] == 1
+    assert compare(ones, zeros)["interval"] == [-1, -1]
+
+
+def test_what_cannot_be_compared_is_named() -> None:
+    with pytest.raises(ValueError, match="in common"):
+        compare(rows(("a", 0, True)), rows(("b", 0, True)))
+    other = [{**FIRST[0], "truth": [[9]]}]
+    with pytest.raises(ValueError, match="different answers to a"):
+        compare(FIRST, other)

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hrm_arc.evaluation.evaluate import predict_tasks
+from hrm_arc.evaluation.journal import Journal, fingerprint
+from hrm_arc.evaluation.predict import Answers
+from hrm_arc.puzzles.augmented import Samples
+from hrm_arc.puzzles.sources import load_tasks
+from hrm_arc.puzzles.task import Pair, make_grid
+from hrm_arc.runs.checkpoint import Card
+
+TASKS = load_tasks("arc-agi-1/training")[:6]
+CARD = Card("grid-hrm", {}, [], "cropped", True, [], [], 0, 1, 0, [], 1, "run", {})
+
+
+class Copies:
+    """A backend that copies the input, and gives out after so many batches."""
+
+    def __init__(self, batches: int | None = None):
+        self.batches = batches
+        self.asked = 0
+
+    def answer(self, samples: Samples) -> Answers:
+        self.asked += 1
+        if self.batches is not None and self.asked > self.batches:
+            raise KeyboardInterrupt
+        return Answers(samples.inputs, np.full(len(samples), 0.25), np.ones(len(samples)))
+
+    def refine(self, samples: Samples) -> np.ndarray:
+        return np.stack([samples.inputs] * 3)
+
+
+def answered(backend: Copies, journal: Journal | None) -> list[dict[str, object]]:
+    predictions = predict_tasks(backend, CARD, TASKS, votes=4, refine=True, journal=journal)
+    return [p.as_row() for p in sorted(predictions, key=lambda p: (p.task, p.test))]
+
+
+def test_a_stopped_evaluation_goes_on_and_ends_with_the_same_predictions(tmp_path: Path) -> None:
+    whole = answered(Copies(), None)
+    for batches in (5, 4):
+        with pytest.raises(KeyboardInterrupt):
+            answered(Copies(batches), Journal(tmp_path, "same"))
+    # What the kill cut short is answered again.
+    (file,) = tmp_path.glob(".answering-same/*.jsonl")
+    with file.open("ab") as cut:
+        cut.write(b'{"task": "caf')
+    known = len(Journal(tmp_path, "same").read())
+    assert 0 < known < len(whole)
+    last, all_of_it = Copies(), Copies()
+    assert answered(last, Journal(tmp_path, "same")) == whole
+    answered(all_of_it, None)
+    assert last.asked < all_of_it.asked
+    assert answered(Copies(0), Journal(tmp_path, "same")) == whole, "nothing is left to ask"
+
+
+def test_another_evaluation_begins_anew(tmp_path: Path) -> None:
+    answered(Copies(), Journal(tmp_path, "one"))
+    assert Journal(tmp_path, "other").read() == {}
+    Journal(tmp_path, "one").remove()
+    assert Journal(tmp_path, "one").read() == {}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_processes_read_what_the_others_wrote(tmp_path: Path) -> None:
+    (one, two, *_) = predict_tasks(Copies(), CARD, TASKS, votes=1)
+    Journal(tmp_path, "shared", 0).add(one)
+    Journal(tmp_path, "shared", 1).add(two)
+    assert set(Journal(tmp_path, "shared", 2).read()) == {(one.task, one.test), (two.task, two.test)}
+
+
+def test_the_fingerprint_is_of_everything_that_decides_and_of_no_answer() -> None:
+    mark = fingerprint("card", TASKS, {"votes": 8})
+    assert fingerprint("other", TASKS, {"votes": 8}) != mark
+    assert fingerprint("card", TASKS[1:], {"votes": 8}) != mark
+    assert fingerprint("card", TASKS, {"votes": 9}) != mark
+    (pair,) = TASKS[0].tests
+    other_answer = replace(TASKS[0], tests=(Pair(pair.input, make_grid([[5]])),))
+    other_input = replace(TASKS[0], tests=(Pair(make_grid([[5]]), pair.output),))
+    assert fingerprint("card", [other_answer, *TASKS[1:]], {"votes": 8}) == mark
+    assert fingerprint("card", [other_input, *TASKS[1:]], {"votes": 8}) != mark

@@ -1,0 +1,143 @@
+"""The pages as a browser shows them: Debian's Chromium, where there is one."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hrm_arc.evaluation.comparison import compare
+from hrm_arc.files import read_lines
+from hrm_arc.puzzles.sources import load_tasks
+from hrm_arc.report.page import write_page
+from hrm_arc.report.versus import write_versus
+from hrm_arc.runs.folder import RunFolder
+from tests.made import scored_run
+
+playwright = pytest.importorskip("playwright.sync_api")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+TASKS = load_tasks("arc-agi-1/evaluation")[:30]
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    return scored_run(tmp_path_factory.mktemp("made") / "run", TASKS, wrong=0.004)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium here")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(browser: Any) -> Iterator[Any]:
+    """Opens a page; at the end there must have been no error, and no request but for the file."""
+    page = browser.new_page(viewport={"width": 1100, "height": 900})
+    said: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+
+    def open_page(path: Path) -> Any:
+        page.goto(path.as_uri())
+        return page
+
+    yield open_page
+    page.close()
+    assert said == []
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+
+
+def shown(page: Any) -> list[dict[str, str]]:
+    """What is told of each answer that can be seen."""
+    script = "all => all.filter(a => a.offsetParent !== null).map(a => ({...a.dataset}))"
+    return page.eval_on_selector_all("section.answer", script)
+
+
+def test_the_gallery_is_filtered(run_folder: RunFolder, opened: Any) -> None:
+    page = opened(write_page(run_folder))
+    rows = read_lines(run_folder.predictions_file)
+    assert len(shown(page)) == len(rows)
+    page.select_option("select[name=group]", "same size")
+    same_size = [row for row in rows if "same size" in row["groups"]]
+    assert 0 < len(same_size) < len(rows)
+    assert [answer["task"] for answer in shown(page)] == [row["task"] for row in same_size]
+    assert page.text_content(".filters output") == f"{len(same_size)} of {len(rows)} test outputs"
+    kind = same_size[0]["error"]
+    page.select_option("select[name=error]", kind)
+    assert len(shown(page)) == sum(row["error"] == kind for row in same_size)
+    page.select_option("select[name=outcome]", "solved")
+    assert shown(page) == []
+    page.select_option("select[name=outcome]", "")
+    page.fill("input[name=task]", same_size[0]["task"])
+    assert {answer["task"] for answer in shown(page)} == {same_size[0]["task"]}
+
+
+def test_a_kind_in_a_table_leads_to_its_answers(run_folder: RunFolder, opened: Any) -> None:
+    page = opened(write_page(run_folder))
+    link = page.locator("a.pick[data-filter=error]").first
+    link.click()
+    assert {answer["error"] for answer in shown(page)} == {link.text_content()}
+    assert page.evaluate("location.hash") == "#gallery"
+
+
+def test_the_strip_shows_the_answer_after_each_segment(run_folder: RunFolder, opened: Any) -> None:
+    page = opened(write_page(run_folder))
+    strip = page.locator("section.answer details").first
+    assert not strip.locator(".strip").is_visible()
+    strip.locator("summary").click()
+    captions = strip.locator("figcaption").all_text_contents()
+    assert captions[0].startswith("segment")
+    assert strip.locator("svg.grid image").first.is_visible()
+
+
+def test_grids_are_drawn_in_their_colours(run_folder: RunFolder, opened: Any) -> None:
+    page = opened(write_page(run_folder))
+    script = """async image => {
+        const drawn = new Image(); drawn.src = image.getAttribute("href"); await drawn.decode();
+        const canvas = document.createElement("canvas");
+        [canvas.width, canvas.height] = [drawn.width, drawn.height];
+        const context = canvas.getContext("2d"); context.drawImage(drawn, 0, 0);
+        return [drawn.width, drawn.height, ...context.getImageData(0, 0, 1, 1).data.slice(0, 3)];
+    }"""
+    from hrm_arc.report.grids import PALETTE
+
+    grid = read_lines(run_folder.predictions_file)[0]["input"]
+    width, height, *colour = page.locator("section.answer svg.grid image").first.evaluate(script)
+    assert (width, height) == (len(grid[0]), len(grid))
+    assert "#" + bytes(colour).hex() == PALETTE[grid[0][0]]
+
+
+def test_it_is_dark_where_people_want_that(run_folder: RunFolder, opened: Any) -> None:
+    page = opened(write_page(run_folder))
+    shade = "sum => getComputedStyle(document.body)[sum].match(/\\d+/g).slice(0, 3).reduce((a, b) => a + +b, 0)"
+    for scheme, brighter in (("light", "backgroundColor"), ("dark", "color")):
+        page.emulate_media(color_scheme=scheme)
+        shades = {name: page.evaluate(shade, name) for name in ("backgroundColor", "color")}
+        assert max(shades, key=lambda name: shades[name]) == brighter
+
+
+def test_it_prints(run_folder: RunFolder, opened: Any) -> None:
+    page = opened(write_page(run_folder))
+    page.emulate_media(media="print")
+    assert not page.locator("form.filters").is_visible()
+    assert page.pdf().startswith(b"%PDF")
+
+
+def test_two_runs_side_by_side(run_folder: RunFolder, opened: Any, tmp_path: Path) -> None:
+    other = scored_run(tmp_path / "other", TASKS, name="other", wrong=0.0)
+    rows = [read_lines(folder.predictions_file) for folder in (run_folder, other)]
+    page = opened(write_versus(run_folder, other, compare(*rows), tmp_path / "versus.html"))
+    assert page.text_content("h1") == "made and other"
+    page.select_option("select[name=outcome]", "neither")
+    assert len(shown(page)) == compare(*rows)["neither"]
+    assert page.locator("section.answer figure").count() >= 4 * len(shown(page))
