@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hrm_arc.errors import UserError
+
 
 @dataclass(frozen=True)
 class Ran:
@@ -35,7 +37,7 @@ def run(command: Sequence[str], watch: bool = False) -> Ran:
         watch: look at the resident memory of it and its children every 20 ms.
 
     Raises:
-        CalledProcessError: it failed; what it said goes to standard error.
+        UserError: it failed; what it said goes to standard error.
     """
     started = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -47,7 +49,8 @@ def run(command: Sequence[str], watch: bool = False) -> Ran:
     seconds = time.perf_counter() - started
     if process.returncode:
         sys.stderr.write(errors)
-        raise subprocess.CalledProcessError(process.returncode, command)
+        how = f"status {process.returncode}" if process.returncode > 0 else f"signal {-process.returncode}"
+        raise UserError(" ".join(command), f"ended with {how}")
     return Ran(output, seconds, peak[0])
 
 

@@ -17,9 +17,9 @@ from hrm_arc.report.names import BASELINES
 
 # Flags that each mend adds to those before it; a change of model begins anew.
 SMALL: list[tuple[str, str, list[str]]] = [
-    ("the log's model", "race/dual-loop", ["--data.canvas", "full"]),
+    ("the log's model", "race/dual-loop", ["--data.canvas", "full", "--model.recompute", "true"]),
     ("+ padding left out of the loss", "race/dual-loop", ["--loss.ignore_padding", "true"]),
-    ("+ cropped canvases", "race/dual-loop", ["--data.canvas", "cropped"]),
+    ("+ cropped canvases", "race/dual-loop", ["--data.canvas", "cropped", "--model.recompute", "false"]),
     ("+ told its task", "race/dual-loop", ["--model.identity", "shared"]),
     ("+ norm before each layer", "race/grid-hrm", ["--model.positions", "sinusoids", "--optimiser.name", "adamw"]),
     ("+ rows and columns as positions", "race/grid-hrm", ["--model.positions", "rotary-2d"]),

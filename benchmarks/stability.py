@@ -7,13 +7,13 @@ had none.
 from __future__ import annotations
 
 import argparse
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from typing import Any
 
 from benchmarks._processes import hrm
 from benchmarks.race import MODELS
+from hrm_arc.errors import UserError
 
 SMALL = ["--data.smallest", "12", "--model.width", "64", "--validation.every", "0"]
 
@@ -31,6 +31,6 @@ def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
                     flags += ["--training.precision", precision, "--out", folder]
                     trained = hrm("train", f"race/{model}", *SMALL, *flags)
                     steps, end = trained["steps"], trained["state"]
-                except subprocess.CalledProcessError:
-                    steps, end = "-", "not finite"
+                except UserError:
+                    steps, end = "-", "stopped: see above"
             yield {"model": model, "precision": precision, "steps": steps, "end": end}

@@ -92,17 +92,36 @@ class DualLoop(Reasoner):
         return embedded, embedded
 
     def think(self, state: State, batch: Batch) -> tuple[State, Output]:
-        h, l = state
+        if torch.compiler.is_exporting():
+            return self._think_as_graph(state)
         halts: list[Tensor] = []
         for cycle in range(self.config.cycles):
-            h = self._level(h, self.h_layers, self.h_norm)
-            l = l + self.h_to_l(h)
-            l = self._level(l, self.l_layers, self.l_norm)
-            h = h + self.l_to_h(l)
-            halts.append(self.halt_predictor(torch.cat([h.mean(dim=1), l.mean(dim=1)], dim=-1)))
-            if cycle > 0 and halts[-1].sigmoid().mean() > self.config.halt_threshold:
+            state, halt = self._cycle(state)
+            halts.append(halt)
+            if cycle > 0 and self._stops(halt):
                 break
-        return (h, l), Output(self.output(l[:, self._prefix :]), torch.cat(halts, dim=1))
+        return state, Output(self.output(state[1][:, self._prefix :]), torch.cat(halts, dim=1))
+
+    def _think_as_graph(self, state: State) -> tuple[State, Output]:
+        """The same without a branch: cycles after the stop are run, and their results left out."""
+        h, l, halt = *state, state[0].new_zeros(len(state[0]), 1)
+        stopped = torch.zeros((), dtype=torch.bool)
+        for cycle in range(self.config.cycles):
+            (new_h, new_l), new_halt = self._cycle((h, l))
+            h, l, halt = (torch.where(stopped, old, new) for old, new in ((h, new_h), (l, new_l), (halt, new_halt)))
+            stopped = stopped | self._stops(halt) if cycle else stopped
+        return (h, l), Output(self.output(l[:, self._prefix :]), halt)
+
+    def _cycle(self, state: State) -> tuple[State, Tensor]:
+        h, l = state
+        h = self._level(h, self.h_layers, self.h_norm)
+        l = l + self.h_to_l(h)
+        l = self._level(l, self.l_layers, self.l_norm)
+        h = h + self.l_to_h(l)
+        return (h, l), self.halt_predictor(torch.cat([h.mean(dim=1), l.mean(dim=1)], dim=-1))
+
+    def _stops(self, halt: Tensor) -> Tensor:
+        return halt.sigmoid().mean() > self.config.halt_threshold
 
     def _level(self, x: Tensor, layers: nn.ModuleList, norm: nn.LayerNorm) -> Tensor:
         for layer in layers:

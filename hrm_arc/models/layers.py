@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -29,9 +30,19 @@ class Place(NamedTuple):
     rotation: Rotation | None
 
 
-# Kept tables are used in training, too, whoever asked for them first: hence no inference mode.
-@lru_cache(maxsize=256)
-@torch.inference_mode(False)
+def kept(table: Callable[..., Rotation]) -> Callable[..., Rotation]:
+    """Keep the last tables that were asked for, except in an exported graph, where sizes are unknowns."""
+    # They are used in training, too, whoever asked for them first: hence no inference mode.
+    known = lru_cache(maxsize=256)(torch.inference_mode(False)(table))
+
+    @wraps(table)
+    def find(*sizes: Any) -> Rotation:
+        return table(*sizes) if torch.compiler.is_exporting() else known(*sizes)
+
+    return find
+
+
+@kept
 def rotary_2d(height: int, width: int, prefix: int, head_width: int, device: torch.device) -> Rotation:
     """Rotary angles for a canvas: half of them turn with the row, half with the column.
 
@@ -47,9 +58,10 @@ def rotary_2d(height: int, width: int, prefix: int, head_width: int, device: tor
         cosines and sines, each ``[prefix + height * width, head_width / 2]``.
     """
     frequencies = 100.0 ** -(torch.arange(head_width // 4) / (head_width // 4))
-    rows = torch.arange(height).repeat_interleave(width)[:, None] * frequencies
-    columns = torch.arange(width).repeat(height)[:, None] * frequencies
-    angles = torch.cat([torch.zeros(prefix, head_width // 2), torch.cat([rows, columns], dim=1)]).to(device)
+    rows = (torch.arange(height)[:, None] * frequencies)[:, None].expand(height, width, -1)
+    columns = (torch.arange(width)[:, None] * frequencies)[None].expand(height, width, -1)
+    cells = torch.cat([rows, columns], dim=2).reshape(height * width, head_width // 2)
+    angles = torch.cat([torch.zeros(prefix, head_width // 2), cells]).to(device)
     return angles.cos(), angles.sin()
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 
 from hrm_arc.errors import check_at_least
 from hrm_arc.models.conditioning import PuzzleTable, SharedConditioning
-from hrm_arc.models.layers import Rotation, rotate
+from hrm_arc.models.layers import Rotation, kept, rotate
 from hrm_arc.models.reasoner import Batch, Output, Reasoner
 from hrm_arc.puzzles.canvas import VOCABULARY
 
@@ -190,8 +189,7 @@ def truncated_normal(tensor: Tensor, deviation: float) -> Tensor:
 
 
 # As with rotary_2d: a table first asked for in inference mode has to serve training.
-@lru_cache(maxsize=64)
-@torch.inference_mode(False)
+@kept
 def rotary_1d(tokens: int, head_width: int, device: torch.device) -> Rotation:
     """Rotary angles of positions in a row, base 10,000 (Su et al. 2021, RoFormer).
 

@@ -75,7 +75,8 @@ class RunFolder:
         """Where scores on another source lie; without one, here."""
         if data is None:
             return self
-        return RunFolder(self.path / "scores" / re.sub(r"[^\w.]+", "-", data).strip("-"))
+        name = Path(data).name if Path(data).exists() else data
+        return RunFolder(self.path / "scores" / re.sub(r"[^\w.]+", "-", name).strip("-"))
 
     def owner(self) -> RunFolder:
         """The run itself, or the one whose scores on another source lie here."""

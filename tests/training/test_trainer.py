@@ -86,12 +86,15 @@ def test_test_outputs_change_neither_weights_nor_predictions(tmp_path: Path) -> 
         trainer = trained(tmp_path / str(noise), noise=noise)
         backend, card = load_model(trainer.folder.path, "cpu")
         tasks = tasks_to_score(card, None)
-        score_predictions(card, tasks, predict_tasks(backend, card, tasks, votes=16), trainer.folder, {})
+        score_predictions(card, tasks, predict_tasks(backend, card, tasks, votes=16, refine=True), trainer.folder, {})
         results.append(
             (
                 (newest(trainer.folder) / WEIGHTS).read_bytes(),
                 trainer.folder.submission_file.read_bytes(),
-                [row["candidates"] for row in read_lines(trainer.folder.predictions_file)],
+                [
+                    {key: value for key, value in row.items() if key not in ("truth", "error", "solved")}
+                    for row in read_lines(trainer.folder.predictions_file)
+                ],
             )
         )
     assert results[0] == results[1]
