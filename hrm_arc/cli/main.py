@@ -10,7 +10,21 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
 
-from hrm_arc.cli import analyze, audit, bench, data, evaluate, import_, quickstart, report, runs, solve, train, watch
+from hrm_arc.cli import (
+    analyze,
+    audit,
+    bench,
+    data,
+    evaluate,
+    export,
+    import_,
+    quickstart,
+    report,
+    runs,
+    solve,
+    train,
+    watch,
+)
 from hrm_arc.errors import UserError
 
 DESCRIPTION = """\
@@ -36,6 +50,7 @@ VERBS = {
     "solve": (solve, "solve a task that nobody trained on"),
     "analyze": (analyze, "which kinds of task a run fails on, and how; the report page"),
     "report": (report, "the page of a run, or of two side by side"),
+    "export": (export, "write a run's model as one ONNX file that answers without torch"),
     "import": (import_, "turn a published HRM or TRM checkpoint into one of ours"),
     "bench": (bench, "run a benchmark of the repository and print its table"),
     "audit": (audit, "hold an accuracy against the empty answer"),

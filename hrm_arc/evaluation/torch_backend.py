@@ -105,6 +105,13 @@ class TorchBackend:
                 after.append(self._tokens(output.logits, samples))
         return np.stack(after)
 
+    @torch.inference_mode()
+    def logits(self, samples: Samples) -> np.ndarray:
+        """Logits after the first segment, ``[n, cells, 12]``."""
+        with _evaluating(self.model):
+            batch = Batch.of(samples, self.device)
+            return _numpy(self.model(self.model.start(batch), batch)[1].logits.float())
+
     def _tokens(self, logits: Tensor, samples: Samples) -> np.ndarray:
         if self.ignores_padding:
             return most_likely_grids(_numpy(logits.float()), samples.canvas)
