@@ -16,18 +16,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hrm_arc.cli.backends import Opened, add_runtime, is_exported, open_model
 from hrm_arc.cli.show import add_json, counting, emit, note, print_scores
 from hrm_arc.errors import UserError
 
 if TYPE_CHECKING:
     from hrm_arc.evaluation.journal import Journal
-    from hrm_arc.evaluation.predict import Backend, Prediction
+    from hrm_arc.evaluation.predict import Prediction
     from hrm_arc.puzzles.task import Task
-    from hrm_arc.runs.checkpoint import Card
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", metavar="RUN", nargs="?", type=Path, help="a run folder or a checkpoint folder")
+    parser.add_argument("path", metavar="RUN", nargs="?", type=Path, help="a run, a checkpoint, or an exported file")
     parser.add_argument(
         "--from",
         dest="submitted",
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: the run's folder)")
     parser.add_argument("--seed", type=int, default=0, help="of the votes' colour permutations")
     parser.add_argument("--no-halting", action="store_true", help="run every segment of thought for every sample")
-    parser.add_argument("--device", default="auto", help="a torch device, or auto")
+    add_runtime(parser)
     add_json(parser)
     parser.set_defaults(run=run)
 
@@ -53,8 +53,10 @@ def run(options: argparse.Namespace) -> None:
     if options.submitted:
         emit(_score_submission(options.submitted, options.data), options.json, print_scores)
         return
-    where = (options.out, options.seed, options.device)
-    scores = score_run(options.path, options.data, options.votes, *where, halting=not options.no_halting)
+    model = open_model(options.path, options, halting=not options.no_halting)
+    out = options.out or _beside(options.path, options.data)
+    settings = {"votes": options.votes, "seed": options.seed, "halting": not options.no_halting}
+    scores = score_model(model, options.data, out, settings)
     if scores is not None:
         emit(scores, options.json, _human)
 
@@ -75,55 +77,56 @@ def _score_submission(path: Path, data: str | None) -> dict[str, Any]:
     return {**scores, "seconds": round(time.monotonic() - started, 2)}
 
 
-def score_run(
-    path: Path, data: str | None, votes: int, out: Path | None, seed: int, device: str, halting: bool = True
-) -> dict[str, Any] | None:
+def score_model(model: Opened, data: str | None, out: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
     """Evaluate with a progress bar, and write the page where there is a run to tell of.
 
     Under torchrun the tasks are shared among the processes; the one that leads gets the scores.
+
+    Args:
+        model: what answers.
+        data: a source; None: what the model was to solve.
+        out: the folder to write to.
+        settings: ``votes``, ``seed`` and ``halting``.
     """
     from hrm_arc.evaluation.evaluate import score_predictions, tasks_to_score
     from hrm_arc.evaluation.journal import Journal, fingerprint
     from hrm_arc.evaluation.sharing import Shares
-    from hrm_arc.evaluation.torch_backend import load_model
     from hrm_arc.report.page import write_page
-    from hrm_arc.runs.checkpoint import checksum, newest_checkpoint
     from hrm_arc.runs.folder import RunFolder
 
-    checkpoint = newest_checkpoint(path, note)
-    backend, card = load_model(checkpoint, device)
-    backend.halting = halting
-    tasks = tasks_to_score(card, data)
-    folder = RunFolder(out) if out else RunFolder(path).scored(data)
+    tasks = tasks_to_score(model.card, data)
     shares, started = Shares(), time.monotonic()
-    settings = {"votes": votes, "seed": seed, "halting": halting}
-    journal = Journal(folder.path, fingerprint(checksum(checkpoint), tasks, settings), shares.rank)
-    predictions = shares.together(_answers(backend, card, shares.own(tasks), journal, votes, seed))
+    journal = Journal(out, fingerprint(model.checksum, tasks, settings), shares.rank)
+    predictions = shares.together(_answers(model, shares.own(tasks), journal, settings))
     if not shares.leads:
         return None
-    scores = score_predictions(card, tasks, predictions, folder, settings)
+    folder = RunFolder(out)
+    scores = score_predictions(model.card, tasks, predictions, folder, settings)
     journal.remove()
     for warning in scores["warnings"]:
         note(warning)
-    run = RunFolder(checkpoint.parent.parent)
-    page = write_page(folder, run) if run.config_file.is_file() else None
+    page = write_page(folder, model.run) if model.run else None
     took = {"seconds": round(time.monotonic() - started, 2)}
-    return {**scores, **took, "folder": str(folder.path), "report": str(page) if page else None}
+    return {**scores, **took, "folder": str(out), "report": str(page) if page else None}
 
 
-def _answers(
-    backend: Backend, card: Card, tasks: Sequence[Task], journal: Journal, votes: int, seed: int
-) -> list[Prediction]:
+def _answers(model: Opened, tasks: Sequence[Task], journal: Journal, settings: dict[str, Any]) -> list[Prediction]:
     from hrm_arc.evaluation.evaluate import predict_tasks
 
+    how = {"votes": settings["votes"], "seed": settings["seed"], "refine": True}
     with counting("answering tasks", len(tasks)) as progress:
         try:
-            return predict_tasks(
-                backend, card, tasks, votes=votes, seed=seed, refine=True, journal=journal, progress=progress
-            )
+            return predict_tasks(model.backend, model.card, tasks, **how, journal=journal, progress=progress)
         except KeyboardInterrupt:
             note("stopped; the same command goes on from here")
             raise
+
+
+def _beside(path: Path, data: str | None) -> Path:
+    """Where scores go: the run's folder, or one beside an exported file."""
+    from hrm_arc.runs.folder import RunFolder
+
+    return RunFolder(path.with_suffix(".scores") if is_exported(path) else path).scored(data).path
 
 
 def _human(result: dict[str, Any]) -> None:

@@ -23,6 +23,7 @@ from hrm_arc.cli import (
     runs,
     solve,
     train,
+    validate,
     watch,
 )
 from hrm_arc.errors import UserError
@@ -51,6 +52,7 @@ VERBS = {
     "analyze": (analyze, "which kinds of task a run fails on, and how; the report page"),
     "report": (report, "the page of a run, or of two side by side"),
     "export": (export, "write a run's model as one ONNX file that answers without torch"),
+    "validate": (validate, "score a model on a test split, here or on a small machine, for days if need be"),
     "import": (import_, "turn a published HRM or TRM checkpoint into one of ours"),
     "bench": (bench, "run a benchmark of the repository and print its table"),
     "audit": (audit, "hold an accuracy against the empty answer"),

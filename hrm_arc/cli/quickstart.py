@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hrm_arc.cli.evaluate import score_run
+from hrm_arc.cli.backends import open_run
+from hrm_arc.cli.evaluate import score_model
 from hrm_arc.cli.show import add_json, emit, print_scores
 from hrm_arc.cli.train import train
 from hrm_arc.errors import UserError
@@ -40,7 +41,9 @@ def run(options: argparse.Namespace) -> None:
         return
     if trained["state"] == "interrupted":
         raise KeyboardInterrupt
-    scores = score_run(Path(trained["folder"]), None, recipe.evaluation.votes, None, recipe.seed, "auto")
+    folder = Path(trained["folder"])
+    settings = {"votes": recipe.evaluation.votes, "seed": recipe.seed, "halting": True}
+    scores = score_model(open_run(folder), None, folder, settings)
     if scores is None:
         return
     seconds = {"seconds": round(time.monotonic() - started, 1), "training_seconds": trained["seconds"]}

@@ -84,15 +84,21 @@ def print_scores(scores: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def counting(what: str, total: int | None = None) -> Iterator[Callable[..., None]]:
-    """A progress bar; call the result with how many things are done, and of how many if that is news."""
+    """A progress bar; call the result with how many things are done, of how many if that is news, and a note."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn(what),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        bar = progress.add_task(what, total=total)
-        yield lambda done, of=total: progress.update(bar, completed=done, total=of)
+        bar = progress.add_task(what, total=total, note="")
+        yield lambda done, of=total, note="": progress.update(bar, completed=done, total=of, note=note)
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hrm_arc.cli.backends import add_runtime, is_exported, open_model
 from hrm_arc.cli.show import add_json, counting, emit, note
 from hrm_arc.errors import UserError
 
@@ -27,43 +28,61 @@ FROM_NOTHING, FROM_CHECKPOINT = 120.0, 60.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("task", help="a task file, a task's name, or a folder of tasks")
-    parser.add_argument("--from", dest="checkpoint", type=Path, metavar="CHECKPOINT", help="a run or checkpoint folder")
+    parser.add_argument(
+        "--from", dest="checkpoint", type=Path, metavar="CHECKPOINT", help="a run, a checkpoint, or an exported file"
+    )
     parser.add_argument("--adapt", type=float, metavar="SECONDS", help="how long to learn (default: see above)")
     parser.add_argument("--votes", type=int, default=64, metavar="V", help="variants put to the vote (default 64)")
     parser.add_argument("--seed", type=int, default=0, help="of weights, variants and votes")
     parser.add_argument("--out", type=Path, metavar="DIR", help="keep the run here, as a checkpoint to go on from")
+    add_runtime(parser)
     add_json(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
     from hrm_arc.evaluation.evaluate import predict_tasks
-    from hrm_arc.evaluation.torch_backend import load_model
     from hrm_arc.puzzles.sources import load_tasks
 
     seconds = options.adapt
     if seconds is None:
-        seconds = FROM_CHECKPOINT if options.checkpoint else FROM_NOTHING
+        seconds = _usual_seconds(options.checkpoint)
     if seconds < 0 or (seconds == 0 and not options.checkpoint):
         raise UserError("--adapt", f"{seconds:g}, expected seconds to learn; 0 goes with --from alone")
+    if seconds and options.checkpoint and is_exported(options.checkpoint):
+        raise UserError("--adapt", "an exported file cannot learn: ask it as it is, or give the run itself")
     if options.votes < 1:
         raise UserError("--votes", f"{options.votes}, expected at least 1")
     tasks = load_tasks(options.task)
     with tempfile.TemporaryDirectory() as scratch:
         path = _learn(options, seconds, options.out or Path(scratch)) if seconds else options.checkpoint
-        backend, card = load_model(path, "auto", note)
+        model = open_model(path, options)
+        card = model.card
         if card.leaks:
             note(f"what was learned answers some of what was asked: {card.leaks[0]}")
         with counting("answering tasks", len(tasks)) as progress:
-            predictions = predict_tasks(backend, card, tasks, votes=options.votes, seed=options.seed, progress=progress)
+            predictions = predict_tasks(
+                model.backend, card, tasks, votes=options.votes, seed=options.seed, progress=progress
+            )
     emit(_result(tasks, predictions), options.json, lambda result: _human(tasks, predictions, result))
+
+
+def _usual_seconds(checkpoint: Path | None) -> float:
+    if checkpoint is None:
+        return FROM_NOTHING
+    return 0.0 if is_exported(checkpoint) else FROM_CHECKPOINT
 
 
 def _learn(options: argparse.Namespace, seconds: float, root: Path) -> Path:
     """Train on the demonstrations; returns the run."""
+    try:
+        from hrm_arc.training.solving import solving_recipe
+    except ImportError:
+        raise UserError(
+            "hrm solve", "needs torch to learn: pip install 'hrm-arc[train]', or --from model.onnx"
+        ) from None
     from hrm_arc.cli.train import train
     from hrm_arc.runs.checkpoint import WEIGHTS, newest_checkpoint, read_card, read_tensors
-    from hrm_arc.training.solving import solving_recipe
 
     card = weights = None
     if options.checkpoint:

@@ -59,6 +59,8 @@ class OnnxBackend:
         except (KeyError, TypeError, ValueError):
             raise UserError(path, "not a model that hrm export has written") from None
         self.card = self.exported.card
+        # The last of the file's bytes: see exported.py.
+        self.checksum = content[-64:].decode()
         self.halting = halting
         self._memory = memory
 

@@ -49,13 +49,21 @@ def to_int8(model: Any, samples: Iterator[dict[str, Any]]) -> tuple[Any, dict[st
             calibrate_method=CalibrationMethod.MinMax,
         )
         quantised = onnx.load(small)
-    kinds = Counter(node.op_type for node in quantised.graph.node)
-    left = {kind: count for kind, count in kinds.items() if kind in FLOATS}
-    return quantised, left
+    return quantised, _left(quantised)
 
 
 # Kinds of operation whose arithmetic matters; shapes and copies are not told.
 FLOATS = ("MatMul", "Gemm", "Softmax", "Sigmoid", "ReduceMean", "Sqrt", "Pow", "Gather", "LayerNormalization", "Conv")
+
+
+def _left(model: Any) -> dict[str, int]:
+    """How many operations of which kind work on floating point alone."""
+    eight_bits = {name for node in model.graph.node if node.op_type == "DequantizeLinear" for name in node.output}
+    return dict(
+        Counter(
+            node.op_type for node in model.graph.node if node.op_type in FLOATS and not eight_bits & set(node.input)
+        )
+    )
 
 
 class _Reader:

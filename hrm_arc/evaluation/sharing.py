@@ -6,8 +6,6 @@ import os
 from collections.abc import Sequence
 from typing import TypeVar
 
-import torch.distributed as dist
-
 Item = TypeVar("Item")
 
 
@@ -26,7 +24,11 @@ class Shares:
         self._count = int(os.environ.get("WORLD_SIZE", "1"))
         self.rank = int(os.environ.get("RANK", "0"))
         self.leads = self.rank == 0
-        if self._count > 1 and not dist.is_initialized():
+        if self._count == 1:
+            return
+        import torch.distributed as dist  # A machine without torch is alone.
+
+        if not dist.is_initialized():
             dist.init_process_group("gloo")
 
     def own(self, items: Sequence[Item]) -> list[Item]:
@@ -37,6 +39,8 @@ class Shares:
         """Everybody's results, one process's after another's."""
         if self._count == 1:
             return results
+        import torch.distributed as dist
+
         gathered: list[list[Item]] = [[] for _ in range(self._count)]
         dist.all_gather_object(gathered, results)
         return [result for part in gathered for result in part]

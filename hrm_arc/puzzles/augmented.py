@@ -95,6 +95,11 @@ class AugmentedSet:
     def __len__(self) -> int:
         return self._length * self.copies
 
+    def part(self, fraction: float) -> np.ndarray:
+        """Indices of a fraction of the set, evenly spread and the same every time; at least one."""
+        count = max(1, round(len(self) * fraction))
+        return (np.arange(count) * len(self)) // count
+
     def locate(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Which puzzle, variant and pair each index in ``range(len(self))`` means."""
         indices = np.asarray(indices, dtype=np.int64) % self._length

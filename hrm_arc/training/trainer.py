@@ -51,7 +51,7 @@ from hrm_arc.training.processes import Processes
 from hrm_arc.training.recipe import Recipe
 from hrm_arc.training.recorder import Recorder, Tick
 from hrm_arc.training.schedules import factor
-from hrm_arc.training.validation import Totals, Validation, fixed_part, validate
+from hrm_arc.training.validation import Totals, Validation, validate
 
 # An onlooker hears from a slow run at least this often.
 TICK_SECONDS = 5.0
@@ -276,7 +276,7 @@ class Trainer:
         self._recorder.event(state="validating")
         started = time.monotonic()
         with self._clock.timing("validation"), self._averaged():
-            own = fixed_part(held_back, fraction)[self._crew.rank :: self._crew.ranks]
+            own = held_back.part(fraction)[self._crew.rank :: self._crew.ranks]
             totals = Totals(*self._crew.together(validate(self.model, held_back, own, self.recipe.loss), "sum"))
         result = Validation.of(totals, time.monotonic() - started)
         self._recorder.validation(self._step, full=fraction == 1, **asdict(result))

@@ -52,12 +52,6 @@ class Validation:
         return cls(int(count), totals.loss / count, tokens, totals.exact / count, seconds)
 
 
-def fixed_part(held_back: AugmentedSet, fraction: float) -> np.ndarray:
-    """Indices of a fraction of the set, evenly spread and the same every time."""
-    count = max(1, round(len(held_back) * fraction))
-    return (np.arange(count) * len(held_back)) // count
-
-
 def validate(model: Reasoner, held_back: AugmentedSet, indices: np.ndarray, loss: LossConfig) -> Totals:
     """Score samples of a set whose labels lie on the full canvas; the model is in eval mode."""
     device = next(model.parameters()).device
