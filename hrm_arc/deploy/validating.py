@@ -114,7 +114,7 @@ def validate(
         UserError: the file belongs to another validation, or cannot be written.
     """
     progress = read_progress(file, fingerprint) or Progress(fingerprint, 0, len(indices))
-    saved = time.monotonic()
+    saved = -SAVE_SECONDS
     try:
         while progress.done < len(indices):
             started = time.monotonic()

@@ -14,7 +14,7 @@ from hrm_arc.deploy.importing import import_checkpoint
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.torch_backend import load_model
 from hrm_arc.runs.checkpoint import read_card
-from tests.cli.test_commands import answer, hrm
+from tests.cli.commands import answer, hrm
 from tests.models.test_published import GOLDEN, batch_of
 
 NAMES = ["<blank>", "aaaa", "aaaa|||t3|||0213456789", "bbbb", "bbbb_5_0213456789"]

@@ -1,0 +1,55 @@
+"""One measurement of the edge benchmark, in a process of its own: seconds for each grid, and peak memory."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+
+from hrm_arc.deploy.board import peak_memory
+from hrm_arc.puzzles.augmented import AugmentedSet
+from hrm_arc.puzzles.corpus import Corpus
+from hrm_arc.puzzles.sources import load_tasks
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", type=Path, help="a run, or an exported file")
+    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--canvas", choices=["cropped", "full"], required=True)
+    parser.add_argument("--grids", type=int, required=True)
+    options = parser.parse_args()
+    if options.model.suffix == ".onnx":
+        from hrm_arc.deploy.runtime import OnnxBackend
+
+        backend = OnnxBackend(options.model, threads=options.threads)
+        at_once = 64
+    else:
+        import torch
+
+        from hrm_arc.evaluation.torch_backend import load_model
+
+        torch.set_num_threads(options.threads)
+        backend, _ = load_model(options.model, "cpu")
+        # As many at once as bring a speed; torch has no limit of its own.
+        at_once = 64 if options.canvas == "cropped" else 8
+    puzzles = Corpus(solve=load_tasks("arc-agi-1/evaluation")).held_back_puzzles()
+    data = AugmentedSet(puzzles, augment=7, canvas=options.canvas)
+    indices = data.part(options.grids / len(data))
+    batches = [
+        part for start in range(0, len(indices), at_once) for part in data.samples(indices[start : start + at_once])
+    ]
+    backend.answer(batches[0])
+    seconds = np.zeros(len(batches))
+    for number, samples in enumerate(batches):
+        started = time.perf_counter()
+        backend.answer(samples)
+        seconds[number] = time.perf_counter() - started
+    print(json.dumps({"seconds": float(seconds.sum() / len(indices)), "bytes": peak_memory()}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""A grid-hrm of about the log's size without torch: milliseconds for each grid and peak memory, beside torch.
+
+Real test inputs of ARC-AGI-1's evaluation set, one pass each, cropped to what is visible and padded
+to 900; each measurement in a process of its own, in turns, with medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks._processes import hrm, run
+
+# Enough segments to be a recursive model, few enough to be measured.
+MODEL = ["--training.steps", "2", "--training.accelerator", "cpu", "--training.precision", "32-true"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--recipe", default="race/grid-hrm", help="whose model (default race/grid-hrm, widened)")
+    parser.add_argument("--width", type=int, default=352, help="of the model (default 352: 5.9M parameters)")
+    parser.add_argument("--grids", type=int, default=64, help="asked in each measurement (default 64)")
+    parser.add_argument("--repeats", type=int, default=3)
+
+
+def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        shape = ["--model.width", str(options.width), "--model.heads", "8", "--validation.every", "0"]
+        trained = hrm("train", options.recipe, *MODEL, *shape, "--out", folder)
+        models = {"torch": Path(trained["folder"])}
+        for name, flags in (("ONNX fp32", []), ("ONNX int8", ["--int8"])):
+            models[name] = root / f"{name[5:]}.onnx"
+            hrm("export", trained["folder"], "--out", str(models[name]), "--samples", "50", *flags)
+        for canvas in ("cropped", "full"):
+            for threads in (1, 2):
+                yield from _compare(models, canvas, threads, options)
+
+
+def _compare(
+    models: dict[str, Path], canvas: str, threads: int, options: argparse.Namespace
+) -> Iterator[dict[str, Any]]:
+    seen: dict[str, list[dict[str, float]]] = {name: [] for name in models}
+    for _ in range(options.repeats):
+        for name, path in models.items():
+            flags = ["--threads", str(threads), "--canvas", canvas, "--grids", str(options.grids)]
+            seen[name].append(json.loads(run([sys.executable, "-m", "benchmarks._edge", str(path), *flags]).output))
+    seconds = {name: statistics.median(each["seconds"] for each in rows) for name, rows in seen.items()}
+    for name, rows in seen.items():
+        file = models[name]
+        yield {
+            "canvas": canvas,
+            "cores": threads,
+            "runtime": name,
+            "ms a grid": f"{1000 * seconds[name]:.1f}",
+            "times torch's speed": f"{seconds['torch'] / seconds[name]:.2f}",
+            "peak memory": f"{max(each['bytes'] for each in rows) / 1e6:.0f} MB",
+            "file": f"{file.stat().st_size / 1e6:.1f} MB" if file.is_file() else "-",
+        }

@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hrm_arc.deploy.export import export
+from hrm_arc.deploy.exported import KEY, Exported, read_sealed, sealed
+from hrm_arc.deploy.parity import parity
+from hrm_arc.deploy.runtime import OnnxBackend
+from hrm_arc.errors import UserError
+from hrm_arc.evaluation.evaluate import predict_tasks, tasks_to_score
+from hrm_arc.evaluation.torch_backend import load_model
+from hrm_arc.models import KINDS
+from hrm_arc.puzzles.augmented import AugmentedSet, Samples
+from hrm_arc.puzzles.corpus import Corpus
+from hrm_arc.puzzles.sources import load_tasks
+from hrm_arc.puzzles.task import Task
+from hrm_arc.training.trainer import Trainer
+from tests.made import tiny_recipe, write_puzzles
+
+TASKS = load_tasks("arc-agi-1/training")[:12]
+
+
+def trained(root: Path, model: str, *flags: str) -> Path:
+    """A run of a few steps on real tasks, whose answers are then no mere copies of each other."""
+    source = write_puzzles(root / "tasks", TASKS)
+    flags = ("--data.augment", "3", "--optimiser.learning_rate", "0.01", *flags)
+    trainer = Trainer(tiny_recipe(source, model, *flags), root / "runs")
+    trainer.fit()
+    return trainer.folder.path
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained(tmp_path_factory.mktemp("grid"), "grid-hrm", "--data.canvas", "cropped", "--model.segments", "3")
+
+
+@pytest.fixture(scope="module")
+def exported_file(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("exported") / "model.onnx"
+    export(run_folder, file, samples=50)
+    return file
+
+
+@pytest.mark.parametrize("model", KINDS)
+def test_every_model_answers_as_in_torch(model: str, tmp_path: Path) -> None:
+    # The full canvas takes the log's model minutes; sizes are what matters here.
+    run = trained(tmp_path, model, "--data.canvas", "cropped")
+    exported, compared = export(run, tmp_path / "model.onnx", samples=200)
+    assert compared.samples >= 200
+    assert compared.tokens_different <= compared.positions / 10_000
+    assert compared.grids_different <= compared.samples / 1000
+    assert compared.largest_logit_difference < 1e-3
+    assert (compared.exact, compared.solved) == (compared.other_exact, compared.other_solved)
+    assert exported.card.model == model
+
+
+def test_halting_and_refinement_are_those_of_torch(run_folder: Path, exported_file: Path) -> None:
+    backend, card = load_model(run_folder, "cpu")
+    other = OnnxBackend(exported_file)
+    # Halting is made to differ from sample to sample, so that some leave the batch early.
+    other_card = other.card
+    assert other_card == card
+    tasks = tasks_to_score(card, None)
+    ours, theirs = ([p.as_row() for p in predict_tasks(b, card, tasks, votes=9, refine=True)] for b in (backend, other))
+    for one, two in zip(ours, theirs, strict=True):
+        assert (one["refinement"], one["segments"], one["tokens"]) == (
+            two["refinement"],
+            two["segments"],
+            two["tokens"],
+        )
+
+
+def test_few_samples_at_once_give_the_same_answers(exported_file: Path) -> None:
+    many, few = OnnxBackend(exported_file), OnnxBackend(exported_file, memory=1)
+    (samples, *_) = AugmentedSet(Corpus(study=TASKS).training_puzzles(), canvas="cropped").samples(np.arange(6))
+    for one, two in zip(many.answer(samples), few.answer(samples), strict=True):
+        assert np.allclose(one, two, atol=1e-5)
+
+
+def test_a_file_tells_what_it_is(run_folder: Path, exported_file: Path) -> None:
+    import onnx
+
+    model = onnx.load(exported_file)
+    onnx.checker.check_model(model)
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    told = Exported.from_text(metadata[KEY])
+    assert told.card.run_id == run_folder.name
+    assert told.recipe is not None
+    assert told.recipe["name"] == "tiny"
+    assert {"hrm-arc", "torch", "python"} <= set(told.versions)
+    assert (told.segments, told.precision, told.canvas) == (3, "fp32", None)
+    # Batch and canvas are open.
+    tokens = next(value for value in model.graph.input if value.name == "tokens")
+    assert all(dimension.dim_param for dimension in tokens.type.tensor_type.shape.dim)
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp16"])
+def test_smaller_files_are_smaller_and_much_the_same(precision: str, tmp_path: Path) -> None:
+    # Wide enough for weights to be most of the file.
+    run = trained(tmp_path, "grid-hrm", "--data.canvas", "cropped", "--model.width", "256", "--model.heads", "4")
+    export(run, tmp_path / "whole.onnx", samples=20)
+    exported, compared = export(run, tmp_path / "small.onnx", precision, samples=100)  # type: ignore[arg-type]
+    sizes = [(tmp_path / f"{name}.onnx").stat().st_size for name in ("small", "whole")]
+    assert sizes[0] / sizes[1] < {"int8": 0.35, "fp16": 0.55}[precision]
+    assert compared.tokens_different < compared.positions / 4
+    assert exported.precision == precision
+    if precision == "int8":
+        assert exported.floats["Softmax"] > 0, "it says what stays in floating point"
+
+
+def test_parity_counts_what_differs(run_folder: Path) -> None:
+    backend, card = load_model(run_folder, "cpu")
+    tasks = tasks_to_score(card, None)
+    alike = parity(backend, backend, card, tasks, samples=30)
+    assert (alike.tokens_different, alike.grids_different, alike.largest_logit_difference) == (0, 0, 0.0)
+
+    class Other:
+        """The same but for the first cell of every answer."""
+
+        def answer(self, samples: Samples) -> object:
+            answers = backend.answer(samples)
+            answers.tokens[:, 0] = 2 + (answers.tokens[:, 0] + 1) % 10
+            return answers
+
+        def refine(self, samples: Samples) -> np.ndarray:
+            return backend.refine(samples)
+
+        def logits(self, samples: Samples) -> np.ndarray:
+            return backend.logits(samples) + 0.5
+
+    differs = parity(backend, Other(), card, tasks, samples=30)  # type: ignore[arg-type]
+    assert differs.tokens_different == differs.samples
+    assert differs.largest_logit_difference == pytest.approx(0.5, abs=1e-5)
+
+
+def test_any_altered_byte_is_found(exported_file: Path, tmp_path: Path) -> None:
+    content = exported_file.read_bytes()
+    random = np.random.default_rng(0)
+    places = [0, len(content) - 1, len(content) - 100, *random.integers(0, len(content), 40).tolist()]
+    for place in places:
+        altered = bytearray(content)
+        altered[place] ^= 1 << int(random.integers(8))
+        (tmp_path / "altered.onnx").write_bytes(altered)
+        with pytest.raises(UserError, match=r"damaged|not a model that hrm export has written"):
+            OnnxBackend(tmp_path / "altered.onnx")
+    (tmp_path / "short.onnx").write_bytes(content[:-1000])
+    with pytest.raises(UserError, match="cut short"):
+        read_sealed(tmp_path / "short.onnx")
+
+
+def test_other_files_and_providers_are_named(exported_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "noise.onnx").write_bytes(b"noise" * 100)
+    with pytest.raises(UserError, match="not a model that hrm export has written"):
+        OnnxBackend(tmp_path / "noise.onnx")
+    (tmp_path / "sealed.onnx").write_bytes(sealed(b"noise" * 100))
+    with pytest.raises(UserError, match="cannot be run"):
+        OnnxBackend(tmp_path / "sealed.onnx")
+    with pytest.raises(UserError, match="cannot be read"):
+        OnnxBackend(tmp_path / "missing.onnx")
+    with pytest.raises(UserError, match="tensorrt is not to be had here"):
+        OnnxBackend(exported_file, provider="tensorrt")
+
+
+def test_a_model_of_one_canvas_refuses_others(tmp_path: Path) -> None:
+    run = trained(tmp_path, "trm", "--model.mixing", "mlp", "--data.canvas", "full", "--training.steps", "1")
+    export(run, tmp_path / "model.onnx", samples=10)
+    backend = OnnxBackend(tmp_path / "model.onnx")
+    task: Task = replace(TASKS[0], tests=TASKS[0].tests[:1])
+    (samples, *_) = AugmentedSet(Corpus(study=(task,)).training_puzzles(), canvas="cropped").samples(np.arange(1))
+    with pytest.raises(UserError, match="takes 30 x 30 alone"):
+        backend.answer(samples)
+
+
+def test_a_file_that_fails_its_check_is_not_put_in_place(
+    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*arguments: object) -> None:
+        raise UserError("ONNX Runtime", "no")
+
+    monkeypatch.setattr("hrm_arc.deploy.export.parity", fails)
+    (tmp_path / "model.onnx").write_text("what was here before")
+    with pytest.raises(UserError):
+        export(run_folder, tmp_path / "model.onnx")
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+    assert (tmp_path / "model.onnx").read_text() == "what was here before"
+
+
+def test_the_text_of_a_card_comes_back(exported_file: Path) -> None:
+    told = OnnxBackend(exported_file).exported
+    assert Exported.from_text(told.as_text()) == told
+    with pytest.raises((KeyError, TypeError)):
+        Exported.from_text(json.dumps({"canvas": None}))

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hrm_arc.deploy import board
+from hrm_arc.deploy.validating import BATCH, Progress, agreement, read_progress, read_result, validate
+from hrm_arc.errors import UserError
+from hrm_arc.evaluation.baselines import baselines
+from hrm_arc.evaluation.predict import Answers
+from hrm_arc.puzzles.augmented import AugmentedSet, Samples
+from hrm_arc.puzzles.canvas import PAD
+from hrm_arc.puzzles.corpus import Corpus
+from hrm_arc.puzzles.sources import load_tasks
+from hrm_arc.runs.checkpoint import Card
+
+TASKS = load_tasks("arc-agi-1/evaluation")[:40]
+CARD = Card("grid-hrm", {}, [], "full", False, [], [], 0, 1, 0, [], 7, "run", {})
+HELD_BACK = AugmentedSet(Corpus(solve=TASKS).held_back_puzzles(), augment=15, canvas="full")
+ALL = np.arange(len(HELD_BACK))
+
+
+class Says:
+    """A backend of a fixed opinion: padding, or a copy of the input. It may be stopped after some batches."""
+
+    def __init__(self, what: str, batches: int | None = None):
+        self.what = what
+        self.left = batches
+
+    def answer(self, samples: Samples) -> Answers:
+        if self.left is not None:
+            if self.left == 0:
+                raise KeyboardInterrupt
+            self.left -= 1
+        tokens = samples.inputs if self.what == "copy" else np.full_like(samples.inputs, PAD)
+        return Answers(tokens, np.zeros(len(samples)), np.full(len(samples), 2))
+
+    def refine(self, samples: Samples) -> np.ndarray:
+        raise NotImplementedError
+
+
+def run(backend: Says, file: Path, indices: np.ndarray = ALL) -> dict[str, object]:
+    return validate(backend, CARD, HELD_BACK, indices, "mark", file)
+
+
+def lasting(result: dict[str, object]) -> dict[str, object]:
+    """What does not depend on the machine."""
+    changing = ("seconds", "samples_per_second", "peak_memory_bytes", "temperature", "watts")
+    return {name: value for name, value in result.items() if name not in changing}
+
+
+@pytest.mark.parametrize(("what", "name"), [("padding", "pad_only"), ("copy", "copy_input")])
+def test_empty_answers_score_as_their_baselines(what: str, name: str, tmp_path: Path) -> None:
+    result = run(Says(what), tmp_path / "v.json")
+    expected = baselines(HELD_BACK)
+    assert result["baselines"] == expected
+    assert result["token_accuracy"] == expected[name]["token_accuracy"]
+    assert result["exact_accuracy"] == expected[name]["exact_accuracy"]
+    assert (result["samples"], result["progress"], result["mean_segments"]) == (len(HELD_BACK), 1.0, 2.0)
+
+
+def test_a_validation_that_is_stopped_five_times_ends_with_the_same_figures(tmp_path: Path) -> None:
+    whole = run(Says("copy"), tmp_path / "whole.json")
+    assert len(ALL) > 6 * BATCH
+    for _ in range(5):
+        with pytest.raises(KeyboardInterrupt):
+            run(Says("copy", batches=1), tmp_path / "stopped.json")
+    assert read_progress(tmp_path / "stopped.json", "mark").done == 5 * BATCH  # type: ignore[union-attr]
+    with pytest.raises(UserError, match="came to its end"):
+        read_result(tmp_path / "stopped.json")
+    assert lasting(run(Says("copy"), tmp_path / "stopped.json")) == lasting(whole)
+    # Done is done: nothing is asked again.
+    assert lasting(run(Says("copy", batches=0), tmp_path / "stopped.json")) == lasting(whole)
+
+
+def test_a_part_is_scored_beside_its_own_baselines(tmp_path: Path) -> None:
+    part = HELD_BACK.part(0.1)
+    assert len(part) == round(len(HELD_BACK) * 0.1)
+    assert len(np.unique(part)) == len(part)
+    result = run(Says("copy"), tmp_path / "v.json", part)
+    assert result["baselines"] == baselines(HELD_BACK, part)
+    assert result["baselines"] != baselines(HELD_BACK)
+
+
+def test_another_validations_file_is_refused(tmp_path: Path) -> None:
+    run(Says("copy"), tmp_path / "v.json")
+    with pytest.raises(UserError, match="another model, data or fraction"):
+        validate(Says("copy"), CARD, HELD_BACK, ALL, "other", tmp_path / "v.json")
+    for content in ("{", "[]", '{"done": 1}'):
+        (tmp_path / "bad.json").write_text(content)
+        with pytest.raises(UserError, match="not the progress"):
+            run(Says("copy"), tmp_path / "bad.json")
+
+
+def test_machines_agree_or_do_not(tmp_path: Path) -> None:
+    ours = run(Says("copy"), tmp_path / "ours.json")
+    theirs = read_result(tmp_path / "ours.json")
+    assert agreement(ours, theirs).verdict == "the machines agree: the same figures"
+    nearly = {**theirs, "token_accuracy": theirs["token_accuracy"] + 0.0004}
+    assert agreement(ours, nearly).agree
+    assert "0.1 points" in agreement(ours, nearly).verdict
+    far = {**theirs, "exact_accuracy": theirs["exact_accuracy"] + 0.02}
+    assert not agreement(ours, far).agree
+    with pytest.raises(ValueError, match="step is 8 there and 7 here"):
+        agreement(ours, {**theirs, "step": 8})
+
+
+def test_figures_before_the_first_sample_are_zero() -> None:
+    assert Progress("mark", 0, 10).figures()["token_accuracy"] == 0
+    assert Progress("mark", 0, 10).speed()["samples_per_second"] == 0
+
+
+@pytest.fixture
+def sensors(tmp_path: Path) -> Path:
+    """The kernel's files as they are on a Jetson Orin Nano."""
+    for number, value in enumerate(("45250", "51000", "")):
+        zone = tmp_path / "thermal" / f"thermal_zone{number}"
+        zone.mkdir(parents=True)
+        (zone / "temp").write_text(value)
+    meter = tmp_path / "hwmon" / "hwmon3"
+    meter.mkdir(parents=True)
+    (tmp_path / "hwmon" / "hwmon0").mkdir()
+    for number, (label, volts, amperes) in enumerate((("VDD_IN", 5000, 1400), ("VDD_SOC", 5000, 300)), start=1):
+        (meter / f"in{number}_label").write_text(f"{label}\n")
+        (meter / f"in{number}_input").write_text(str(volts))
+        (meter / f"curr{number}_input").write_text(str(amperes))
+    return tmp_path
+
+
+def test_a_boards_sensors(sensors: Path) -> None:
+    assert board.temperature(sensors / "thermal") == 51.0
+    assert board.power(sensors / "hwmon") == 7.0
+    assert board.temperature(sensors / "nothing") is None
+    assert board.power(sensors / "nothing") is None
+    assert board.peak_memory() > 10_000_000
+
+
+def test_the_file_is_json_that_people_can_read(tmp_path: Path) -> None:
+    run(Says("copy"), tmp_path / "v.json")
+    fields = json.loads((tmp_path / "v.json").read_text())
+    assert fields["done"] == fields["samples"] == len(ALL)
+    assert fields["result"]["model"] == "grid-hrm"
