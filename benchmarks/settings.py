@@ -2,21 +2,22 @@
 
 The tasks are the 24 smallest of ARC-AGI-2's training set that ARC-AGI-1 does not have, so
 that a choice made here is not made by the quickstart's own answers. Every setting moves the
-weights equally often; nothing depends on the clock.
+weights equally often, or under --minutes learns equally long.
 """
 
 from __future__ import annotations
 
 import argparse
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from benchmarks._processes import hrm
+import numpy as np
+
+from benchmarks._runs import runs_folder, scored_run
 
 COMMON = [
     *("--data.solve", "[arc-agi-2/training]", "--data.without", "[arc-agi-1]", "--data.smallest", "24"),
-    *("--training.batch", "32", "--training.minutes", "0"),
+    *("--training.batch", "32"),
 ]
 SETTINGS: dict[str, list[str]] = {
     "the recipe": [],
@@ -24,6 +25,9 @@ SETTINGS: dict[str, list[str]] = {
     "AdamW 2e-3 instead of Muon": ["--optimiser.name", "adamw", "--optimiser.learning_rate", "2e-3"],
     "two segments of thought": ["--model.segments", "2"],
     "two cycles a segment": ["--model.cycles", "2"],
+    "two cycles, gradient through the last": ["--model.cycles", "2", "--model.gradient", "last"],
+    "both levels share their layers": ["--model.shared", "true"],
+    "four register tokens": ["--model.registers", "4"],
     "weight decay 0.01": ["--optimiser.weight_decay", "0.01"],
     "weight decay 0.5": ["--optimiser.weight_decay", "0.5"],
     "no average of the weights": ["--optimiser.ema", "0"],
@@ -43,21 +47,28 @@ SETTINGS: dict[str, list[str]] = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=1000, help="updates of the weights")
+    parser.add_argument("--minutes", type=float, help="of training for each, instead of updates")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--only", nargs="+", default=list(SETTINGS), metavar="NAME", help="some of the settings")
 
 
 def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     for name in options.only:
-        results = [_run(SETTINGS[name], seed, options.steps) for seed in options.seeds]
-        solved = ", ".join(str(result["solved_pass2"]) for result in results)
-        yield {"setting": name, "solved, two attempts": f"{solved} of {results[0]['test_outputs']}"}
+        flags = [*COMMON, *SETTINGS[name], *_length(SETTINGS[name], options)]
+        with runs_folder(None) as root:
+            runs = [scored_run(root, str(seed), "quickstart", [*flags, "--seed", str(seed)]) for seed in options.seeds]
+        outputs = runs[0].scores["test_outputs"]
+        yield {
+            "setting": name,
+            "updates": ", ".join(f"{run.trained['steps']:,}" for run in runs),
+            "solved, two attempts": ", ".join(str(run.scores["solved_pass2"]) for run in runs) + f" of {outputs}",
+            "mean of one pass": f"{np.mean([run.scores['exact_accuracy'] for run in runs]):.1%}",
+        }
 
 
-def _run(flags: list[str], seed: int, steps: int) -> dict[str, Any]:
-    """Train and score one setting under one seed."""
+def _length(flags: Sequence[str], options: argparse.Namespace) -> list[str]:
+    """Equal minutes, or equally many updates: a segment is an update of its own."""
+    if options.minutes is not None:
+        return ["--training.steps", "1000000", "--training.minutes", str(options.minutes)]
     segments = int(flags[flags.index("--model.segments") + 1]) if "--model.segments" in flags else 1
-    length = ["--training.steps", str(steps // segments), "--seed", str(seed)]
-    with tempfile.TemporaryDirectory() as folder:
-        trained = hrm("train", "quickstart", *COMMON, *flags, *length, "--out", folder)
-        return hrm("eval", trained["folder"])
+    return ["--training.steps", str(options.steps // segments), "--training.minutes", "0"]

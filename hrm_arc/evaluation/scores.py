@@ -19,6 +19,8 @@ from hrm_arc.puzzles.canvas import FULL
 from hrm_arc.puzzles.task import Grid, Task
 
 RESAMPLES = 2000
+# How many of the best candidates may hold the right grid.
+ATTEMPTS = (1, 2, 5, 10, 100)
 
 
 @dataclass(frozen=True)
@@ -71,24 +73,29 @@ def score(tasks: Sequence[Task], predictions: Sequence[Prediction], seed: int = 
     Returns:
         ``tasks`` and ``test_outputs``, counted where answers are known; a game's boards
         count as tasks;
-        ``pass@k``: share of test outputs with the right grid among the k best (Kaggle);
-        ``pass@2_tasks_strict``: share of tasks with every output so solved (ARC-AGI-2);
-        ``pass@2_tasks_mean``: mean over tasks of the share of outputs solved (HRM, TRM);
+        for each k of ``ATTEMPTS``:
+        ``pass@k``: share of test outputs with the right grid among the k best (Kaggle, k = 2);
+        ``pass@k_tasks_strict``: share of tasks with every output so solved (ARC-AGI-2, k = 2);
+        ``pass@k_tasks_mean``: mean over tasks of the share of outputs solved (HRM, TRM, k = 2);
+        and further:
         ``exact_accuracy``: share of test outputs right in one pass, without votes;
         ``token_accuracy``: cells right in that pass, of all 900, padding included (the log);
         ``intervals``: for each of these, bootstrap over tasks; ``baselines``;
         ``mean_segments``; ``solved_pass1``, ``solved_pass2``: counts.
     """
     results = outcomes(tasks, predictions)
-    table = np.array([_row(outcome) for outcome in results]).reshape(-1, 4)
+    table = np.array([_row(outcome) for outcome in results], dtype=float).reshape(-1, len(ATTEMPTS) + 2)
     groups = _groups(tasks, results)
+    # A task's sums stand for its rows: every average is one of them, and so is one over resampled tasks.
+    sums = np.array([table[group].sum(axis=0) for group in groups]).reshape(-1, table.shape[1])
+    sizes = np.array([len(group) for group in groups])
     return {
         "tasks": len(groups),
         "test_outputs": len(results),
-        "solved_pass1": int(table[:, 0].sum()),
-        "solved_pass2": int(table[:, 1].sum()),
-        **_averages(table, groups),
-        "intervals": _intervals(table, groups, seed),
+        "solved_pass1": int(table[:, ATTEMPTS.index(1)].sum()),
+        "solved_pass2": int(table[:, ATTEMPTS.index(2)].sum()),
+        **_averages(sums, sizes),
+        "intervals": _intervals(sums, sizes, seed),
         "baselines": task_baselines(tasks),
         "mean_segments": float(np.mean([p.segments for p in predictions])) if predictions else 0.0,
     }
@@ -103,40 +110,45 @@ def _groups(tasks: Sequence[Task], results: Sequence[Outcome]) -> list[np.ndarra
     return [np.array(group) for group in groups.values()]
 
 
-def _row(outcome: Outcome) -> tuple[float, float, float, float]:
+def _row(outcome: Outcome) -> list[float]:
+    """Solved with each number of attempts, exact in one pass, share of tokens."""
     rank = outcome.rank or 10**9
-    return float(rank <= 1), float(rank <= 2), float(outcome.single), outcome.tokens
+    return [*(float(rank <= count) for count in ATTEMPTS), float(outcome.single), outcome.tokens]
 
 
-def _averages(table: np.ndarray, groups: Sequence[np.ndarray]) -> dict[str, float]:
-    """Averages of rows (pass@1, pass@2, exact, tokens), one for each test output.
+def _averages(sums: np.ndarray, sizes: np.ndarray) -> dict[str, float]:
+    """Every average by its name.
 
-    ``groups`` holds each task's rows; a task may come several times.
+    Args:
+        sums: of each task's rows, ``[tasks, columns]``; a task may come several times.
+        sizes: test outputs of each, ``[tasks]``.
     """
-    if not groups:
-        return dict.fromkeys(_NAMES, 0.0)
-    rows = table[np.concatenate(groups)].mean(axis=0)
-    shares = np.array([table[group, 1].mean() for group in groups])
-    values = (*rows[:2], (shares == 1).mean(), shares.mean(), *rows[2:])
-    return {name: float(value) for name, value in zip(_NAMES, values, strict=True)}
+    if not len(sizes):
+        return dict.fromkeys(_names(), 0.0)
+    return {name: float(value) for name, value in zip(_names(), _values(sums[None], sizes[None])[0], strict=True)}
 
 
-_NAMES = ("pass@1", "pass@2", "pass@2_tasks_strict", "pass@2_tasks_mean", "exact_accuracy", "token_accuracy")
-
-
-def _intervals(table: np.ndarray, groups: Sequence[np.ndarray], seed: int) -> dict[str, list[float]]:
+def _intervals(sums: np.ndarray, sizes: np.ndarray, seed: int) -> dict[str, list[float]]:
     """95% percentile bootstrap over tasks (Efron 1979) of each average, as [low, high]."""
-    if not groups:
+    if not len(sizes):
         return {}
-    draws = np.random.default_rng(seed).integers(len(groups), size=(RESAMPLES, len(groups)))
-    # A task's sums stand for its rows, so a resample is a sum over tasks.
-    sums = np.array([[len(group), *table[group].sum(axis=0)] for group in groups])
-    shares = sums[:, 2] / sums[:, 0]
-    drawn = sums[draws].sum(axis=1)
-    rows = drawn[:, 1:] / drawn[:, :1]
-    strict, mean = (shares == 1)[draws].mean(axis=1), shares[draws].mean(axis=1)
-    columns = (rows[:, 0], rows[:, 1], strict, mean, rows[:, 2], rows[:, 3])
-    return {
-        name: [float(v) for v in np.percentile(column, [2.5, 97.5])]
-        for name, column in zip(_NAMES, columns, strict=True)
-    }
+    draws = np.random.default_rng(seed).integers(len(sizes), size=(RESAMPLES, len(sizes)))
+    # A few resamples at once: of ten thousand boards, all of them would fill the memory.
+    columns = np.concatenate([_values(sums[part], sizes[part]) for part in np.array_split(draws, 40)])
+    bounds = np.percentile(columns, [2.5, 97.5], axis=0).T
+    return {name: [float(low), float(high)] for name, (low, high) in zip(_names(), bounds, strict=True)}
+
+
+def _values(sums: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """The averages of ``_names`` of each draw of tasks: ``[draws, names]`` from ``[draws, tasks, ...]``."""
+    outputs = sums.sum(axis=1) / sizes.sum(axis=1, keepdims=True)
+    shares = sums[:, :, : len(ATTEMPTS)] / sizes[:, :, None]
+    solved = [outputs[:, : len(ATTEMPTS)], shares.mean(axis=1), (shares == 1).mean(axis=1)]
+    # Beside each other: one number of attempts under all three averages.
+    by_attempts = np.stack(solved, axis=2).reshape(len(sums), -1)
+    return np.concatenate([by_attempts, outputs[:, len(ATTEMPTS) :]], axis=1)
+
+
+def _names() -> list[str]:
+    averages = [f"pass@{count}{average}" for count in ATTEMPTS for average in ("", "_tasks_mean", "_tasks_strict")]
+    return [*averages, "exact_accuracy", "token_accuracy"]

@@ -38,6 +38,10 @@ class GridHRMConfig:
             table is added for the place in the row of cells, as in the log's model.
         tied: the head that names tokens is their own table (Press and Wolf 2017), so that a
             model of blocks that start as the identity starts by copying its input.
+        registers: learned tokens beside the roles, a place to keep what no cell holds (Darcet et al.
+            2023, Vision transformers need registers).
+        shared: one stack of ``h_layers`` serves both levels, as TRM's network does.
+        gradient: through ``all`` cycles of a segment, or through the ``last`` alone.
         convolution: side of a depthwise convolution over the canvas inside each feed-forward
             (URM, 2025); 0: none.
     """
@@ -51,12 +55,16 @@ class GridHRMConfig:
     expansion: float = 4.0
     positions: Literal["rotary-2d", "sinusoids"] = "rotary-2d"
     tied: bool = False
+    registers: int = 0
+    shared: bool = False
+    gradient: Literal["all", "last"] = "all"
     convolution: int = 0
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "width", "heads", "h_layers", "l_layers", "cycles", "segments", "expansion")
         if self.width % (4 * self.heads):
             raise ValueError(f"width {self.width} is no multiple of 4 x {self.heads} heads")
+        check_at_least(self, 0, "registers")
         if self.convolution < 0 or (self.convolution and self.convolution % 2 == 0):
             raise ValueError(f"convolution is {self.convolution}, expected 0 or an odd side")
 
@@ -71,7 +79,9 @@ class GridHRM(Reasoner):
         width = config.width
         self.tokens = nn.Embedding(VOCABULARY, width)
         self.conditioning = SharedConditioning(tasks, width)
-        self.l_layers = nn.ModuleList(_block(config) for _ in range(config.l_layers))
+        self.prefix = ROLES + config.registers
+        self.registers = nn.Parameter(0.5 * torch.randn(config.registers, width)) if config.registers else None
+        self.l_layers = None if config.shared else nn.ModuleList(_block(config) for _ in range(config.l_layers))
         self.l_norm = nn.RMSNorm(width)
         self.h_layers = nn.ModuleList(_block(config) for _ in range(config.h_layers))
         self.h_norm = nn.RMSNorm(width)
@@ -83,7 +93,7 @@ class GridHRM(Reasoner):
         nn.init.constant_(self.halt.bias, -3.0)
 
     def start(self, batch: Batch) -> State:
-        blank = self.tokens.weight.new_zeros(len(batch), ROLES + batch.height * batch.width, self.config.width)
+        blank = self.tokens.weight.new_zeros(len(batch), self.prefix + batch.height * batch.width, self.config.width)
         return blank, blank
 
     def think(self, state: State, batch: Batch) -> tuple[State, Output]:
@@ -92,13 +102,17 @@ class GridHRM(Reasoner):
             rotation = None
             x = x + sinusoids(x.shape[1], x.shape[2]).to(x)
         else:
-            rotation = rotary_2d(batch.height, batch.width, ROLES, self.config.width // self.config.heads, x.device)
-        place = Place(batch.height, batch.width, ROLES, rotation)
+            rotation = rotary_2d(
+                batch.height, batch.width, self.prefix, self.config.width // self.config.heads, x.device
+            )
+        place = Place(batch.height, batch.width, self.prefix, rotation)
         h, l = state
-        for _ in range(self.config.cycles):
-            l = self.l_norm(self._level(x + h + l, self.l_layers, place))
-            h = self.h_norm(self._level(h + l, self.h_layers, place))
-        return (h, l), Output(self._name(h[:, ROLES:]), self.halt(h.mean(dim=1)))
+        for cycle in range(self.config.cycles):
+            learns = self.config.gradient == "all" or cycle == self.config.cycles - 1
+            with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
+                l = self.l_norm(self._level(x + h + l, self.l_layers or self.h_layers, place))
+                h = self.h_norm(self._level(h + l, self.h_layers, place))
+        return (h, l), Output(self._name(h[:, self.prefix :]), self.halt(h.mean(dim=1)))
 
     def _name(self, h: Tensor) -> Tensor:
         """Logits ``[batch, cells, 12]``."""
@@ -111,7 +125,8 @@ class GridHRM(Reasoner):
     def _embed(self, batch: Batch) -> Tensor:
         """Role tokens, then cells, all with the task's identity: ``[batch, tokens, width]``."""
         identity, roles = self.conditioning(batch, self.tokens)
-        return torch.cat([roles, self.tokens(batch.inputs)], dim=1) + identity
+        blank = [] if self.registers is None else [self.registers.expand(len(batch), -1, -1)]
+        return torch.cat([roles, *blank, self.tokens(batch.inputs)], dim=1) + identity
 
     @staticmethod
     def _level(x: Tensor, layers: nn.ModuleList, place: Place) -> Tensor:

@@ -39,6 +39,7 @@ def write_page(folder: RunFolder, run: RunFolder | None = None) -> Path:
         curve=training_curves({run.run_id: read_lines(run.metrics_file)}),
         answers=[answer(row) for row in read_lines(folder.predictions_file)],
         outcomes=NAMES,
+        attempts=sorted(int(name[5:]) for name in scores if name.startswith("pass@") and name[5:].isdigit()),
     )  # fmt: skip
     write_text(folder.report_file, page)
     return folder.report_file

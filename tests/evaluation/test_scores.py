@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hrm_arc.evaluation.audit import audit
 from hrm_arc.evaluation.baselines import baselines, task_baselines
 from hrm_arc.evaluation.predict import Candidate, Prediction
-from hrm_arc.evaluation.scores import outcomes, score
+from hrm_arc.evaluation.scores import ATTEMPTS, outcomes, score
 from hrm_arc.evaluation.submission import submission
 from hrm_arc.puzzles.augmented import AugmentedSet
 from hrm_arc.puzzles.canvas import FULL
@@ -69,7 +69,7 @@ def test_no_answers_at_all_score_nothing() -> None:
     assert scores["pass@2"] == 0.0
 
 
-def naive(tasks: list[Task], predictions: list[Prediction]) -> dict[str, float]:
+def naive(tasks: list[Task], predictions: list[Prediction], attempts: int) -> dict[str, float]:
     """The same scores the slow and obvious way."""
     solved, total, strict, shares = 0, 0, 0, []
     for task in tasks:
@@ -77,27 +77,29 @@ def naive(tasks: list[Task], predictions: list[Prediction]) -> dict[str, float]:
         for index, test in enumerate(task.tests):
             for prediction in predictions:
                 if (prediction.task, prediction.test) == (task.id, index) and test.output is not None:
-                    right += any(c.grid.tolist() == test.output.tolist() for c in prediction.candidates[:2])
+                    right += any(c.grid.tolist() == test.output.tolist() for c in prediction.candidates[:attempts])
         solved, total = solved + right, total + len(task.tests)
         strict += right == len(task.tests)
         shares.append(right / len(task.tests))
     return {
-        "pass@2": solved / total,
-        "pass@2_tasks_strict": strict / len(tasks),
-        "pass@2_tasks_mean": sum(shares) / len(tasks),
+        f"pass@{attempts}": solved / total,
+        f"pass@{attempts}_tasks_strict": strict / len(tasks),
+        f"pass@{attempts}_tasks_mean": sum(shares) / len(tasks),
     }
 
 
 answers = st.lists(st.sampled_from([ONE, TWO, THREE]), max_size=3, unique_by=lambda grid: int(grid[0, 0]))
 
 
-@settings(max_examples=100)
+@settings(max_examples=200)
 @given(st.lists(st.lists(answers, min_size=1, max_size=3), min_size=1, max_size=5))
 def test_scores_agree_with_a_naive_scorer(made: list[list[list[Grid]]]) -> None:
     tasks = [made_task(str(n), *[TWO] * len(tests)) for n, tests in enumerate(made)]
     predictions = [predicted(str(n), k, *given_) for n, tests in enumerate(made) for k, given_ in enumerate(tests)]
     scores = score(tasks, predictions)
-    for name, value in naive(tasks, predictions).items():
+    by_name = {name: value for k in ATTEMPTS for name, value in naive(tasks, predictions, k).items()}
+    assert set(by_name) == {name for name in scores if name.startswith("pass@")}
+    for name, value in by_name.items():
         assert scores[name] == pytest.approx(value), name
         low, high = scores["intervals"][name]
         assert low - 1e-9 <= value <= high + 1e-9 or len(tasks) < 5

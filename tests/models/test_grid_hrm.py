@@ -206,3 +206,30 @@ def test_a_canvas_first_met_in_inference_can_be_trained_on(name: str) -> None:
     with torch.inference_mode():
         model(model.start(batch), batch)
     model(model.start(batch), batch)[1].logits.sum().backward()
+
+
+def test_gradients_through_the_last_cycle_alone_leave_the_answer_as_it_is() -> None:
+    through = {}
+    for gradient in ("all", "last"):
+        torch.manual_seed(0)
+        model = stirred(build_model("grid-hrm", {**SMALL["grid-hrm"], "gradient": gradient}, tasks=3))
+        batch = made_batch()
+        _, output = model(model.start(batch), batch)
+        output.logits.square().sum().backward()
+        through[gradient] = (output.logits.detach(), model.get_parameter("tokens.weight").grad)
+    assert torch.equal(through["all"][0], through["last"][0])
+    assert not torch.allclose(through["all"][1], through["last"][1])  # type: ignore[arg-type]
+
+
+def test_shared_layers_and_registers_change_the_size_as_they_should() -> None:
+    def numbers(**options: object) -> int:
+        return sum(p.numel() for p in build_model("grid-hrm", {**SMALL["grid-hrm"], **options}, tasks=3).parameters())
+
+    plain, block = numbers(), sum(p.numel() for p in PreNormBlock(32, 4, 4.0).parameters())
+    assert numbers(shared=True) == plain - block
+    assert numbers(registers=5) == plain + 5 * 32
+    model = stirred(build_model("grid-hrm", {**SMALL["grid-hrm"], "registers": 5, "shared": True}, tasks=3))
+    batch = made_batch()
+    state, output = model(model.start(batch), batch)
+    assert output.logits.shape == (3, 20, 12)
+    assert state[0].shape == (3, 10 + 5 + 20, 32)
