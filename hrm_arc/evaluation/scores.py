@@ -134,7 +134,8 @@ def _intervals(sums: np.ndarray, sizes: np.ndarray, seed: int) -> dict[str, list
         return {}
     draws = np.random.default_rng(seed).integers(len(sizes), size=(RESAMPLES, len(sizes)))
     # A few resamples at once: of ten thousand boards, all of them would fill the memory.
-    columns = np.concatenate([_values(sums[part], sizes[part]) for part in np.array_split(draws, 40)])
+    parts = (draws[start : start + 50] for start in range(0, len(draws), 50))
+    columns = np.concatenate([_values(sums[part], sizes[part]) for part in parts])
     bounds = np.percentile(columns, [2.5, 97.5], axis=0).T
     return {name: [float(low), float(high)] for name, (low, high) in zip(_names(), bounds, strict=True)}
 
