@@ -71,22 +71,31 @@ def _row(name: str, trained: Mapping[str, Any], scores: Mapping[str, Any]) -> di
 
 
 def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Bars of token accuracy with the data's baselines as lines, and exact match below."""
+    """Token accuracy of each row with the data's baselines as lines, and exact match beside it."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 0.45 * len(rows) + 2.2), layout="constrained")
+    figure = Figure(figsize=(9.5, 0.42 * len(rows) + 1.5), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=[3, 2])
     places = range(len(rows))
-    left.barh(places, [row["_tokens"] for row in rows], color="#9aa7b8")
-    for (key, value), style in zip(rows[0]["_baselines"].items(), (":", "-.", "--"), strict=True):
-        left.axvline(value, color="#b03030", linestyle=style, linewidth=1.2, label=BASELINES[key])
-    lowest = min([row["_tokens"] for row in rows] + list(rows[0]["_baselines"].values()))
-    left.set_xlim(max(0.0, lowest - 0.05), 1)
+    lines = rows[0]["_baselines"]
+    # A row far below the lines is told in words, so that those near them can be told apart.
+    span = 1 - min(lines.values())
+    low = min(lines.values()) - 0.35 * span
+    for (key, value), style in zip(lines.items(), (":", "-.", "--"), strict=True):
+        left.axvline(value, color="#b03030", linestyle=style, linewidth=1.2, label=f"{BASELINES[key]} {value:.1%}")
+    for place, row in zip(places, rows, strict=True):
+        value = row["_tokens"]
+        left.plot(max(value, low + 0.01 * span), place, "o" if value > low else "<", color="#3f5f85")
+        left.annotate(f"{value:.1%}", (max(value, low), place), (6, 5), textcoords="offset points", fontsize=8)
+        right.annotate(f"{row['_exact']:.0%}", (row["_exact"], place), (4, -3), textcoords="offset points", fontsize=8)
+    left.set_xlim(low, 1 + 0.12 * span)
     left.set_xlabel("token accuracy, padding counted")
     left.set_yticks(list(places), [row["model"] for row in rows])
     left.invert_yaxis()
-    left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=3, frameon=False, fontsize="small")
-    right.barh(places, [row["_exact"] for row in rows], color="#2e7d4f")
+    right.barh(places, [row["_exact"] for row in rows], color="#2e7d4f", height=0.5)
     right.set_xlabel("grids exactly right, one pass")
-    right.set_xlim(0, max(0.05, 1.1 * max(row["_exact"] for row in rows)))
-    figure.savefig(path, dpi=150)
+    right.set_xlim(0, max(0.05, 1.25 * max(row["_exact"] for row in rows)))
+    for axis in (left, right):
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize="small")
+    figure.savefig(path, dpi=130)

@@ -74,8 +74,10 @@ def _curve(run: Path) -> list[tuple[float, float]]:
 def _parameters(run: Path) -> int:
     from safetensors import safe_open
 
-    newest = sorted((run / "checkpoints").iterdir())[-1]
-    with safe_open(newest / "weights.safetensors", framework="numpy") as file:
+    from hrm_arc.runs.checkpoint import WEIGHTS, find_checkpoint
+
+    checkpoint, _ = find_checkpoint(run)
+    with safe_open(checkpoint / WEIGHTS, framework="numpy") as file:
         return int(sum(np.prod(file.get_slice(name).get_shape()) for name in file.keys()))  # noqa: SIM118
 
 

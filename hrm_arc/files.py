@@ -13,10 +13,11 @@ from hrm_arc.errors import UserError
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[Path]:
+def writing(path: Path, lasting: bool = False) -> Iterator[Path]:
     """A temporary path beside ``path`` to write to; it is renamed into place at the end.
 
-    On any error the temporary file is removed and ``path`` is as it was.
+    On any error the temporary file is removed and ``path`` is as it was. With ``lasting`` it is on
+    the disk before it takes the other's place, so that a loss of power leaves one of the two.
 
     Raises:
         UserError: the folder cannot be made or written to.
@@ -25,7 +26,11 @@ def writing(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield beside
+        if lasting:
+            sync(beside)
         os.replace(beside, path)
+        if lasting:
+            sync(path.parent)
     except OSError as error:
         raise UserError(path, f"cannot be written: {error.strerror}") from None
     finally:
@@ -42,15 +47,15 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically."""
-    with writing(path) as beside:
+def write_text(path: Path, text: str, lasting: bool = False) -> None:
+    """Write a text file atomically; see :func:`writing`."""
+    with writing(path, lasting) as beside:
         beside.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, data: Any) -> None:
-    """Write a JSON file atomically."""
-    write_text(path, json.dumps(data, indent=1) + "\n")
+def write_json(path: Path, data: Any, lasting: bool = False) -> None:
+    """Write a JSON file atomically; see :func:`writing`."""
+    write_text(path, json.dumps(data, indent=1) + "\n", lasting)
 
 
 def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> None:
 
 def _audit_run(options: argparse.Namespace) -> dict[str, Any]:
     from hrm_arc.evaluation.dependence import dependence
-    from hrm_arc.evaluation.evaluate import predict_tasks, tasks_to_score
+    from hrm_arc.evaluation.evaluate import predict_tasks, tasks_to_score, warnings
     from hrm_arc.evaluation.scores import score
     from hrm_arc.evaluation.torch_backend import load_model
 
@@ -64,7 +64,10 @@ def _audit_run(options: argparse.Namespace) -> dict[str, Any]:
 
         scores = score(tasks, answer(tasks, card.rows()))
         depends = dependence(tasks, card.rows(), answer)
-    return _verdict(scores, depends)
+    unfair = warnings(card, tasks)
+    for line in unfair:
+        note(line)
+    return {**_verdict(scores, depends), "warnings": unfair}
 
 
 def _audit_answers(path: Path, data: str | None) -> dict[str, Any]:

@@ -22,12 +22,14 @@ class Opened(NamedTuple):
         backend: what runs it.
         card: what it says of itself.
         checksum: stands for it and all its weights.
+        checkpoint: the checksum of the checkpoint that it is or was made from.
         run: the run that it lies in, if it does.
     """
 
     backend: Backend
     card: Card
     checksum: str
+    checkpoint: str
     run: RunFolder | None
 
 
@@ -59,26 +61,22 @@ def open_model(path: Path, options: argparse.Namespace, halting: bool = True) ->
     if options.threads < 0 or options.memory < 1:
         raise UserError("--threads, --memory", "expected a number of threads, and of MB above 0")
     backend = OnnxBackend(path, options.provider, options.threads, options.memory, halting)
-    return Opened(backend, backend.card, backend.checksum, None)
+    return Opened(backend, backend.card, backend.checksum, backend.exported.checkpoint, None)
 
 
 def open_run(path: Path, device: str = "auto", halting: bool = True) -> Opened:
     """A run's newest checkpoint, or a checkpoint folder, in torch.
 
     Raises:
-        UserError: there is none, it is damaged, or torch is not installed.
+        UserError: there is none, or it is damaged.
     """
+    from hrm_arc.evaluation.torch_backend import load_model
     from hrm_arc.runs.checkpoint import checksum, newest_checkpoint
     from hrm_arc.runs.folder import RunFolder
 
     checkpoint = newest_checkpoint(path, note)
-    try:
-        from hrm_arc.evaluation.torch_backend import load_model
-    except ImportError:
-        raise UserError(
-            path, "needs torch: pip install 'hrm-arc[train]', or export the run to ONNX elsewhere"
-        ) from None
     backend, card = load_model(checkpoint, device)
     backend.halting = halting
     run = RunFolder(checkpoint.parent.parent)
-    return Opened(backend, card, checksum(checkpoint), run if run.config_file.is_file() else None)
+    mark = checksum(checkpoint)
+    return Opened(backend, card, mark, mark, run if run.config_file.is_file() else None)

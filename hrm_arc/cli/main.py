@@ -59,6 +59,15 @@ VERBS = {
 }
 
 
+# Which of the package's extras brings what may be missing.
+EXTRAS = {
+    **dict.fromkeys(("torch", "lightning_fabric", "jsonargparse"), "train"),
+    **dict.fromkeys(("onnx", "onnxscript"), "export"),
+    "onnxruntime": "edge",
+    "playwright": "dev",
+}
+
+
 class Parser(argparse.ArgumentParser):
     """argparse, with errors in this project's form."""
 
@@ -85,6 +94,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get((error.name or "").split(".")[0])
+        if extra is None:
+            raise
+        print(f"error: {error.name}: not installed here: pip install 'hrm-arc[{extra}]'", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

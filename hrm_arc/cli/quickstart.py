@@ -11,7 +11,7 @@ from typing import Any
 
 from hrm_arc.cli.backends import open_run
 from hrm_arc.cli.evaluate import score_model
-from hrm_arc.cli.show import add_json, emit, print_scores
+from hrm_arc.cli.show import add_json, alone, emit, print_scores
 from hrm_arc.cli.train import train
 from hrm_arc.errors import UserError
 
@@ -31,6 +31,7 @@ def run(options: argparse.Namespace) -> None:
 
     if options.minutes is not None and not options.minutes > 0:
         raise UserError("--minutes", f"{options.minutes:g}, expected more than 0")
+    alone("hrm quickstart")
     started = time.monotonic()
     overrides = ["--seed", str(options.seed)]
     if options.minutes is not None:

@@ -54,8 +54,11 @@ def _versus(first: Any, second: Any, out: Path | None) -> dict[str, Any]:
 
 
 def _human(result: dict[str, Any]) -> None:
-    low, high = (f"{100 * value:+.1f}" for value in result["interval"])
-    print(f"{100 * result['difference']:+.1f} points of test outputs solved ({low} to {high}, 95% interval)\n")
+    span = "one task, so no interval"
+    if result["interval"]:
+        low, high = result["interval"]
+        span = f"{100 * low:+.1f} to {100 * high:+.1f}, 95% interval"
+    print(f"{100 * result['difference']:+.1f} points of test outputs solved ({span})\n")
     row = [str(result[name]) for name in ("both", "first_only", "second_only", "neither")]
     table("test outputs", ["", "both", "only the first", "only the second", "neither"], [["solved by", *row]])
     print(f"\nwritten to {result['report']}")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
+from hrm_arc.errors import UserError
 from hrm_arc.report.names import BASELINES
 
 if TYPE_CHECKING:
@@ -22,6 +24,12 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 def note(text: str) -> None:
     """A line for the person, kept out of what a program reads."""
     print(text, file=sys.stderr, flush=True)
+
+
+def alone(verb: str) -> None:
+    """Refuse a verb that several processes under torchrun would each do."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError(verb, "is for one process; under torchrun there are hrm train and hrm eval")
 
 
 def emit(result: dict[str, Any], as_json: bool, human: Callable[[dict[str, Any]], None]) -> None:

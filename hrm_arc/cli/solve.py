@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hrm_arc.cli.backends import add_runtime, is_exported, open_model
-from hrm_arc.cli.show import add_json, counting, emit, note
+from hrm_arc.cli.show import add_json, alone, counting, emit, note
 from hrm_arc.errors import UserError
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def run(options: argparse.Namespace) -> None:
         raise UserError("--adapt", "an exported file cannot learn: ask it as it is, or give the run itself")
     if options.votes < 1:
         raise UserError("--votes", f"{options.votes}, expected at least 1")
+    alone("hrm solve")
     tasks = load_tasks(options.task)
     with tempfile.TemporaryDirectory() as scratch:
         path = _learn(options, seconds, options.out or Path(scratch)) if seconds else options.checkpoint
@@ -75,14 +76,9 @@ def _usual_seconds(checkpoint: Path | None) -> float:
 
 def _learn(options: argparse.Namespace, seconds: float, root: Path) -> Path:
     """Train on the demonstrations; returns the run."""
-    try:
-        from hrm_arc.training.solving import solving_recipe
-    except ImportError:
-        raise UserError(
-            "hrm solve", "needs torch to learn: pip install 'hrm-arc[train]', or --from model.onnx"
-        ) from None
     from hrm_arc.cli.train import train
     from hrm_arc.runs.checkpoint import WEIGHTS, newest_checkpoint, read_card, read_tensors
+    from hrm_arc.training.solving import solving_recipe
 
     card = weights = None
     if options.checkpoint:

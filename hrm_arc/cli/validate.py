@@ -11,6 +11,7 @@ One pass over each sample, no votes. Works without torch on an exported file, an
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -37,48 +38,54 @@ def run(options: argparse.Namespace) -> None:
         raise UserError("--fraction", f"{options.fraction:g}, expected more than 0 and at most 1")
     if options.augment < 0:
         raise UserError("--augment", f"{options.augment}, expected 0 or more")
-    theirs = _read_result(options.against) if options.against else None
-    result = _validate(options)
-    if theirs is not None:
-        result = {**result, "against": _compared(result, theirs, options.against)}
-    emit(result, options.json, _human)
+    emit(_validate(options), options.json, _human)
 
 
 def _validate(options: argparse.Namespace) -> dict[str, Any]:
-    from hrm_arc.deploy.validating import Progress, in_the_models_rows, validate
-    from hrm_arc.evaluation.evaluate import answers_seen, tasks_to_score
-    from hrm_arc.evaluation.journal import fingerprint
+    from hrm_arc.deploy import validating
+    from hrm_arc.evaluation.evaluate import tasks_to_score, warnings
     from hrm_arc.puzzles.augmented import AugmentedSet
     from hrm_arc.puzzles.corpus import Corpus
     from hrm_arc.puzzles.sources import load_corpus
 
+    theirs = validating.read_result(options.against) if options.against else None
     model = open_model(options.path, options)
     card = model.card
     corpus = load_corpus([options.data]) if options.data else Corpus(solve=tasks_to_score(card, None))
-    tasks = corpus.solve
-    names = {row: task.id for row, task in enumerate(tasks, start=1)}
-    puzzles = in_the_models_rows(corpus.held_back_puzzles(), names, card)
+    puzzles = validating.in_the_models_rows(corpus, card)
     if not puzzles:
         raise UserError(options.data or "--data", "has no test output with a known answer to validate on")
     held_back = AugmentedSet(puzzles, augment=options.augment, seed=card.seed, canvas=card.canvas, label_canvas="full")
     indices = held_back.part(options.fraction)
-    seen = answers_seen(card, tasks)
-    if seen:
-        note(f"{len(seen)} of these tasks were given away in training: no fair score")
+    runs_on = (options.provider, options.memory) if is_exported(options.path) else (options.device,)
+    marks = validating.marks(corpus.solve, held_back, indices, (model.checksum, model.checkpoint), runs_on)
     file = options.out or _beside(options.path)
-    _check_begun(file, options.resume)
-    mark = fingerprint(model.checksum, tasks, {"augment": options.augment, "fraction": options.fraction})
+    if theirs is not None:
+        validating.check_comparable(theirs, marks, options.against)
+        if file.resolve() == options.against.resolve():
+            raise UserError("--against", f"{file} is where this validation is written; name another with --out")
+    validating.begin(file, marks, options.resume)
+    unfair = warnings(card, corpus.solve)
+    for line in unfair:
+        note(line)
     with counting("validating", len(indices)) as count:
-
-        def show(progress: Progress) -> None:
-            count(progress.done, note=_running(progress))
-
         try:
-            result = validate(model.backend, card, held_back, indices, mark, file, show)
+            result = validating.validate(
+                model.backend,
+                card,
+                held_back,
+                indices,
+                marks,
+                file,
+                lambda progress: count(progress.done, note=_running(progress)),
+            )
         except KeyboardInterrupt:
             note(f"stopped; --resume goes on from {file}")
             raise
-    return {**result, "file": str(file)}
+    result = {**result, "warnings": unfair, "file": str(file)}
+    if theirs is not None:
+        result["against"] = {**asdict(validating.agreement(result, theirs)), "theirs": theirs}
+    return result
 
 
 def _running(progress: Any) -> str:
@@ -89,36 +96,6 @@ def _running(progress: Any) -> str:
 
 def _beside(path: Path) -> Path:
     return path.with_suffix(".validation.json") if is_exported(path) else path / "validation.json"
-
-
-def _check_begun(file: Path, resume: bool) -> None:
-    """Whether there is something to go on with, and nothing that would be lost."""
-    from hrm_arc.deploy.validating import is_finished
-
-    if resume and not file.is_file():
-        raise UserError("--resume", f"there is no validation to go on with at {file}")
-    if not resume and file.is_file():
-        if not is_finished(file):
-            raise UserError(file, "holds a validation that was stopped: go on with --resume, or remove it")
-        file.unlink()
-
-
-def _read_result(path: Path) -> dict[str, Any]:
-    from hrm_arc.deploy.validating import read_result
-
-    return read_result(path)
-
-
-def _compared(ours: dict[str, Any], theirs: dict[str, Any], path: Path) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    from hrm_arc.deploy.validating import agreement
-
-    try:
-        found = agreement(ours, theirs)
-    except ValueError as error:
-        raise UserError(path, f"cannot be compared: {error}") from None
-    return {**asdict(found), "theirs": theirs}
 
 
 def _human(result: dict[str, Any]) -> None:

@@ -73,6 +73,7 @@ def export(
     path: Path,
     out: Path,
     precision: Precision = "fp32",
+    data: str | None = None,
     samples: int = 2000,
     say: Callable[[str], None] = lambda text: None,
 ) -> tuple[Exported, Parity]:
@@ -86,17 +87,19 @@ def export(
         out: the file to write.
         precision: ``fp32``; ``fp16``: weights and activations in half precision; ``int8``: matrix
             products in eight bits, calibrated on demonstrations.
-        samples: how many to compare on.
+        data: a source whose test inputs to compare on; None: what the checkpoint was to solve.
+        samples: how many to compare on, or as many as the tasks' variants give.
         say: called with a line for each stage.
 
     Raises:
-        UserError: there is no checkpoint, its tasks are not to be had, or it cannot be exported.
+        UserError: there is no checkpoint, its tasks are not to be had, it cannot be exported, or
+            it answers otherwise than torch.
     """
     import onnx
 
     checkpoint = newest_checkpoint(path, say)
     backend, card = load_model(checkpoint, "cpu")
-    tasks = tasks_to_score(card, None)
+    tasks = tasks_to_score(card, data)
     say("tracing a segment of thought")
     model, shape = _graph(backend.model, card)
     floats: dict[str, int] = {}
@@ -117,7 +120,16 @@ def export(
         beside.write_bytes(sealed(model.SerializeToString()))
         say(f"answering {samples} samples in torch and in ONNX Runtime")
         compared = parity(backend, OnnxBackend(beside), card, tasks, samples)
+        _check(out, precision, compared)
     return exported, compared
+
+
+def _check(out: Path, precision: Precision, compared: Parity) -> None:
+    """Whether a file answers as torch does; smaller ones may differ, as the table tells."""
+    if not np.isfinite(compared.largest_logit_difference):
+        raise UserError(out, f"its logits in {precision} are no numbers; try another precision")
+    if precision == "fp32" and compared.tokens_different > compared.positions / 1000:
+        raise UserError(out, f"{compared.tokens_different} of {compared.positions} tokens are not those of torch")
 
 
 def _graph(model: Reasoner, card: Card) -> tuple[Any, dict[str, Any]]:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from hrm_arc.errors import UserError
 from hrm_arc.evaluation.evaluate import predict_tasks
 from hrm_arc.evaluation.predict import Answers, Backend
 from hrm_arc.evaluation.scores import score
@@ -31,7 +32,7 @@ class Parity:
         positions: cells of their canvases.
         tokens_different: positions that got another token.
         grids_different: samples that got another grid, or one of two none.
-        largest_logit_difference: after the first segment of thought.
+        largest_logit_difference: after the first segment of thought, over some twenty batches.
         exact, other_exact: each one's share of test outputs right in one pass.
         solved, other_solved: test outputs that two attempts solve, for each.
         test_outputs: how many there are.
@@ -59,9 +60,15 @@ def parity(one: Asked, other: Asked, card: Card, tasks: Sequence[Task], samples:
         one, other: the backends.
         card: of the checkpoint that both come from.
         tasks: whose test inputs are asked.
-        samples: at least so many, in as many variants of each as that takes.
+        samples: at least so many, in as many variants of each as that takes; fewer where the
+            model knows no more variants.
+
+    Raises:
+        UserError: there are no test inputs.
     """
     outputs = sum(len(task.tests) for task in tasks)
+    if not outputs:
+        raise UserError("--data", "no test inputs to compare on: name a source")
     votes = -(-samples // outputs)
     listening = [_Listening(backend) for backend in (one, other)]
     scores = [score(tasks, predict_tasks(backend, card, tasks, votes=votes)) for backend in listening]
@@ -76,7 +83,7 @@ def parity(one: Asked, other: Asked, card: Card, tasks: Sequence[Task], samples:
         positions=sum(tokens.size for (_, tokens), _ in pairs),
         tokens_different=sum(int((ours != theirs).sum()) for (_, ours), (_, theirs) in pairs),
         grids_different=grids,
-        largest_logit_difference=max(float(np.abs(one.logits(a) - other.logits(a)).max()) for a in looked_at),
+        largest_logit_difference=float(np.max([np.abs(one.logits(a) - other.logits(a)).max() for a in looked_at])),
         exact=scores[0]["exact_accuracy"],
         other_exact=scores[1]["exact_accuracy"],
         solved=scores[0]["solved_pass2"],

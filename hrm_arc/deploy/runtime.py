@@ -44,7 +44,8 @@ class OnnxBackend:
         path: the file.
         provider: ``cpu``, ``cuda`` or ``tensorrt``.
         threads: of the processor; 0: all.
-        memory: MB for one layer's attention matrices; it sets how many samples go at once.
+        memory: MB for one layer's attention matrices; it sets how many samples go at once. The log's
+            model stops its loop for a batch as a whole, so its answers may depend on that.
         halting: whether a sample stops when the model says so, or thinks to the end.
 
     Raises:
@@ -112,7 +113,10 @@ class OnnxBackend:
         # What a model has no use for is no input of its graph.
         wanted = {input.name for input in self._session.get_inputs()}
         given = {name: value for name, value in zip(INPUTS, values, strict=True) if name in wanted}
-        return _Segment(*self._session.run(OUTPUTS, given))
+        try:
+            return _Segment(*self._session.run(OUTPUTS, given))
+        except Exception as error:  # As above: no common class.
+            raise UserError("ONNX Runtime", str(error).splitlines()[0]) from None
 
     def _blank(self, samples: Samples) -> np.ndarray:
         """A state's place; what is in it does not matter before the first segment."""
@@ -145,10 +149,8 @@ def _part(samples: Samples, chosen: np.ndarray) -> Samples:
 
 
 def _session(path: Path, content: bytes, provider: str, threads: int) -> Any:
-    try:
-        import onnxruntime
-    except ImportError:
-        raise UserError(path, "needs ONNX Runtime: pip install 'hrm-arc[edge]'") from None
+    import onnxruntime
+
     here = onnxruntime.get_available_providers()
     name = PROVIDERS[provider]
     if name not in here:
@@ -161,6 +163,10 @@ def _session(path: Path, content: bytes, provider: str, threads: int) -> Any:
     options.enable_cpu_mem_arena = False
     providers = list(dict.fromkeys([name, PROVIDERS["cpu"]]))
     try:
-        return onnxruntime.InferenceSession(content, options, providers=providers)
+        session = onnxruntime.InferenceSession(content, options, providers=providers, enable_fallback=0)
     except Exception as error:  # ONNX Runtime has a class of error for each status, without a common one.
         raise UserError(path, f"cannot be run: {str(error).splitlines()[0]}") from None
+    # It was compiled in, but its libraries may be missing; nobody should be told the processor's speed for it.
+    if session.get_providers()[0] != name:
+        raise UserError("--provider", f"{provider} does not start here: its libraries are missing or do not fit")
+    return session

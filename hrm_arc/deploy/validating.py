@@ -6,6 +6,7 @@ on ends with the figures of one that was not, bit for bit.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,12 +19,14 @@ import numpy as np
 from hrm_arc.deploy import board
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.baselines import baselines
+from hrm_arc.evaluation.journal import fingerprint
 from hrm_arc.evaluation.predict import Backend
 from hrm_arc.evaluation.scores import same
 from hrm_arc.files import write_json
 from hrm_arc.puzzles.augmented import AugmentedSet
 from hrm_arc.puzzles.canvas import FULL, tokens_on_full
-from hrm_arc.puzzles.corpus import UNSEEN, Puzzle
+from hrm_arc.puzzles.corpus import UNSEEN, Corpus, Puzzle
+from hrm_arc.puzzles.task import Task
 from hrm_arc.runs.checkpoint import Card
 
 # Samples between two looks at the clock; what a kill can cost.
@@ -32,26 +35,43 @@ SAVE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
+class Marks:
+    """What tells validations apart, as hexadecimal digits.
+
+    Attributes:
+        data: the samples and their answers.
+        checkpoint: that the model is or was made from.
+        whole: both, the file that runs, and what it runs on.
+    """
+
+    data: str
+    checkpoint: str
+    whole: str
+
+
+@dataclass(frozen=True)
 class Progress:
     """Where a validation stands.
 
     Attributes:
-        fingerprint: of the model, the data and what was asked of it.
-        done: samples scored.
+        mark: of the whole validation.
         samples: how many there are.
+        done: how many are scored.
         tokens: cells right, of 900 for each sample.
         exact: samples whose grid is exactly right.
         segments: segments of thought taken.
         seconds: spent, over all of its stretches.
+        peak_memory: of any of them, in bytes.
     """
 
-    fingerprint: str
-    done: int
+    mark: str
     samples: int
+    done: int = 0
     tokens: int = 0
     exact: int = 0
     segments: int = 0
     seconds: float = 0.0
+    peak_memory: int = 0
 
     def figures(self) -> dict[str, Any]:
         """Rates so far; the same for the same samples, however often it was stopped."""
@@ -69,22 +89,41 @@ class Progress:
         return {
             "seconds": round(self.seconds, 2),
             "samples_per_second": self.done / self.seconds if self.seconds else 0.0,
-            "peak_memory_bytes": board.peak_memory(),
+            "peak_memory_bytes": self.peak_memory,
             "temperature": board.temperature(),
             "watts": board.power(),
         }
 
 
-def in_the_models_rows(puzzles: Sequence[Puzzle], names: Mapping[int, str], card: Card) -> list[Puzzle]:
-    """Puzzles with the rows that their tasks have in a model's table.
+def marks(
+    tasks: Sequence[Task], held_back: AugmentedSet, indices: np.ndarray, model: tuple[str, str], runs_on: Sequence[Any]
+) -> Marks:
+    """The marks of a validation.
 
     Args:
-        puzzles: of a corpus, numbered as there.
-        names: the task of each of those numbers.
-        card: the model's.
+        tasks: of the source.
+        held_back: the samples.
+        indices: which of them.
+        model: the checksums of what runs and of the checkpoint that it was made from.
+        runs_on: what else may decide an answer: the provider, how many samples go at once.
     """
+    # A corrected answer makes another validation; only the answers are missing in a fingerprint.
+    answers = hashlib.sha256()
+    for puzzle in held_back.puzzles:
+        for pair in puzzle.drawn:
+            assert pair.output is not None
+            answers.update(repr(pair.output.shape).encode() + pair.output.tobytes())
+    chosen = [len(indices), int(indices.sum()), held_back.seed, int(held_back.variants.sum())]
+    data = fingerprint("", tasks, {"answers": answers.hexdigest(), "chosen": chosen})
+    runs, checkpoint = model
+    return Marks(data, checkpoint, fingerprint(runs, tasks, {"data": data, "runs_on": list(runs_on)}))
+
+
+def in_the_models_rows(corpus: Corpus, card: Card) -> list[Puzzle]:
+    """The held-back puzzles of a corpus, with the rows that their tasks have in a model's table."""
     known = card.rows()
-    return [replace(puzzle, row=known.get(names[puzzle.row], UNSEEN)) for puzzle in puzzles]
+    names = {row: task.id for row, task in enumerate(corpus.tasks, start=1)}
+    return [replace(puzzle, row=known.get(names[puzzle.row], UNSEEN)) for puzzle in corpus.held_back_puzzles()]
 
 
 def validate(
@@ -92,7 +131,7 @@ def validate(
     card: Card,
     held_back: AugmentedSet,
     indices: np.ndarray,
-    fingerprint: str,
+    known: Marks,
     file: Path,
     show: Callable[[Progress], None] = lambda progress: None,
 ) -> dict[str, Any]:
@@ -103,8 +142,8 @@ def validate(
         card: the model's.
         held_back: samples whose labels lie on the full canvas.
         indices: which of them.
-        fingerprint: of model and data; a file with another one is refused.
-        file: the progress, rewritten atomically every ten seconds and at the end.
+        known: what tells this validation from others; a file of another one is refused.
+        file: the progress, brought to the disk every ten seconds and at the end.
         show: called after each batch.
 
     Returns:
@@ -113,7 +152,9 @@ def validate(
     Raises:
         UserError: the file belongs to another validation, or cannot be written.
     """
-    progress = read_progress(file, fingerprint) or Progress(fingerprint, 0, len(indices))
+    progress = read_progress(file, known) or Progress(known.whole, len(indices))
+    if (result := _result(file)) is not None:
+        return result
     saved = -SAVE_SECONDS
     try:
         while progress.done < len(indices):
@@ -121,7 +162,8 @@ def validate(
             here = indices[progress.done : progress.done + BATCH]
             progress = _add(progress, backend, card, held_back, here)
             now = time.monotonic()
-            progress = replace(progress, seconds=progress.seconds + now - started)
+            peak = max(progress.peak_memory, board.peak_memory())
+            progress = replace(progress, seconds=progress.seconds + now - started, peak_memory=peak)
             if now - saved > SAVE_SECONDS:
                 _save(progress, file)
                 saved = now
@@ -136,12 +178,14 @@ def validate(
         "model": card.model,
         "run_id": card.run_id,
         "step": card.step,
+        "data": known.data,
+        "checkpoint": known.checkpoint,
     }
-    write_json(file, {**asdict(progress), "result": result})
+    write_json(file, {**asdict(progress), "result": result}, lasting=True)
     return result
 
 
-def read_progress(file: Path, fingerprint: str) -> Progress | None:
+def read_progress(file: Path, known: Marks) -> Progress | None:
     """What a progress file says; None where there is none.
 
     Raises:
@@ -154,18 +198,25 @@ def read_progress(file: Path, fingerprint: str) -> Progress | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, AttributeError):
-        raise UserError(file, "not the progress of a validation") from None
-    if progress.fingerprint != fingerprint:
-        raise UserError(file, "belongs to a validation of another model, data or fraction; remove it, or name another")
+        raise UserError(file, "not the progress of a validation; name another file with --out") from None
+    if progress.mark != known.whole:
+        raise UserError(file, "belongs to a validation of another model or other data; name another file with --out")
     return progress
 
 
-def is_finished(file: Path) -> bool:
-    """Whether a progress file holds a result."""
-    try:
-        return "result" in json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError):
-        return False
+def begin(file: Path, known: Marks, resume: bool) -> None:
+    """Make way for a validation: a finished one of the same kind may be made again, nothing else is touched.
+
+    Raises:
+        UserError: there is nothing to go on with, or something that would be lost.
+    """
+    progress = read_progress(file, known)
+    if resume and progress is None:
+        raise UserError("--resume", f"there is no validation to go on with at {file}")
+    if not resume and progress is not None:
+        if _result(file) is None:
+            raise UserError(file, "holds a validation that was stopped: go on with --resume, or remove it")
+        file.unlink()
 
 
 def read_result(file: Path) -> dict[str, Any]:
@@ -176,14 +227,24 @@ def read_result(file: Path) -> dict[str, Any]:
     """
     try:
         result = json.loads(file.read_text(encoding="utf-8"))["result"]
-        return {**result, **{name: result[name] for name in ("model", "run_id", "step", "samples", *_ACCURACIES)}}
+        figures = {name: float(result[name]) for name in ("token_accuracy", "exact_accuracy")}
+        return {**result, **figures, **{name: str(result[name]) for name in ("data", "checkpoint")}}
     except OSError as error:
         raise UserError(file, f"cannot be read: {error.strerror}") from None
     except (ValueError, TypeError, KeyError):
         raise UserError(file, "not the file of a validation that came to its end") from None
 
 
-_ACCURACIES = ("token_accuracy", "exact_accuracy")
+def check_comparable(theirs: Mapping[str, Any], known: Marks, file: Path) -> None:
+    """Whether another machine's result is of the same checkpoint and samples.
+
+    Raises:
+        UserError: it is not, naming what differs.
+    """
+    if theirs["data"] != known.data:
+        raise UserError(file, "is of other samples: the same --data, --augment and --fraction are needed")
+    if theirs["checkpoint"] != known.checkpoint:
+        raise UserError(file, "is of another checkpoint")
 
 
 @dataclass(frozen=True)
@@ -200,21 +261,23 @@ def agreement(ours: Mapping[str, Any], theirs: Mapping[str, Any], points: float 
     """Whether two results are the same but for rounding.
 
     Args:
-        ours, theirs: results of :func:`validate`.
+        ours, theirs: results of :func:`validate`, comparable ones.
         points: the largest difference, in hundredths, that is put down to rounding.
-
-    Raises:
-        ValueError: they are not of the same samples or model.
     """
-    for name in ("model", "run_id", "step", "samples"):
-        if ours[name] != theirs[name]:
-            raise ValueError(f"{name} is {theirs[name]!r} there and {ours[name]!r} here")
     tokens = ours["token_accuracy"] - theirs["token_accuracy"]
     exact = ours["exact_accuracy"] - theirs["exact_accuracy"]
     agree = max(abs(tokens), abs(exact)) <= points / 100
     same_figures = "the same figures" if tokens == exact == 0 else f"within {points:g} points"
     verdict = f"the machines agree: {same_figures}" if agree else f"the machines differ by more than {points:g} points"
     return Agreement(agree, tokens, exact, verdict)
+
+
+def _result(file: Path) -> dict[str, Any] | None:
+    """The result in a progress file, if the validation came to its end."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8")).get("result")
+    except FileNotFoundError:
+        return None
 
 
 def _add(progress: Progress, backend: Backend, card: Card, held_back: AugmentedSet, indices: np.ndarray) -> Progress:
@@ -238,4 +301,4 @@ def _add(progress: Progress, backend: Backend, card: Card, held_back: AugmentedS
 
 
 def _save(progress: Progress, file: Path) -> None:
-    write_json(file, asdict(progress))
+    write_json(file, asdict(progress), lasting=True)

@@ -25,7 +25,8 @@ def compare(first: Rows, second: Rows, seed: int = 0) -> dict[str, Any]:
         ``test_outputs`` and ``tasks``: how many both answered, where the answer is known;
         ``both``, ``first_only``, ``second_only``, ``neither``: which of them two attempts solved;
         ``difference``: the second's share solved less the first's, and its 95% ``interval``
-        (paired bootstrap over tasks); ``left_out``: outputs that only one of them answered.
+        (paired bootstrap over tasks, or over a game's boards; None for a single one);
+        ``left_out``: outputs that only one of them answered.
 
     Raises:
         ValueError: there is no test output in common, or its answers are different ones.
@@ -38,13 +39,13 @@ def compare(first: Rows, second: Rows, seed: int = 0) -> dict[str, Any]:
         if ours[key]["truth"] != theirs[key]["truth"]:
             raise ValueError(f"they were scored on different answers to {key[0]}")
     solved = np.array([(ours[key]["solved"], theirs[key]["solved"]) for key in common], dtype=int)
-    names = [key[0] for key in common]
+    names = [f"{key[0]}/{key[1]}" if ours[key].get("board") else key[0] for key in common]
     _, members = np.unique(names, return_inverse=True)
     # A task's sums stand for its outputs, so a resample is a sum over tasks.
     sums = np.stack([np.bincount(members), np.bincount(members, weights=solved[:, 1] - solved[:, 0])], axis=1)
     draws = np.random.default_rng(seed).integers(len(sums), size=(RESAMPLES, len(sums)))
     drawn = sums[draws].sum(axis=1)
-    low, high = np.percentile(drawn[:, 1] / drawn[:, 0], [2.5, 97.5])
+    interval = np.percentile(drawn[:, 1] / drawn[:, 0], [2.5, 97.5]).tolist() if len(sums) > 1 else None
     a, b = solved[:, 0], solved[:, 1]
     return {
         "test_outputs": len(common),
@@ -54,7 +55,7 @@ def compare(first: Rows, second: Rows, seed: int = 0) -> dict[str, Any]:
         "second_only": int((b & ~a & 1).sum()),
         "neither": int((1 - (a | b)).sum()),
         "difference": float((b - a).mean()),
-        "interval": [float(low), float(high)],
+        "interval": interval,
         "left_out": len(ours) + len(theirs) - 2 * len(common),
     }
 

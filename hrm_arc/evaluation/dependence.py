@@ -29,14 +29,14 @@ class Dependence:
 
     Attributes:
         distinct: different answers, by tokens, as a share of all answers; nearly none for a model
-            that says one thing to everything.
+            that says one thing to everything. None where there is a single answer.
         with_input: whose answer changes when the input's cells are put in another order; None
             where the model could not be asked.
         with_identity: whose answer changes when the model is told another task; None where it
             is not told any.
     """
 
-    distinct: float
+    distinct: float | None
     with_input: float | None
     with_identity: float | None
 
@@ -45,8 +45,11 @@ class Dependence:
 
     def verdict(self) -> str:
         """The same in words."""
-        if self.distinct <= LITTLE or self.with_input == 0 == (self.with_identity or 0):
+        alike = self.distinct is not None and self.distinct <= LITTLE
+        if (alike and not self.with_input) or self.with_input == 0 == (self.with_identity or 0):
             return "it says the same to everything"
+        if self.with_input is None and self.distinct is None:
+            return "one answer tells nothing about what it depends on"
         if self.with_input is None:
             return "its answers differ from one input to another; the model itself would have to be asked why"
         said = [
@@ -86,8 +89,8 @@ def observed(predictions: Sequence[Prediction]) -> Dependence:
     return Dependence(_distinct(_tokens(predictions)), None, None)
 
 
-def _distinct(answers: Mapping[tuple[str, int], bytes]) -> float:
-    return (len(set(answers.values())) - 1) / max(1, len(answers) - 1)
+def _distinct(answers: Mapping[tuple[str, int], bytes]) -> float | None:
+    return (len(set(answers.values())) - 1) / (len(answers) - 1) if len(answers) > 1 else None
 
 
 def _tokens(predictions: Sequence[Prediction]) -> dict[tuple[str, int], bytes]:

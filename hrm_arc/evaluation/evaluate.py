@@ -34,6 +34,8 @@ def tasks_to_score(card: Card, data: str | None) -> tuple[Task, ...]:
     missing = [name for name in wanted if name not in found]
     if missing:
         raise UserError(", ".join(card.solve), f"no longer holds task {missing[0]} (and {len(missing) - 1} more)")
+    if not wanted:
+        raise UserError("--data", "this checkpoint had nothing held back from it: name a source to score it on")
     return tuple(found[name] for name in wanted)
 
 
@@ -41,6 +43,12 @@ def answers_seen(card: Card, tasks: Sequence[Task]) -> list[str]:
     """Tasks whose answers the checkpoint was trained on: scores on them prove nothing."""
     given = set(card.tasks[card.held_back :])
     return [task.id for task in tasks if task.id in given]
+
+
+def unseen_tasks(card: Card, tasks: Sequence[Task]) -> list[str]:
+    """Tasks that are not in the checkpoint's table: the model is not told which they are."""
+    known = card.rows()
+    return [task.id for task in tasks if task.id not in known]
 
 
 def predict_tasks(
@@ -113,17 +121,15 @@ def score_predictions(
     """
     place = {task.id: n for n, task in enumerate(tasks)}
     predictions = sorted(predictions, key=lambda p: (place[p.task], p.test))
-    unseen = sum(task.id not in card.rows() for task in tasks)
-    seen = len(answers_seen(card, tasks))
     scores = {
         **score(tasks, predictions),
         **breakdown(tasks, predictions),
         "refinement": refinement(tasks, predictions),
         **settings,
-        "unseen_tasks": unseen,
-        "answers_seen_in_training": seen,
+        "unseen_tasks": len(unseen_tasks(card, tasks)),
+        "answers_seen_in_training": len(answers_seen(card, tasks)),
         "leaks": card.leaks,
-        "warnings": _warnings(unseen, seen, card.leaks),
+        "warnings": warnings(card, tasks),
         "versions": versions(),
     }
     answers = submission(tasks, predictions)
@@ -137,8 +143,10 @@ def score_predictions(
     return scores
 
 
-def _warnings(unseen: int, seen: int, leaks: Sequence[str]) -> list[str]:
+def warnings(card: Card, tasks: Sequence[Task]) -> list[str]:
+    """What keeps a checkpoint's scores on some tasks from being fair ones, in words."""
     said = []
+    unseen, seen, leaks = len(unseen_tasks(card, tasks)), len(answers_seen(card, tasks)), card.leaks
     if seen:
         said.append(f"{seen} of these tasks were given away in training: no fair score")
     if leaks:
@@ -151,7 +159,9 @@ def _warnings(unseen: int, seen: int, leaks: Sequence[str]) -> list[str]:
 def _row(task: Task, prediction: Prediction) -> dict[str, Any]:
     """A prediction with what it answers and how it came out, so that it can be drawn by itself."""
     test = task.tests[prediction.test]
-    row = {**prediction.as_row(), "input": test.input.tolist(), "truth": None, "groups": groups(task), "error": None}
+    told = {"input": test.input.tolist(), "truth": None, "groups": groups(task), "error": None, "solved": False}
+    # A game's boards stand each for themselves.
+    row = {**prediction.as_row(), **told, "board": bool(task.boards)}
     if test.output is None:
         return row
     attempts = prediction.attempts()

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from hrm_arc.puzzles.augmented import AugmentedSet, Samples
-from hrm_arc.puzzles.canvas import Canvas, CanvasKind, placed, tokens_on_full, visible_canvas
+from hrm_arc.puzzles.canvas import FULL, VOCABULARY, Canvas, CanvasKind, placed, tokens_on_full, visible_canvas
 from hrm_arc.puzzles.corpus import OTHER, UNSEEN, Corpus
 from hrm_arc.puzzles.keyed import mix, name_key
 from hrm_arc.puzzles.symmetry import DIHEDRALS, IDENTITY, Symmetry, swaps_sides
@@ -98,15 +98,21 @@ class Prediction:
             ],
             "single": _listed(self.single),
             "tokens": "".join(f"{token:x}" for token in self.tokens),
-            "segments": round(self.segments, 4),
+            "segments": self.segments,
             "refinement": [[grid, len(list(same))] for grid, same in itertools.groupby(map(_listed, self.refinement))],
         }
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Prediction:
-        """The inverse of :meth:`as_row`."""
+        """The inverse of :meth:`as_row`.
+
+        Raises:
+            KeyError, TypeError, ValueError: the row is something else.
+        """
         candidates = tuple(Candidate(make_grid(c["grid"]), c["votes"], c["confidence"]) for c in row["candidates"])
         tokens = np.array([int(digit, 16) for digit in row["tokens"]], dtype=np.uint8)
+        if tokens.shape != (FULL.cells,) or tokens.max() >= VOCABULARY:
+            raise ValueError(f"expected {FULL.cells} tokens below {VOCABULARY}")
         refinement = tuple(_made(grid) for grid, count in row["refinement"] for _ in range(count))
         single = _made(row["single"])
         return cls(row["task"], row["test"], candidates, single, tokens, row["segments"], refinement)

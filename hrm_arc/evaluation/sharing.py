@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -29,7 +30,8 @@ class Shares:
         import torch.distributed as dist  # A machine without torch is alone.
 
         if not dist.is_initialized():
-            dist.init_process_group("gloo")
+            # One that has little left to do waits for the others, for days if it takes them days.
+            dist.init_process_group("gloo", timeout=timedelta(days=30))
 
     def own(self, items: Sequence[Item]) -> list[Item]:
         """Every so-manieth item, so that small and large ones mix."""

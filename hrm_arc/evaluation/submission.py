@@ -74,11 +74,11 @@ def read_answers(path: Path, tasks: Sequence[Task]) -> list[Prediction]:
     except (KeyError, TypeError, ValueError):
         raise UserError(path, "not the predictions of an evaluation") from None
     asked = {(task.id, number) for task in tasks for number in range(len(task.tests))}
-    for prediction in predictions:
-        if (prediction.task, prediction.test) not in asked:
-            raise UserError(path, f"{prediction.task}, test {prediction.test + 1}: no such test input to be answered")
-    if len(predictions) < len(asked):
-        raise UserError(path, f"{len(predictions)} answers, expected {len(asked)}")
+    answered = {(prediction.task, prediction.test) for prediction in predictions}
+    for task, test in answered - asked:
+        raise UserError(path, f"{task}, test {test + 1}: no such test input to be answered")
+    for task, test in asked - answered:
+        raise UserError(path, f"{task}, test {test + 1}: not answered (and {len(asked - answered) - 1} more)")
     return predictions
 
 

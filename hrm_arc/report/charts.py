@@ -45,7 +45,8 @@ def training_curves(runs: Mapping[str, Rows]) -> str:
                 _draw(left, right, rows, colour, colour, f"{name}: ")
         left.set(title="answer loss in training", xlabel="minutes", ylabel="nats per cell", yscale="log")
         right.set(title="share of grids exactly right", xlabel="minutes", ylim=(0, 1.02))
-        right.legend(frameon=False, fontsize=8)
+        if right.get_lines():
+            right.legend(frameon=False, fontsize=8)
         for axis in (left, right):
             axis.spines[["top", "right"]].set_visible(False)
             axis.title.set_fontsize(10)
@@ -57,6 +58,8 @@ def training_curves(runs: Mapping[str, Rows]) -> str:
 
 def _draw(left: Any, right: Any, rows: Rows, training: str, held_back: str, prefix: str = "") -> None:
     train = [row for row in rows if row["kind"] == "train"]
+    if not train:
+        return
     minutes = _thinned([row["seconds"] / 60 for row in train])
     by_step = {row["step"]: row["seconds"] for row in train}
     scored = [row for row in rows if row["kind"] == "validation" and row["step"] in by_step]

@@ -44,7 +44,7 @@ def write_versus(first: RunFolder, second: RunFolder, comparison: Mapping[str, A
         answers=[
             _answer(row, rows[1][key], names, outcomes)
             for key, row in rows[0].items()
-            if key in rows[1] and row["truth"] is not None
+            if key in rows[1] and row["truth"] is not None and rows[1][key]["truth"] is not None
         ],
         outcomes=outcomes,
     )  # fmt: skip
@@ -54,8 +54,10 @@ def write_versus(first: RunFolder, second: RunFolder, comparison: Mapping[str, A
 
 def _names(runs: list[RunFolder]) -> list[str]:
     """What to call the two: their recipes' names where those differ."""
-    named = [str(run.config()["name"]) for run in runs]
-    return named if named[0] != named[1] else [run.run_id for run in runs]
+    for named in ([str(run.config()["name"]) for run in runs], [run.run_id for run in runs]):
+        if named[0] != named[1]:
+            return named
+    return [f"{runs[0].run_id}, first", f"{runs[1].run_id}, second"]
 
 
 def _answer(row: dict[str, Any], other: dict[str, Any], names: list[str], outcomes: tuple[str, ...]) -> dict[str, Any]:

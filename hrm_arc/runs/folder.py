@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+import zlib
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -75,8 +76,12 @@ class RunFolder:
         """Where scores on another source lie; without one, here."""
         if data is None:
             return self
-        name = Path(data).name if Path(data).exists() else data
-        return RunFolder(self.path / "scores" / re.sub(r"[^\w.]+", "-", name).strip("-"))
+        name = re.sub(r"[^\w.]+", "-", data).strip("-")
+        if Path(data).exists():
+            # Two folders of one name are two sources.
+            whole = Path(data).resolve()
+            name = f"{whole.name}-{zlib.crc32(str(whole).encode()):08x}"
+        return RunFolder(self.path / "scores" / name)
 
     def owner(self) -> RunFolder:
         """The run itself, or the one whose scores on another source lie here."""

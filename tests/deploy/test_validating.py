@@ -1,13 +1,25 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hrm_arc.deploy import board
-from hrm_arc.deploy.validating import BATCH, Progress, agreement, read_progress, read_result, validate
+from hrm_arc.deploy.validating import (
+    BATCH,
+    Marks,
+    Progress,
+    agreement,
+    begin,
+    check_comparable,
+    marks,
+    read_progress,
+    read_result,
+    validate,
+)
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.baselines import baselines
 from hrm_arc.evaluation.predict import Answers
@@ -15,12 +27,14 @@ from hrm_arc.puzzles.augmented import AugmentedSet, Samples
 from hrm_arc.puzzles.canvas import PAD
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.sources import load_tasks
+from hrm_arc.puzzles.task import Pair, make_grid
 from hrm_arc.runs.checkpoint import Card
 
 TASKS = load_tasks("arc-agi-1/evaluation")[:40]
 CARD = Card("grid-hrm", {}, [], "full", False, [], [], 0, 1, 0, [], 7, "run", {})
 HELD_BACK = AugmentedSet(Corpus(solve=TASKS).held_back_puzzles(), augment=15, canvas="full")
 ALL = np.arange(len(HELD_BACK))
+MARKS = Marks("data", "checkpoint", "whole")
 
 
 class Says:
@@ -43,7 +57,7 @@ class Says:
 
 
 def run(backend: Says, file: Path, indices: np.ndarray = ALL) -> dict[str, object]:
-    return validate(backend, CARD, HELD_BACK, indices, "mark", file)
+    return validate(backend, CARD, HELD_BACK, indices, MARKS, file)
 
 
 def lasting(result: dict[str, object]) -> dict[str, object]:
@@ -68,7 +82,7 @@ def test_a_validation_that_is_stopped_five_times_ends_with_the_same_figures(tmp_
     for _ in range(5):
         with pytest.raises(KeyboardInterrupt):
             run(Says("copy", batches=1), tmp_path / "stopped.json")
-    assert read_progress(tmp_path / "stopped.json", "mark").done == 5 * BATCH  # type: ignore[union-attr]
+    assert read_progress(tmp_path / "stopped.json", MARKS).done == 5 * BATCH  # type: ignore[union-attr]
     with pytest.raises(UserError, match="came to its end"):
         read_result(tmp_path / "stopped.json")
     assert lasting(run(Says("copy"), tmp_path / "stopped.json")) == lasting(whole)
@@ -87,12 +101,52 @@ def test_a_part_is_scored_beside_its_own_baselines(tmp_path: Path) -> None:
 
 def test_another_validations_file_is_refused(tmp_path: Path) -> None:
     run(Says("copy"), tmp_path / "v.json")
-    with pytest.raises(UserError, match="another model, data or fraction"):
-        validate(Says("copy"), CARD, HELD_BACK, ALL, "other", tmp_path / "v.json")
+    with pytest.raises(UserError, match="another model or other data"):
+        validate(Says("copy"), CARD, HELD_BACK, ALL, Marks("data", "checkpoint", "other"), tmp_path / "v.json")
     for content in ("{", "[]", '{"done": 1}'):
         (tmp_path / "bad.json").write_text(content)
         with pytest.raises(UserError, match="not the progress"):
             run(Says("copy"), tmp_path / "bad.json")
+        with pytest.raises(UserError, match="not the progress"):
+            begin(tmp_path / "bad.json", MARKS, resume=False)
+        assert (tmp_path / "bad.json").read_text() == content, "nothing is removed that is not ours"
+
+
+def test_a_validation_begins_anew_only_where_nothing_is_lost(tmp_path: Path) -> None:
+    file = tmp_path / "v.json"
+    begin(file, MARKS, resume=False)
+    with pytest.raises(UserError, match="no validation to go on with"):
+        begin(file, MARKS, resume=True)
+    with pytest.raises(KeyboardInterrupt):
+        run(Says("copy", batches=1), file)
+    begin(file, MARKS, resume=True)
+    with pytest.raises(UserError, match="go on with --resume"):
+        begin(file, MARKS, resume=False)
+    run(Says("copy"), file)
+    begin(file, MARKS, resume=True)
+    assert file.is_file()
+    begin(file, MARKS, resume=False)
+    assert not file.exists()
+
+
+def test_marks_tell_validations_apart() -> None:
+    def made(held_back: AugmentedSet = HELD_BACK, indices: np.ndarray = ALL, model: str = "m", on: int = 96) -> Marks:
+        return marks(TASKS, held_back, indices, (model, "checkpoint"), ("cpu", on))
+
+    own = made()
+    assert made() == own
+    assert made(model="other").data == own.data
+    assert made(model="other").whole != own.whole
+    assert (made(on=10).data == own.data, made(on=10).whole == own.whole) == (True, False)
+    first = HELD_BACK.puzzles[0]
+    corrected = replace(first, drawn=(Pair(first.drawn[0].input, make_grid([[5]])), *first.drawn[1:]))
+    other_answers = AugmentedSet([corrected, *HELD_BACK.puzzles[1:]], augment=15, canvas="full")
+    for other in (
+        made(indices=ALL[1:]),
+        made(AugmentedSet(HELD_BACK.puzzles, augment=14, canvas="full")),
+        made(other_answers),
+    ):
+        assert other.data != own.data
 
 
 def test_machines_agree_or_do_not(tmp_path: Path) -> None:
@@ -104,13 +158,19 @@ def test_machines_agree_or_do_not(tmp_path: Path) -> None:
     assert "0.1 points" in agreement(ours, nearly).verdict
     far = {**theirs, "exact_accuracy": theirs["exact_accuracy"] + 0.02}
     assert not agreement(ours, far).agree
-    with pytest.raises(ValueError, match="step is 8 there and 7 here"):
-        agreement(ours, {**theirs, "step": 8})
+    check_comparable(theirs, MARKS, tmp_path)
+    with pytest.raises(UserError, match="other samples"):
+        check_comparable({**theirs, "data": "x"}, MARKS, tmp_path)
+    with pytest.raises(UserError, match="another checkpoint"):
+        check_comparable({**theirs, "checkpoint": "x"}, MARKS, tmp_path)
+    (tmp_path / "bad.json").write_text('{"result": {"token_accuracy": "much"}}')
+    with pytest.raises(UserError, match="came to its end"):
+        read_result(tmp_path / "bad.json")
 
 
 def test_figures_before_the_first_sample_are_zero() -> None:
-    assert Progress("mark", 0, 10).figures()["token_accuracy"] == 0
-    assert Progress("mark", 0, 10).speed()["samples_per_second"] == 0
+    assert Progress("mark", 10).figures()["token_accuracy"] == 0
+    assert Progress("mark", 10).speed()["samples_per_second"] == 0
 
 
 @pytest.fixture

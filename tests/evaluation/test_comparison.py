@@ -36,6 +36,15 @@ def test_a_model_is_no_better_than_itself_and_the_difference_has_a_sign() -> Non
     assert compare(ones, zeros)["interval"] == [-1, -1]
 
 
+def test_boards_stand_each_for_themselves_and_one_task_has_no_interval() -> None:
+    boards = [{**row, "board": True} for row in rows(*(("game", n, False) for n in range(6)))]
+    better = [{**row, "solved": row["test"] == 0} for row in boards]
+    low, high = compare(boards, better)["interval"]
+    assert low == 0 < high
+    assert compare(boards, better)["tasks"] == 6
+    assert compare(rows(("a", 0, True), ("a", 1, False)), rows(("a", 0, True), ("a", 1, True)))["interval"] is None
+
+
 def test_what_cannot_be_compared_is_named() -> None:
     with pytest.raises(ValueError, match="in common"):
         compare(rows(("a", 0, True)), rows(("b", 0, True)))
