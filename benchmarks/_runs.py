@@ -14,6 +14,7 @@ from typing import Any
 from benchmarks._processes import hrm
 from hrm_arc.errors import UserError
 from hrm_arc.files import write_json
+from hrm_arc.training.recipe_files import load_recipe
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ def scored_run(root: Path, name: str, recipe: str, flags: Sequence[str], scoring
     Raises:
         UserError: what lies there was made with other settings.
     """
-    made = {"recipe": recipe, "flags": list(flags), "scoring": list(scoring)}
+    # The whole recipe, not its name: what it says may have changed since.
+    made = {"recipe": load_recipe(recipe, list(flags)).as_dict(), "scoring": list(scoring)}
     record = root / name / "benchmark.json"
     if record.is_file():
         known = json.loads(record.read_text(encoding="utf-8"))

@@ -12,8 +12,12 @@ from typing import Any
 def to_half(model: Any) -> Any:
     """The ONNX model in half precision; what goes in and comes out stays single."""
     from onnxruntime.transformers.float16 import convert_float_to_float16
+    from onnxruntime.transformers.onnx_model import OnnxModel
 
-    return convert_float_to_float16(model, keep_io_types=True)
+    half = OnnxModel(convert_float_to_float16(model, keep_io_types=True))
+    # The casts of inputs are written last, and the checker wants them before their use.
+    half.topological_sort()
+    return half.model
 
 
 def to_int8(model: Any, samples: Iterator[dict[str, Any]]) -> tuple[Any, dict[str, int]]:

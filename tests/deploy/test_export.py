@@ -31,7 +31,7 @@ TASKS = load_tasks("arc-agi-1/training")[:12]
 def trained(root: Path, model: str, *flags: str) -> Path:
     """A run of a few steps on real tasks, whose answers are then no mere copies of each other."""
     source = write_puzzles(root / "tasks", TASKS)
-    flags = ("--data.augment", "3", "--optimiser.learning_rate", "0.01", *flags)
+    flags = ("--data.augment", "20", "--optimiser.learning_rate", "0.01", *flags)
     trainer = Trainer(tiny_recipe(source, model, *flags), root / "runs")
     trainer.fit()
     return trainer.folder.path
