@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from hrm_arc.deploy.board import peak_memory
+from hrm_arc.deploy.validating import in_the_models_rows
 from hrm_arc.puzzles.augmented import AugmentedSet
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.sources import load_tasks
@@ -26,6 +27,7 @@ def main() -> None:
         from hrm_arc.deploy.runtime import OnnxBackend
 
         backend = OnnxBackend(options.model, threads=options.threads)
+        card = backend.card
         at_once = 64
     else:
         import torch
@@ -33,10 +35,10 @@ def main() -> None:
         from hrm_arc.evaluation.torch_backend import load_model
 
         torch.set_num_threads(options.threads)
-        backend, _ = load_model(options.model, "cpu")
+        backend, card = load_model(options.model, "cpu")
         # As many at once as bring a speed; torch has no limit of its own.
         at_once = 64 if options.canvas == "cropped" else 8
-    puzzles = Corpus(solve=load_tasks("arc-agi-1/evaluation")).held_back_puzzles()
+    puzzles = in_the_models_rows(Corpus(solve=load_tasks("arc-agi-1/evaluation")), card)
     data = AugmentedSet(puzzles, augment=7, canvas=options.canvas)
     indices = data.part(options.grids / len(data))
     batches = [
