@@ -24,7 +24,8 @@ SMALL: list[tuple[str, str, list[str]]] = [
     ("+ padding left out of the loss", "race/dual-loop", ["--loss.ignore_padding", "true"]),
     ("+ cropped canvases", "race/dual-loop", ["--data.canvas", "cropped", *FULL_SIZE]),
     ("+ told its task", "race/dual-loop", ["--model.identity", "shared"]),
-    ("+ norm before each layer", "race/grid-hrm", ["--model.positions", "sinusoids", "--optimiser.name", "adamw"]),
+    # Another model: norms before layers, and four layers once instead of seven layers eight times.
+    ("+ norms first, one cycle", "race/grid-hrm", ["--model.positions", "sinusoids", "--optimiser.name", "adamw"]),
     ("+ rows and columns as positions", "race/grid-hrm", ["--model.positions", "rotary-2d"]),
     ("+ Muon: grid-hrm", "race/grid-hrm", ["--optimiser.name", "muon"]),
 ]
