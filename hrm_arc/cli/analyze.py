@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from hrm_arc.cli.show import add_json, emit, table
+from hrm_arc.cli.show import GROUP_COLUMNS, add_json, emit, group_rows, table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,14 +28,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _human(result: dict[str, Any]) -> None:
-    rows = [
-        [
-            *(row["group"], str(row["tasks"]), f"{row['solved']} of {row['test_outputs']}"),
-            *(f"{row['pass@2']:.0%}", f"{row['interval'][0]:.0%} to {row['interval'][1]:.0%}"),
-        ]
-        for row in result["groups"]
-    ]
-    table("tasks by kind", ["kind of task", "tasks", "solved, two attempts", "pass@2", "95% interval"], rows)
+    table("tasks by kind", GROUP_COLUMNS, group_rows(result["groups"]))
     print()
     rows = [[row["kind"], str(row["count"]), f"{row['share']:.0%}"] for row in result["errors"]]
     table("wrong first attempts", ["how", "test outputs", "share"], rows)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hrm_arc.cli.backends import Opened, add_runtime, is_exported, open_model
-from hrm_arc.cli.show import add_json, counting, emit, note, print_scores
+from hrm_arc.cli.show import GROUP_COLUMNS, add_json, counting, emit, group_rows, note, print_scores, table
 from hrm_arc.errors import UserError
 
 if TYPE_CHECKING:
@@ -131,4 +131,8 @@ def _beside(path: Path, data: str | None) -> Path:
 
 def _human(result: dict[str, Any]) -> None:
     print_scores(result)
+    concepts = [row for row in result["groups"] if row["group"].startswith("concept ")]
+    if concepts:
+        print()
+        table("by concept", GROUP_COLUMNS, group_rows(concepts))
     print(f"\nwritten to {result['report'] or result['folder']}")

@@ -63,6 +63,20 @@ def baseline_rows(baselines: dict[str, dict[str, float]]) -> list[list[str]]:
     ]
 
 
+GROUP_COLUMNS = ["kind of task", "tasks", "solved, two attempts", "pass@2", "95% interval"]
+
+
+def group_rows(groups: list[dict[str, Any]]) -> list[list[str]]:
+    """Rows of ``GROUP_COLUMNS``."""
+    return [
+        [
+            *(row["group"], str(row["tasks"]), f"{row['solved']} of {row['test_outputs']}"),
+            *(f"{row['pass@2']:.0%}", f"{row['interval'][0]:.0%} to {row['interval'][1]:.0%}"),
+        ]
+        for row in groups
+    ]
+
+
 ACCURACY_COLUMNS = ["", "grids exactly right", "token accuracy (900 cells, padding included)"]
 
 
