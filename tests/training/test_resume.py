@@ -320,7 +320,16 @@ def test_sigterm_saves_and_leaves(tmp_path: Path) -> None:
 
 
 def torchrun(workers: int, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(workers), "-m", "hrm_arc"]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        str(workers),
+        "-m",
+        "hrm_arc",
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [*command, *map(str, arguments)], capture_output=True, text=True, env=environment, timeout=300
@@ -358,7 +367,16 @@ def test_a_killed_worker_comes_back_and_the_run_ends_right(tmp_path: Path) -> No
     flags = ["--training.steps", "150", "--training.checkpoint_every", "4", "--validation.every", "10"]
     whole = straight(tiny_recipe(write_tasks(tmp_path / "tasks"), "grid-hrm", *flags), tmp_path)
     # Gloo sometimes fails to connect workers that have come back; torchrun then tries again.
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts", "8"]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "--max-restarts",
+        "8",
+    ]
     with (tmp_path / "said.txt").open("w") as said:
         process = subprocess.Popen(
             [*command, "-m", "hrm_arc", "train", tmp_path / "grid-hrm.yaml", *flags, "--out", tmp_path / "runs"],
@@ -366,12 +384,16 @@ def test_a_killed_worker_comes_back_and_the_run_ends_right(tmp_path: Path) -> No
             stderr=said,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
-    while not metrics_size(tmp_path / "runs"):
-        assert process.poll() is None
-        time.sleep(0.02)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    os.kill(int(children[-1]), signal.SIGKILL)
-    assert process.wait(timeout=200) == 0, (tmp_path / "said.txt").read_text()
+    try:
+        while not metrics_size(tmp_path / "runs"):
+            assert process.poll() is None
+            time.sleep(0.02)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        os.kill(int(children[-1]), signal.SIGKILL)
+        assert process.wait(timeout=200) == 0, (tmp_path / "said.txt").read_text()
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
     (path,) = (tmp_path / "runs").iterdir()
     folder = RunFolder(path)
     assert (folder.status()["state"], folder.status()["current_step"]) == ("finished", 150)

@@ -195,7 +195,17 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
     flags = ["--training.steps", "20", "--training.log_every", "1"]
     alone = Trainer(tiny_recipe(tasks, "grid-hrm", *flags), tmp_path / "alone")
     alone.fit()
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "hrm_arc", "train"]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "hrm_arc",
+        "train",
+    ]
     subprocess.run(
         [*command, str(tmp_path / "grid-hrm.yaml"), *flags, "--out", str(tmp_path / "together")],
         check=True,
