@@ -10,6 +10,30 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 
+def meet(backend: str, timeout: timedelta | None = None) -> None:
+    """Join the processes that torchrun started, unless that is done.
+
+    torchrun starts all of them again when one is lost, with the store in which they had left
+    addresses for each other; workers that found those of the dead would wait for them. So each
+    start keeps its addresses under a name of its own.
+
+    Args:
+        backend: ``gloo`` or ``nccl``.
+        timeout: how long one waits for the others; torch's default if None.
+    """
+    import torch.distributed as dist  # A machine without torch is alone.
+
+    if dist.is_initialized():
+        return
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        dist.init_process_group(backend, timeout=timeout)
+        return
+    rank, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    agent = dist.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), count, is_master=False)  # type: ignore[attr-defined]
+    store = dist.PrefixStore(f"start-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", agent)  # type: ignore[attr-defined]
+    dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=timeout)
+
+
 class Shares:
     """This process's share of the work, and how the results come together.
 
@@ -27,11 +51,8 @@ class Shares:
         self.leads = self.rank == 0
         if self._count == 1:
             return
-        import torch.distributed as dist  # A machine without torch is alone.
-
-        if not dist.is_initialized():
-            # One that has little left to do waits for the others, for days if it takes them days.
-            dist.init_process_group("gloo", timeout=timedelta(days=30))
+        # One that has little left to do waits for the others, for days if it takes them days.
+        meet("gloo", timedelta(days=30))
 
     def own(self, items: Sequence[Item]) -> list[Item]:
         """Every so-manieth item, so that small and large ones mix."""

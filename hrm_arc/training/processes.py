@@ -11,6 +11,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from hrm_arc.errors import UserError
+from hrm_arc.evaluation.sharing import meet
 from hrm_arc.training.recipe import TrainingConfig
 
 
@@ -40,6 +41,8 @@ class Processes:
             )
         except (RuntimeError, ValueError) as error:
             raise UserError("training.accelerator", " ".join(str(error).split())) from None
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            meet("nccl" if self.fabric.strategy.root_device.type == "cuda" else "gloo")
         self.fabric.launch()
         self.rank, self.ranks = self.fabric.global_rank, self.fabric.world_size
         self.leads: bool = self.fabric.is_global_zero
