@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from hrm_arc.runs.checkpoint import Card
 from hrm_arc.runs.folder import RunFolder
 from hrm_arc.training.recipe import Recipe
 from hrm_arc.training.recipe_files import load_recipe
+
+# Several processes, on a port of their own; how many comes next.
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
 
 
 def write_tasks(folder: Path, count: int = 3, noise: int | None = None) -> Path:

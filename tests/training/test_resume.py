@@ -31,7 +31,7 @@ from hrm_arc.training.recorder import Tick
 from hrm_arc.training.resume import restarted_run, resumed_recipe
 from hrm_arc.training.trainer import Trainer
 from hrm_arc.training.validation import Totals
-from tests.made import tiny_recipe, write_tasks
+from tests.made import TORCHRUN, tiny_recipe, write_tasks
 
 TIMES = {"seconds", "rate", "timing"}
 
@@ -320,16 +320,7 @@ def test_sigterm_saves_and_leaves(tmp_path: Path) -> None:
 
 
 def torchrun(workers: int, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        str(workers),
-        "-m",
-        "hrm_arc",
-    ]
+    command = [*TORCHRUN, str(workers), "-m", "hrm_arc"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [*command, *map(str, arguments)], capture_output=True, text=True, env=environment, timeout=300
@@ -366,17 +357,7 @@ def test_a_restarted_worker_finds_its_run(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_killed_worker_comes_back_and_the_run_ends_right(tmp_path: Path) -> None:
     flags = ["--training.steps", "150", "--training.checkpoint_every", "4", "--validation.every", "10"]
     whole = straight(tiny_recipe(write_tasks(tmp_path / "tasks"), "grid-hrm", *flags), tmp_path)
-    # Gloo sometimes fails to connect workers that have come back; torchrun then tries again.
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-        "--max-restarts",
-        "8",
-    ]
+    command = [*TORCHRUN, "2", "--max-restarts", "3"]
     with (tmp_path / "said.txt").open("w") as said:
         process = subprocess.Popen(
             [*command, "-m", "hrm_arc", "train", tmp_path / "grid-hrm.yaml", *flags, "--out", tmp_path / "runs"],

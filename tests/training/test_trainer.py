@@ -4,7 +4,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -21,7 +20,7 @@ from hrm_arc.runs.checkpoint import BEST, CARD, WEIGHTS, find_checkpoint, list_c
 from hrm_arc.runs.folder import RunFolder
 from hrm_arc.training.recorder import Tick
 from hrm_arc.training.trainer import Trainer
-from tests.made import tiny_recipe, write_tasks
+from tests.made import TORCHRUN, tiny_recipe, write_tasks
 from tests.models.test_grid_hrm import made_batch
 
 STATUS_KEYS = {
@@ -195,17 +194,7 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
     flags = ["--training.steps", "20", "--training.log_every", "1"]
     alone = Trainer(tiny_recipe(tasks, "grid-hrm", *flags), tmp_path / "alone")
     alone.fit()
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-        "-m",
-        "hrm_arc",
-        "train",
-    ]
+    command = [*TORCHRUN, "2", "-m", "hrm_arc", "train"]
     subprocess.run(
         [*command, str(tmp_path / "grid-hrm.yaml"), *flags, "--out", str(tmp_path / "together")],
         check=True,
