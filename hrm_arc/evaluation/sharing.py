@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Sequence
 from datetime import timedelta
@@ -17,6 +18,9 @@ def meet(backend: str, timeout: timedelta | None = None) -> None:
     addresses for each other; workers that found those of the dead would wait for them. So each
     start keeps its addresses under a name of its own.
 
+    A process that leaves without a word has its connections torn down among other things that
+    end with it, and may be aborted for that after its work is done. So each takes leave at exit.
+
     Args:
         backend: ``gloo`` or ``nccl``.
         timeout: how long one waits for the others; torch's default if None.
@@ -25,6 +29,7 @@ def meet(backend: str, timeout: timedelta | None = None) -> None:
 
     if dist.is_initialized():
         return
+    atexit.register(_leave)
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         dist.init_process_group(backend, timeout=timeout)
         return
@@ -32,6 +37,13 @@ def meet(backend: str, timeout: timedelta | None = None) -> None:
     agent = dist.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), count, is_master=False)  # type: ignore[attr-defined]
     store = dist.PrefixStore(f"start-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", agent)  # type: ignore[attr-defined]
     dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=timeout)
+
+
+def _leave() -> None:
+    import torch.distributed as dist
+
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 class Shares:
