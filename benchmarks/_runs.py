@@ -28,7 +28,10 @@ class Scored:
 
 def add_keep(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--keep", type=Path, metavar="DIR", help="keep the runs here; those that are here already are not made again"
+        "--keep",
+        type=Path,
+        metavar="DIR",
+        help="keep the runs here: what is here is not made again, and a run that was stopped goes on",
     )
 
 
@@ -43,7 +46,7 @@ def runs_folder(keep: Path | None) -> Iterator[Path]:
 
 
 def scored_run(root: Path, name: str, recipe: str, flags: Sequence[str], scoring: Sequence[str] = ()) -> Scored:
-    """Train and score, unless that lies in ``root`` under this name.
+    """Train and score, unless that lies in ``root`` under this name; a run that was stopped there goes on.
 
     Raises:
         UserError: what lies there was made with other settings.
@@ -56,7 +59,12 @@ def scored_run(root: Path, name: str, recipe: str, flags: Sequence[str], scoring
         if known["made"] != made:
             raise UserError(record, "was made with other settings; keep these runs in another folder")
         return Scored(root / name / known["run"], known["trained"], known["scores"])
-    trained = hrm("train", recipe, *flags, "--out", str(root / name))
+    begun = sorted((root / name).glob("*/config.yaml"))
+    if begun:
+        # Refused if it was begun with other settings.
+        trained = hrm("train", recipe, *flags, "--resume", str(begun[-1].parent))
+    else:
+        trained = hrm("train", recipe, *flags, "--out", str(root / name))
     folder = Path(trained["folder"])
     scores = hrm("eval", str(folder), *scoring)
     write_json(record, {"made": made, "run": folder.name, "trained": trained, "scores": scores})
