@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from hrm_arc.errors import check_at_least
 from hrm_arc.models.conditioning import PuzzleTable
+from hrm_arc.training.muon import Muon
 
 # Heads to a dozen tokens or one halting logit are no matrices in Muon's sense.
 SMALLEST_MATRIX = 16
@@ -61,7 +62,7 @@ def build_optimisers(model: nn.Module, config: OptimiserConfig) -> list[torch.op
         torch.optim.AdamW(rest, lr=config.learning_rate, weight_decay=config.weight_decay, betas=config.betas)
     ]
     if matrices:
-        optimisers.append(torch.optim.Muon(matrices, lr=config.matrix_learning_rate, weight_decay=config.weight_decay))
+        optimisers.append(Muon(matrices, config.matrix_learning_rate, config.weight_decay))
     if tables:
         optimisers.append(SignSGD(tables, config.table_learning_rate, config.table_weight_decay))
     for optimiser in optimisers:
