@@ -1,7 +1,8 @@
 """A grid-hrm of about the log's size without torch: milliseconds for each grid and peak memory, beside torch.
 
 Real test inputs of ARC-AGI-1's evaluation set, one pass each, cropped to what is visible and padded
-to 900; each measurement in a process of its own, in turns, with medians.
+to 900; each measurement in a process of its own, in turns, with medians. At the end the log's model, as
+large as it was, in `hrm validate`: what a small machine has to hold.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--width", type=int, default=352, help="of the model (default 352: 5.9M parameters)")
     parser.add_argument("--grids", type=int, default=64, help="asked in each measurement (default 64)")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--tasks", type=int, default=8, help="that the log's model is validated on (default 8)")
 
 
 def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -40,6 +42,29 @@ def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         for canvas in ("cropped", "full"):
             for threads in (1, 2):
                 yield from _compare(models, canvas, threads, options)
+        yield from _validations(root / "log", options)
+
+
+def _validations(root: Path, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """The log's model at full size, validated on a few tasks: barely trained, for memory is the same."""
+    few = ["--data.solve", "[arc-agi-1/training]", "--data.study", "[]", "--data.smallest", str(options.tasks)]
+    short = ["--training.batch", "1", "--training.accumulate", "1", "--training.steps", "1", "--data.augment", "0"]
+    cpu = ["--training.accelerator", "cpu", "--training.precision", "32-true", "--validation.every", "0"]
+    trained = hrm("train", "log/session-5", *few, *short, *cpu, "--out", str(root))
+    for name, flags in (("ONNX fp32", []), ("ONNX int8", ["--int8"])):
+        file = root / f"{name[5:]}.onnx"
+        hrm("export", trained["folder"], "--out", str(file), "--samples", "1", *flags)
+        done = hrm("validate", str(file), "--out", str(file.with_suffix(".json")))
+        yield {
+            "model": "dual-loop",
+            "canvas": "full",
+            "cores": "all",
+            "runtime": f"{name}, hrm validate",
+            "ms a grid": f"{1000 / done['samples_per_second']:.0f}",
+            "times torch's speed": "-",
+            "peak memory": f"{done['peak_memory_bytes'] / 1e6:.0f} MB",
+            "file": f"{file.stat().st_size / 1e6:.1f} MB",
+        }
 
 
 def _compare(
@@ -54,6 +79,7 @@ def _compare(
     for name, rows in seen.items():
         file = models[name]
         yield {
+            "model": "grid-hrm",
             "canvas": canvas,
             "cores": threads,
             "runtime": name,

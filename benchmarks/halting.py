@@ -10,15 +10,11 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from benchmarks._processes import hrm
-
-if TYPE_CHECKING:
-    from hrm_arc.evaluation.predict import Prediction
-    from hrm_arc.puzzles.task import Task
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     from hrm_arc.evaluation.evaluate import predict_tasks, tasks_to_score
-    from hrm_arc.evaluation.scores import score
+    from hrm_arc.evaluation.scores import right_votes, score
     from hrm_arc.evaluation.torch_backend import load_model
 
     with tempfile.TemporaryDirectory() as folder:
@@ -48,7 +44,7 @@ def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
             predictions = predict_tasks(backend, card, tasks, votes=options.votes)
             seconds[halting].append(time.perf_counter() - started)
             scores[halting] = score(tasks, predictions)
-            right[halting] = _right_votes(tasks, predictions) / (options.votes * scores[halting]["test_outputs"])
+            right[halting] = right_votes(tasks, predictions) / (options.votes * scores[halting]["test_outputs"])
     for halting, name in ((False, "every segment"), (True, "until halted")):
         yield {
             "thinks": name,
@@ -59,11 +55,3 @@ def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
             "seconds, median": f"{statistics.median(seconds[halting]):.2f}",
             "times as fast": f"{statistics.median(seconds[False]) / statistics.median(seconds[halting]):.2f}",
         }
-
-
-def _right_votes(tasks: Sequence[Task], predictions: Sequence[Prediction]) -> int:
-    """How many of all passes over all variants gave the right grid: finer than a few outputs are."""
-    from hrm_arc.evaluation.scores import same
-
-    truths = {(task.id, n): test.output for task in tasks for n, test in enumerate(task.tests)}
-    return sum(c.votes for p in predictions for c in p.candidates if same(c.grid, truths[p.task, p.test]))

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks._runs import add_keep, runs_folder, scored_run
+from benchmarks._runs import Scored, add_keep, runs_folder, scored_run
 
 MODELS = ("dual-loop", "hrm", "trm", "grid-hrm")
 
@@ -32,10 +32,7 @@ def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def _race(root: Path, model: str, minutes: float, seeds: Sequence[int]) -> dict[str, Any]:
-    runs = [
-        scored_run(root, f"{model}-{seed}", f"race/{model}", ["--seed", str(seed), "--training.minutes", str(minutes)])
-        for seed in seeds
-    ]
+    runs = [race_run(root, model, minutes, seed) for seed in seeds]
     outputs = np.array([_outputs(run.folder) for run in runs], dtype=float)
     low, high = _interval(outputs)
     return {
@@ -52,6 +49,12 @@ def _race(root: Path, model: str, minutes: float, seeds: Sequence[int]) -> dict[
     }
 
 
+def race_run(root: Path, model: str, minutes: float, seed: int) -> Scored:
+    """One model's run of the race, made if it is not in ``root``."""
+    flags = ["--seed", str(seed), "--training.minutes", str(minutes)]
+    return scored_run(root, f"{model}-{seed}", f"race/{model}", flags)
+
+
 def _outputs(run: Path) -> list[bool]:
     """Whether each test output is among the two attempts."""
     from hrm_arc.files import read_lines
@@ -65,7 +68,7 @@ def _curve(run: Path) -> list[tuple[float, float]]:
     from hrm_arc.runs.metrics import read_metrics
 
     rows = read_metrics(run / "metrics.jsonl")
-    clock = {row["step"]: row["seconds"] / 60 for row in rows if "seconds" in row}
+    clock = {row["step"]: row["seconds"] / 60 for row in rows if row["kind"] == "train"}
     return [
         (clock[row["step"]], row["exact_accuracy"]) for row in rows if "exact_accuracy" in row and row["step"] in clock
     ]

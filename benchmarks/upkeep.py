@@ -1,4 +1,4 @@
-"""What status, metrics, log and timing cost a step, and what a checkpoint of 6.95M parameters costs."""
+"""What a step costs beside its maths: status, metrics, log and timing, a checkpoint, the optimiser."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import torch
 from hrm_arc.models import build_model
 from hrm_arc.runs.checkpoint import LATEST, Card, save_checkpoint
 from hrm_arc.training.clock import Clock
+from hrm_arc.training.muon import Muon
 from hrm_arc.training.optimisers import OptimiserConfig, build_optimisers
 from hrm_arc.training.recipe_files import load_recipe
 from hrm_arc.training.recorder import Recorder
@@ -34,6 +35,28 @@ def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         yield {"what": "status, metrics, log and timing, as a share of a quickstart step", "cost": f"{share:.2%}"}
         seconds = _checkpoint_seconds(Path(folder) / "checkpoints")
         yield {"what": "a checkpoint of the log's model with AdamW's state, median of 5", "cost": f"{seconds:.2f} s"}
+        ours, theirs = _muon_seconds(Muon), _muon_seconds(torch.optim.Muon)
+        times = f"{1000 * ours:.0f} ms, {1000 * theirs:.0f} ms"
+        yield {
+            "what": "Muon's step for the quickstart's model: here, and torch.optim.Muon's; medians of 5",
+            "cost": times,
+        }
+
+
+def _muon_seconds(kind: Callable[..., torch.optim.Optimizer]) -> float:
+    """Median time of one step for the matrices of the quickstart's model."""
+    recipe = load_recipe("quickstart")
+    model = build_model(recipe.model["name"], recipe.model_options, tasks=12)
+    _, ours = build_optimisers(model, recipe.optimiser)
+    optimiser = kind(ours.param_groups[0]["params"], lr=1e-2, weight_decay=0.1)
+    times = []
+    for _ in range(5):
+        for parameter in optimiser.param_groups[0]["params"]:
+            parameter.grad = torch.randn_like(parameter)
+        started = time.perf_counter()
+        optimiser.step()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
 
 
 def _upkeep_share(folder: Path) -> float:

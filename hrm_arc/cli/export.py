@@ -73,6 +73,7 @@ def _result(path: Path, exported: Any, compared: Any) -> dict[str, Any]:
         "model": exported.card.model,
         "precision": exported.precision,
         "floats": exported.floats,
+        "float_layers": exported.float_layers,
         "parity": compared.as_dict(),
     }
 
@@ -85,10 +86,13 @@ def _human(result: dict[str, Any]) -> None:
         ["grids that differ", f"{parity['grids_different']:,} of {samples:,}"],
         ["largest difference of logits, first segment", f"{parity['largest_logit_difference']:.2g}"],
         ["exact, one pass: torch, this file", f"{parity['exact']:.2%}, {parity['other_exact']:.2%}"],
+        ["exact, all samples: torch, this file", f"{parity['right']:.2%}, {parity['other_right']:.2%}"],
         ["solved, two attempts: torch, this file", f"{parity['solved']}, {parity['other_solved']} of {outputs}"],
     ]
     table("beside torch, on real test inputs under their symmetries", ["", "value"], rows)
     if result["floats"]:
         kept = ", ".join(f"{count} {kind}" for kind, count in sorted(result["floats"].items()))
         print(f"\nin eight bits but for: {kept}")
+    if result["float_layers"]:
+        print(f"with weights in eight bits and inputs in single precision: {', '.join(result['float_layers'])}")
     print(f"\n{result['file']}: {result['model']}, {result['precision']}, {result['bytes'] / 1e6:.1f} MB")

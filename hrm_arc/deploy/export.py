@@ -6,6 +6,7 @@ import contextlib
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,9 @@ from hrm_arc.runs.versions import versions
 
 # Old enough for the runtimes that small machines come with.
 OPSET = 18
+# Demonstrations that ranges are taken from: so many, or as many as have so many cells together.
 CALIBRATION = 128
+CALIBRATION_CELLS = 32_768
 
 
 class Segment(nn.Module):
@@ -103,16 +106,25 @@ def export(
     say("tracing a segment of thought")
     model, shape = _graph(backend.model, card)
     floats: dict[str, int] = {}
+    float_layers: list[str] = []
     if precision == "fp16":
         model = to_half(model)
     elif precision == "int8":
-        say(f"calibrating on {CALIBRATION} demonstrations")
-        model, floats = to_int8(model, _calibration(model, backend, card, tasks))
+        say("calibrating on demonstrations")
+        model, floats, float_layers = to_int8(model, partial(_calibration, model, backend, card, tasks))
     run = RunFolder(checkpoint.parent.parent)
     recipe = run.config() if run.config_file.is_file() else None
     exported = Exported(
-        card, checksum(checkpoint), precision, **shape, floats=floats, versions=versions(), recipe=recipe
+        card,
+        checksum(checkpoint),
+        precision,
+        **shape,
+        floats=floats,
+        float_layers=float_layers,
+        versions=versions(),
+        recipe=recipe,
     )
+    _forget_origins(model)
     entry = model.metadata_props.add()
     entry.key, entry.value = KEY, exported.as_text()
     onnx.checker.check_model(model)
@@ -171,6 +183,13 @@ def _graph(model: Reasoner, card: Card) -> tuple[Any, dict[str, Any]]:
     return program.model_proto, shape
 
 
+def _forget_origins(model: Any) -> None:
+    """Take out what the exporter notes of each node: a fifth of a small file, with this machine's paths in it."""
+    for part in (*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output, model.graph):
+        del part.metadata_props[:]
+    del model.graph.value_info[:]
+
+
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
     """The exporter speaks of its own insides, and of packages that are of no use here."""
@@ -201,8 +220,9 @@ def _calibration(model: Any, backend: TorchBackend, card: Card, tasks: Sequence[
     """Inputs of the graph for samples of demonstrations, segment after segment."""
     data = AugmentedSet(Corpus(solve=tuple(tasks)).training_puzzles(), augment=7, seed=card.seed, canvas=card.canvas)
     indices = np.linspace(0, len(data) - 1, min(CALIBRATION, len(data))).astype(np.int64)
+    cells = sum(part.inputs.size for part in data.samples(indices))
     wanted = {value.name for value in model.graph.input}
-    for samples in data.samples(indices):
+    for samples in data.samples(indices[:: -(-cells // CALIBRATION_CELLS)]):
         batch = Batch.of(samples)
         with torch.inference_mode():
             state = backend.model.start(batch)

@@ -39,6 +39,7 @@ class Exported:
         heads: of its attention.
         canvas: height and width of the one canvas that it takes; None: any.
         floats: kinds of operation that an ``int8`` file leaves in floating point.
+        float_layers: layers whose inputs are too uneven for eight bits; their weights are in eight bits.
         versions: of the software that made it.
         recipe: of the run that it comes from, as far as known.
     """
@@ -52,6 +53,7 @@ class Exported:
     heads: int
     canvas: tuple[int, int] | None
     floats: dict[str, int]
+    float_layers: list[str]
     versions: dict[str, str]
     recipe: dict[str, Any] | None
 

@@ -11,7 +11,7 @@ import numpy as np
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.evaluate import predict_tasks
 from hrm_arc.evaluation.predict import Answers, Backend
-from hrm_arc.evaluation.scores import score
+from hrm_arc.evaluation.scores import right_votes, score
 from hrm_arc.puzzles.augmented import Samples
 from hrm_arc.puzzles.task import Task
 from hrm_arc.runs.checkpoint import Card
@@ -34,6 +34,7 @@ class Parity:
         grids_different: samples that got another grid, or one of two none.
         largest_logit_difference: after the first segment of thought, over some twenty batches.
         exact, other_exact: each one's share of test outputs right in one pass.
+        right, other_right: each one's share of samples whose grid is exactly right.
         solved, other_solved: test outputs that two attempts solve, for each.
         test_outputs: how many there are.
     """
@@ -45,6 +46,8 @@ class Parity:
     largest_logit_difference: float
     exact: float
     other_exact: float
+    right: float
+    other_right: float
     solved: int
     other_solved: int
     test_outputs: int
@@ -71,21 +74,26 @@ def parity(one: Asked, other: Asked, card: Card, tasks: Sequence[Task], samples:
         raise UserError("--data", "no test inputs to compare on: name a source")
     votes = -(-samples // outputs)
     listening = [_Listening(backend) for backend in (one, other)]
-    scores = [score(tasks, predict_tasks(backend, card, tasks, votes=votes)) for backend in listening]
+    predictions = [predict_tasks(backend, card, tasks, votes=votes) for backend in listening]
+    scores = [score(tasks, each) for each in predictions]
     pairs = list(zip(listening[0].heard, listening[1].heard, strict=True))
     grids = 0
     for (asked, tokens), (_, others) in pairs:
         for ours, theirs in zip(tokens, others, strict=True):
             grids += not _same(asked.canvas.decode(ours), asked.canvas.decode(theirs))
     looked_at = [asked for (asked, _), _ in pairs[:: max(1, len(pairs) // 20)]]
+    count = sum(len(tokens) for (_, tokens), _ in pairs)
+    right = [right_votes(tasks, each) / count for each in predictions]
     return Parity(
-        samples=sum(len(tokens) for (_, tokens), _ in pairs),
+        samples=count,
         positions=sum(tokens.size for (_, tokens), _ in pairs),
         tokens_different=sum(int((ours != theirs).sum()) for (_, ours), (_, theirs) in pairs),
         grids_different=grids,
         largest_logit_difference=float(np.max([np.abs(one.logits(a) - other.logits(a)).max() for a in looked_at])),
         exact=scores[0]["exact_accuracy"],
         other_exact=scores[1]["exact_accuracy"],
+        right=right[0],
+        other_right=right[1],
         solved=scores[0]["solved_pass2"],
         other_solved=scores[1]["solved_pass2"],
         test_outputs=scores[0]["test_outputs"],

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import ast
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+
+# Noise over signal above which a product's inputs stay in floating point: 30 dB. A state goes
+# through the same layers again and again, and what is lost in one of them is lost in all.
+NOISE = 1e-3
+# Rows looked up by number, such as tasks, are worth shrinking from this many numbers on.
+TABLE = 16_384
+# Kinds of operation whose arithmetic matters; shapes and copies are not told.
+FLOATS = ("MatMul", "Gemm", "Softmax", "Sigmoid", "ReduceMean", "Sqrt", "Pow", "Gather", "LayerNormalization", "Conv")
 
 
 def to_half(model: Any) -> Any:
@@ -20,17 +32,22 @@ def to_half(model: Any) -> Any:
     return half.model
 
 
-def to_int8(model: Any, samples: Iterator[dict[str, Any]]) -> tuple[Any, dict[str, int]]:
-    """Matrix products with weights in eight bits, their inputs' ranges taken from samples.
+def to_int8(
+    model: Any, samples: Callable[[], Iterator[dict[str, np.ndarray]]]
+) -> tuple[Any, dict[str, int], list[str]]:
+    """Weights and tables in eight bits, and products in eight bits where their inputs allow it.
 
-    Norms, softmax, rotations, embeddings and products of two activations stay in floating point.
+    A weight has a scale for each output, a table one for each row. Inputs of a product have one
+    range, taken from samples; where a few large values leave too little for the others (as in the
+    middle of a gated feed-forward), the product is computed in floating point. So are norms,
+    softmax, rotations and products of two activations.
 
     Args:
         model: the ONNX model.
-        samples: inputs of its graph, by name.
+        samples: inputs of its graph, by name; gone through twice, so that they need not be kept.
 
     Returns:
-        the new model, and how many operations of which kind stayed in floating point.
+        the new model, how many operations of which kind stayed in floating point, and which layers.
     """
     import onnx
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
@@ -40,34 +57,44 @@ def to_int8(model: Any, samples: Iterator[dict[str, Any]]) -> tuple[Any, dict[st
         plain, ready, small = (Path(folder) / f"{name}.onnx" for name in ("plain", "ready", "small"))
         onnx.save(model, plain)
         quant_pre_process(plain, ready, skip_symbolic_shape=True)
+        graph = onnx.load(ready)
+        products = _products(graph)
+        noise = _noise(graph, {product.input for product in products}, samples())
+        noisy = [product for product in products if noise[product.input] > NOISE]
         quantize_static(
             ready,
             small,
-            _Reader(samples),
+            _Reader(samples()),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["MatMul", "Gemm"],
-            nodes_to_quantize=_with_weights(onnx.load(ready)),
+            nodes_to_quantize=[product.node for product in products if product not in noisy],
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,
         )
         quantised = onnx.load(small)
-    return quantised, _left(quantised)
+    _shrink_weights(quantised, noisy)
+    _shrink_tables(quantised)
+    layers = _layers(model)
+    return quantised, _left(quantised), [layers.get(product.node, product.node) for product in noisy]
 
 
-# Kinds of operation whose arithmetic matters; shapes and copies are not told.
-FLOATS = ("MatMul", "Gemm", "Softmax", "Sigmoid", "ReduceMean", "Sqrt", "Pow", "Gather", "LayerNormalization", "Conv")
+@dataclass(frozen=True)
+class _Product:
+    """A matrix product of an activation with a weight.
 
+    Attributes:
+        node: its name.
+        input: name of the activation.
+        weight: name of the weight.
+        outputs: the weight's axis of outputs.
+    """
 
-def _left(model: Any) -> dict[str, int]:
-    """How many operations of which kind work on floating point alone."""
-    eight_bits = {name for node in model.graph.node if node.op_type == "DequantizeLinear" for name in node.output}
-    return dict(
-        Counter(
-            node.op_type for node in model.graph.node if node.op_type in FLOATS and not eight_bits & set(node.input)
-        )
-    )
+    node: str
+    input: str
+    weight: str
+    outputs: int
 
 
 class _Reader:
@@ -80,11 +107,134 @@ class _Reader:
         return next(self._samples, None)
 
 
-def _with_weights(model: Any) -> list[str]:
-    """Names of the matrix products one side of which is a weight."""
+def _products(model: Any) -> list[_Product]:
     weights = {tensor.name for tensor in model.graph.initializer}
     return [
-        node.name
+        _Product(node.name, node.input[0], node.input[1], 0 if _transposes(node) else 1)
         for node in model.graph.node
-        if node.op_type in ("MatMul", "Gemm") and any(name in weights for name in node.input[:2])
+        if node.op_type in ("MatMul", "Gemm") and node.input[1] in weights and node.input[0] not in weights
     ]
+
+
+def _layers(model: Any) -> dict[str, str]:
+    """Which layer each node comes from, by the exporter's notes: the innermost module that it lies in."""
+    found = {}
+    for node in model.graph.node:
+        notes = {entry.key: entry.value for entry in node.metadata_props}
+        scopes = ast.literal_eval(notes.get("pkg.torch.onnx.name_scopes", "[]"))
+        found[node.name] = scopes[-2].removeprefix("model.") if len(scopes) > 1 else node.name
+    return found
+
+
+def _transposes(gemm: Any) -> bool:
+    return any(attribute.name == "transB" and attribute.i for attribute in gemm.attribute)
+
+
+def _noise(model: Any, names: set[str], samples: Iterator[dict[str, np.ndarray]]) -> dict[str, float]:
+    """What 255 even steps over each activation's range would add to it: mean squares, noise over signal."""
+    import onnx
+    import onnxruntime
+
+    watched = onnx.ModelProto()
+    watched.CopyFrom(model)
+    known = {value.name for value in watched.graph.output}
+    order = sorted(names)
+    watched.graph.output.extend(onnx.ValueInfoProto(name=name) for name in order if name not in known)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    low, high, squares, counts = np.zeros((4, len(order)))
+    for given in samples:
+        for n, values in enumerate(session.run(order, given)):
+            low[n], high[n] = min(low[n], values.min()), max(high[n], values.max())
+            squares[n] += np.square(values, dtype=np.float64).sum()
+            counts[n] += values.size
+    steps = (high - low) / 255
+    return dict(zip(order, (steps**2 / 12) / np.maximum(squares / counts, 1e-12), strict=True))
+
+
+def _shrink_weights(model: Any, products: Sequence[_Product]) -> None:
+    """Weights of products in floating point, in eight bits on the disk: a scale for each output."""
+    from onnx import helper
+
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    for name, axis in {product.weight: product.outputs for product in products}.items():
+        small, scales = _eight_bits(weights[name], 1 - axis)
+        model.graph.initializer.remove(weights[name])
+        model.graph.initializer.extend([_tensor(f"{name}_int8", small), _tensor(f"{name}_scale", scales.ravel())])
+        node = helper.make_node(
+            "DequantizeLinear", [f"{name}_int8", f"{name}_scale"], [name], f"{name}_whole", axis=axis
+        )
+        model.graph.node.insert(0, node)
+
+
+def _shrink_tables(model: Any) -> None:
+    """Tables whose rows are looked up by number or from the first on, in eight bits: a scale for each row."""
+    from onnx import TensorProto, helper
+
+    uses: dict[str, list[Any]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            uses.setdefault(name, []).append(node)
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    for table in [t for t in model.graph.initializer if len(t.dims) == 2 and np.prod(t.dims) >= TABLE]:
+        lookups = uses.get(table.name, [])
+        if table.data_type != TensorProto.FLOAT or not lookups or not all(_takes_rows(n, constants) for n in lookups):
+            continue
+        small, scales = _eight_bits(table, 1)
+        model.graph.initializer.extend([_tensor(f"{table.name}_int8", small), _tensor(f"{table.name}_scale", scales)])
+        for node in lookups:
+            found, parts = node.output[0], []
+            for kind in ("int8", "scale"):
+                part = helper.make_node(
+                    node.op_type, [f"{table.name}_{kind}", *node.input[1:]], [f"{found}_{kind}"], f"{found}_{kind}"
+                )
+                part.attribute.extend(node.attribute)
+                parts.append(part)
+            parts += [
+                helper.make_node("Cast", [f"{found}_int8"], [f"{found}_whole"], f"{found}_whole", to=TensorProto.FLOAT),
+                helper.make_node("Mul", [f"{found}_whole", f"{found}_scale"], [found], f"{found}_scaled"),
+            ]
+            place = list(model.graph.node).index(node)
+            model.graph.node.remove(node)
+            for offset, part in enumerate(parts):
+                model.graph.node.insert(place + offset, part)
+        model.graph.initializer.remove(table)
+
+
+def _takes_rows(node: Any, constants: Mapping[str, Any]) -> bool:
+    """Whether a node takes whole rows of its first input."""
+    from onnx import numpy_helper
+
+    if node.op_type == "Gather":
+        return all(attribute.i == 0 for attribute in node.attribute if attribute.name == "axis")
+    if node.op_type != "Slice" or len(node.input) < 4 or node.input[3] not in constants:
+        return False
+    return bool((numpy_helper.to_array(constants[node.input[3]]) == 0).all())
+
+
+def _eight_bits(tensor: Any, along: int) -> tuple[np.ndarray, np.ndarray]:
+    """A matrix in -127 to 127, and scales that make it whole again, one for all values ``along`` an axis."""
+    from onnx import numpy_helper
+
+    values = numpy_helper.to_array(tensor)
+    scales = np.abs(values).max(axis=along, keepdims=True) / 127
+    # A row of zeros has no scale of its own.
+    scales = np.where(scales > 0, scales, 1).astype(np.float32)
+    return np.rint(values / scales).astype(np.int8), scales
+
+
+def _tensor(name: str, values: np.ndarray) -> Any:
+    from onnx import numpy_helper
+
+    return numpy_helper.from_array(values, name)
+
+
+def _left(model: Any) -> dict[str, int]:
+    """How many operations of which kind work on activations in floating point."""
+    from onnx import TensorProto
+
+    eight_bits = {name for node in model.graph.node if node.op_type == "DequantizeLinear" for name in node.output}
+    eight_bits |= {tensor.name for tensor in model.graph.initializer if tensor.data_type == TensorProto.INT8}
+    left = (n.op_type for n in model.graph.node if n.op_type in FLOATS and n.input[0] not in eight_bits)
+    return dict(Counter(left))

@@ -67,6 +67,17 @@ def same(answer: Grid | None, truth: Grid) -> bool:
     return answer is not None and np.array_equal(answer, truth)
 
 
+def right_votes(tasks: Sequence[Task], predictions: Sequence[Prediction]) -> int:
+    """How many of all passes over all variants gave the right grid: finer than a few outputs are."""
+    truths = {(task.id, n): test.output for task in tasks for n, test in enumerate(task.tests)}
+    counts = 0
+    for prediction in predictions:
+        truth = truths.get((prediction.task, prediction.test))
+        if truth is not None:
+            counts += sum(c.votes for c in prediction.candidates if same(c.grid, truth))
+    return counts
+
+
 def score(tasks: Sequence[Task], predictions: Sequence[Prediction], seed: int = 0) -> dict[str, Any]:
     """Every score of a set of predictions, with baselines and 95% intervals.
 

@@ -18,7 +18,7 @@ from hrm_arc.errors import check_at_least
 from hrm_arc.models.conditioning import SHARED_LENGTH, SharedConditioning
 from hrm_arc.models.layers import PostNormBlock, sinusoids
 from hrm_arc.models.reasoner import Batch, Output, Reasoner, State
-from hrm_arc.puzzles.canvas import VOCABULARY
+from hrm_arc.puzzles.canvas import FULL, VOCABULARY
 
 POSITIONS = 5_000
 
@@ -85,7 +85,8 @@ class DualLoop(Reasoner):
         self._prefix = SHARED_LENGTH if self.conditioning else 0
 
     def start(self, batch: Batch) -> State:
-        embedded = self.token_embedding(batch.inputs) + self.positions[: batch.inputs.shape[1]]
+        # The first slice has fixed ends, so that an exported graph keeps no rows beyond the largest canvas.
+        embedded = self.token_embedding(batch.inputs) + self.positions[: FULL.cells][: batch.inputs.shape[1]]
         if self.conditioning is not None:
             embedded = torch.cat([self.conditioning.tokens(batch, self.token_embedding), embedded], dim=1)
         embedded = self.dropout(embedded)

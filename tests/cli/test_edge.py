@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from hrm_arc.deploy.validating import BATCH
 from tests.cli.commands import answer, check_one_line, hrm
 from tests.made import tiny_recipe, write_puzzles, write_tasks
 
@@ -73,7 +74,28 @@ def test_nothing_needs_torch(edge: Path, exported: Path, tmp_path: Path) -> None
     check_one_line(learns, "torch", "not installed here")
 
 
-def test_a_killed_validation_goes_on(exported: Path, tmp_path: Path) -> None:
+def test_a_validation_killed_five_times_ends_with_the_same_figures(exported: Path, tmp_path: Path) -> None:
+    source = write_puzzles_of_arc(tmp_path)
+    flags = ["--data", str(source), "--augment", "20", "--fraction", "0.1"]
+    whole = answer("validate", exported, *flags, "--out", tmp_path / "whole.json")
+    assert int(str(whole["samples"])) > 6 * BATCH
+    file = tmp_path / "killed.json"
+    command = [sys.executable, "-m", "hrm_arc", "validate", str(exported), *flags, "--out", str(file)]
+    for kill in range(5):
+        before = done_so_far(file)
+        process = subprocess.Popen([*command, *(["--resume"] if kill else [])], stderr=subprocess.DEVNULL)
+        while done_so_far(file) <= before:
+            assert process.poll() is None, "it was to be killed on its way"
+            time.sleep(0.01)
+        process.kill()
+        process.wait()
+    assert 0 < done_so_far(file) < int(str(whole["samples"]))
+    ended = answer("validate", exported, *flags, "--out", file, "--resume")
+    for name in ("samples", "token_accuracy", "exact_accuracy", "mean_segments", "baselines"):
+        assert ended[name] == whole[name], name
+
+
+def test_a_stopped_validation_goes_on(exported: Path, tmp_path: Path) -> None:
     source = write_puzzles_of_arc(tmp_path)
     flags = ["--data", str(source), "--augment", "60", "--out", str(tmp_path / "v.json")]
     command = [sys.executable, "-m", "hrm_arc", "validate", str(exported), *flags]

@@ -118,6 +118,7 @@ def test_a_file_tells_what_it_is(run_folder: Path, exported_file: Path) -> None:
     assert told.recipe["name"] == "tiny"
     assert {"hrm-arc", "torch", "python"} <= set(told.versions)
     assert (told.segments, told.precision, told.canvas) == (3, "fp32", None)
+    assert str(Path(__file__).parents[2]).encode() not in exported_file.read_bytes(), "no paths of this machine"
     # Batch and canvas are open.
     tokens = next(value for value in model.graph.input if value.name == "tokens")
     assert all(dimension.dim_param for dimension in tokens.type.tensor_type.shape.dim)
@@ -135,12 +136,14 @@ def test_smaller_files_are_smaller_and_much_the_same(precision: str, tmp_path: P
     assert exported.precision == precision
     if precision == "int8":
         assert exported.floats["Softmax"] > 0, "it says what stays in floating point"
+        assert all("_layers." in layer for layer in exported.float_layers)
 
 
 def test_parity_counts_what_differs(run_folder: Path) -> None:
     backend, card = load_model(run_folder, "cpu")
     tasks = tasks_to_score(card, None)
     alike = parity(backend, backend, card, tasks, samples=30)
+    assert alike.right == alike.other_right
     assert (alike.tokens_different, alike.grids_different, alike.largest_logit_difference) == (0, 0, 0.0)
 
     class Other:

@@ -1,0 +1,91 @@
+"""Eight bits, on graphs small enough to be looked through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from hrm_arc.deploy.shrink import TABLE, to_int8
+
+WIDTH = 64
+ROWS = TABLE // WIDTH
+
+
+@pytest.fixture(scope="module")
+def weights() -> dict[str, np.ndarray]:
+    draw = np.random.default_rng(0)
+    table = draw.normal(size=(ROWS, WIDTH)).astype(np.float32)
+    # A row that nothing was learned about, and one that is far larger than the others.
+    table[0] = 0
+    table[1] *= 1000
+    places = draw.normal(size=(ROWS, WIDTH)).astype(np.float32)
+    square = (draw.normal(size=(2, WIDTH, WIDTH)) / np.sqrt(WIDTH)).astype(np.float32)
+    return {"table": table, "places": places, "even": square[0], "uneven": square[1]}
+
+
+@pytest.fixture(scope="module")
+def graph(weights: dict[str, np.ndarray]) -> onnx.ModelProto:
+    """Rows of two tables, a product of even inputs, and one of the fifth powers of what comes out of it."""
+    nodes = [
+        helper.make_node("Gather", ["table", "row"], ["found"], "find"),
+        helper.make_node("Slice", ["places", "first", "length", "first"], ["begin"], "begin"),
+        helper.make_node("Add", ["found", "begin"], ["sum"], "add"),
+        helper.make_node("MatMul", ["x", "even"], ["mixed"], "even_product"),
+        helper.make_node("Pow", ["mixed", "five"], ["tails"], "power"),
+        helper.make_node("MatMul", ["tails", "uneven"], ["y"], "uneven_product"),
+    ]
+    given = [
+        helper.make_tensor_value_info("row", TensorProto.INT64, ["n"]),
+        helper.make_tensor_value_info("length", TensorProto.INT64, [1]),
+        helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", WIDTH]),
+    ]
+    said = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", WIDTH]) for name in ("sum", "mixed", "y")]
+    held = [numpy_helper.from_array(value, name) for name, value in weights.items()]
+    held += [numpy_helper.from_array(np.float32(5), "five"), numpy_helper.from_array(np.zeros(1, np.int64), "first")]
+    return helper.make_model(
+        helper.make_graph(nodes, "made", given, said, held), opset_imports=[helper.make_opsetid("", 18)], ir_version=10
+    )
+
+
+def samples() -> Iterator[dict[str, np.ndarray]]:
+    draw = np.random.default_rng(1)
+    for _ in range(8):
+        x = draw.normal(size=(16, WIDTH)).astype(np.float32)
+        yield {"row": draw.integers(ROWS, size=16), "length": np.array([16]), "x": x}
+
+
+def answers(model: onnx.ModelProto, given: dict[str, np.ndarray]) -> list[np.ndarray]:
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(["sum", "mixed", "y"], given)
+
+
+def test_products_of_uneven_inputs_stay_in_floating_point(graph: onnx.ModelProto) -> None:
+    small, floats, layers = to_int8(graph, samples)
+    onnx.checker.check_model(small)
+    assert layers == ["uneven_product"]
+    assert floats == {"MatMul": 1, "Pow": 1, "Gather": 1}, "the scales are gathered in floating point"
+    producers = {name: node.op_type for node in small.graph.node for name in node.output}
+    products = {node.name: node for node in small.graph.node if node.op_type == "MatMul"}
+    assert producers[products["even_product"].input[0]] == "DequantizeLinear"
+    assert producers[products["uneven_product"].input[0]] == "Pow"
+    # All four weights are in eight bits, whatever they are multiplied with.
+    assert not [t for t in small.graph.initializer if t.data_type == TensorProto.FLOAT and np.prod(t.dims) >= WIDTH**2]
+    assert len(small.SerializeToString()) < 0.3 * len(graph.SerializeToString())
+
+
+def test_every_row_and_output_has_a_scale_of_its_own(graph: onnx.ModelProto, weights: dict[str, np.ndarray]) -> None:
+    small, _, _ = to_int8(graph, samples)
+    blank = np.zeros((3, WIDTH), dtype=np.float32)
+    rows = np.array([0, 1, 7])
+    found, *_ = answers(small, {"row": rows, "length": np.array([3]), "x": blank})
+    parts = [weights["table"][rows], weights["places"][:3]]
+    steps = sum(np.abs(part).max(axis=1) / 127 for part in parts)
+    assert (np.abs(found - sum(parts)).max(axis=1) <= 0.5001 * steps).all()
+    given = next(samples())
+    for ours, whole in zip(answers(small, given), answers(graph, given), strict=True):
+        assert np.square(ours - whole).mean() < 1e-2 * np.square(whole).mean()
