@@ -53,7 +53,7 @@ def _step(kind: str, batch: int) -> dict[str, Any]:
     none = torch.zeros(batch, dtype=torch.int64)
     samples = Batch(30, 30, cells, cells, none, none, torch.arange(10).repeat(batch, 1), none)
     started = time.perf_counter()
-    _, output = model(model.start(samples), samples)
+    _, output = model.think(model.start(samples), samples)
     segment_losses(output, cells, LossConfig(ignore_padding=False)).total.mean().backward()
     seconds = time.perf_counter() - started
     return {"rate": batch / seconds, "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6}

@@ -6,7 +6,6 @@ import contextlib
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +33,9 @@ from hrm_arc.runs.versions import versions
 
 # Old enough for the runtimes that small machines come with.
 OPSET = 18
-# Demonstrations that ranges are taken from: so many, or as many as have so many cells together.
+# Demonstrations that ranges are taken from: so many, or as many as have so many cells over all segments.
 CALIBRATION = 128
-CALIBRATION_CELLS = 32_768
+CALIBRATION_CELLS = 131_072
 
 
 class Segment(nn.Module):
@@ -67,7 +66,7 @@ class Segment(nn.Module):
         """
         batch = Batch(tokens.shape[1], tokens.shape[2], tokens.flatten(1), None, task, dihedral, colours, variant)
         state = tuple(torch.where(fresh, begun, given) for begun, given in zip(self.model.start(batch), (h, l)))  # noqa: B905
-        (h, l), output = self.model(state, batch)
+        (h, l), output = self.model.think(state, batch)
         halt = output.halt[:, -1]
         return output.logits, halt, torch.zeros_like(halt) if output.think_on is None else output.think_on, h, l
 
@@ -111,7 +110,7 @@ def export(
         model = to_half(model)
     elif precision == "int8":
         say("calibrating on demonstrations")
-        model, floats, float_layers = to_int8(model, partial(_calibration, model, backend, card, tasks))
+        model, floats, float_layers = to_int8(model, _calibration(model, backend, card, tasks))
     run = RunFolder(checkpoint.parent.parent)
     recipe = run.config() if run.config_file.is_file() else None
     exported = Exported(
@@ -216,11 +215,15 @@ def _told(samples: Samples) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return samples.dihedral[:3], samples.colours[:3], samples.variant[:3]
 
 
-def _calibration(model: Any, backend: TorchBackend, card: Card, tasks: Sequence[Task]) -> Iterator[dict[str, Any]]:
-    """Inputs of the graph for samples of demonstrations, segment after segment."""
+def _calibration(model: Any, backend: TorchBackend, card: Card, tasks: Sequence[Task]) -> list[dict[str, Any]]:
+    """Inputs of the graph for samples of demonstrations, segment after segment.
+
+    All of them before the first is used: torch's threads and ONNX Runtime's, in turns, wait for each other.
+    """
     data = AugmentedSet(Corpus(solve=tuple(tasks)).training_puzzles(), augment=7, seed=card.seed, canvas=card.canvas)
     indices = np.linspace(0, len(data) - 1, min(CALIBRATION, len(data))).astype(np.int64)
-    cells = sum(part.inputs.size for part in data.samples(indices))
+    cells = backend.model.segments * sum(part.inputs.size for part in data.samples(indices))
+    inputs: list[dict[str, Any]] = []
     wanted = {value.name for value in model.graph.input}
     for samples in data.samples(indices[:: -(-cells // CALIBRATION_CELLS)]):
         batch = Batch.of(samples)
@@ -231,8 +234,9 @@ def _calibration(model: Any, backend: TorchBackend, card: Card, tasks: Sequence[
                 told = (batch.task, batch.dihedral, batch.colours, batch.variant)
                 values = (tokens, *told, torch.tensor(segment == 0), *state)
                 given = zip(INPUTS, values, strict=True)
-                yield {name: value.numpy() for name, value in given if name in wanted}
-                state, _ = backend.model(state, batch)
+                inputs.append({name: value.numpy() for name, value in given if name in wanted})
+                state, _ = backend.model.think(state, batch)
+    return inputs
 
 
 def _on_canvas(batch: Batch) -> Tensor:

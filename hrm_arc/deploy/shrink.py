@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,9 +32,7 @@ def to_half(model: Any) -> Any:
     return half.model
 
 
-def to_int8(
-    model: Any, samples: Callable[[], Iterator[dict[str, np.ndarray]]]
-) -> tuple[Any, dict[str, int], list[str]]:
+def to_int8(model: Any, samples: Sequence[dict[str, np.ndarray]]) -> tuple[Any, dict[str, int], list[str]]:
     """Weights and tables in eight bits, and products in eight bits where their inputs allow it.
 
     A weight has a scale for each output, a table one for each row. Inputs of a product have one
@@ -44,7 +42,7 @@ def to_int8(
 
     Args:
         model: the ONNX model.
-        samples: inputs of its graph, by name; gone through twice, so that they need not be kept.
+        samples: inputs of its graph, by name.
 
     Returns:
         the new model, how many operations of which kind stayed in floating point, and which layers.
@@ -59,12 +57,12 @@ def to_int8(
         quant_pre_process(plain, ready, skip_symbolic_shape=True)
         graph = onnx.load(ready)
         products = _products(graph)
-        noise = _noise(graph, {product.input for product in products}, samples())
+        noise = _noise(graph, {product.input for product in products}, samples)
         noisy = [product for product in products if noise[product.input] > NOISE]
         quantize_static(
             ready,
             small,
-            _Reader(samples()),
+            _Reader(iter(samples)),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["MatMul", "Gemm"],
             nodes_to_quantize=[product.node for product in products if product not in noisy],
@@ -72,6 +70,8 @@ def to_int8(
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,
+            # What comes out goes into sums and norms, which are in floating point.
+            extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"]},
         )
         quantised = onnx.load(small)
     _shrink_weights(quantised, noisy)
@@ -130,7 +130,7 @@ def _transposes(gemm: Any) -> bool:
     return any(attribute.name == "transB" and attribute.i for attribute in gemm.attribute)
 
 
-def _noise(model: Any, names: set[str], samples: Iterator[dict[str, np.ndarray]]) -> dict[str, float]:
+def _noise(model: Any, names: set[str], samples: Sequence[dict[str, np.ndarray]]) -> dict[str, float]:
     """What 255 even steps over each activation's range would add to it: mean squares, noise over signal."""
     import onnx
     import onnxruntime

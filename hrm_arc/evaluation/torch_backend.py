@@ -48,7 +48,7 @@ def think_until_halted(model: Reasoner, batch: Batch, halting: bool = True) -> T
     state = model.start(batch)
     thinking = torch.arange(len(batch), device=batch.inputs.device)
     for segment in range(1, model.segments + 1):
-        state, output = model(state, batch)
+        state, output = model.think(state, batch)
         confidence = output.halt[:, -1].sigmoid()
         if segment == 1:
             taken = torch.ones_like(thinking)
@@ -101,7 +101,7 @@ class TorchBackend:
             state = self.model.start(batch)
             after = []
             for _ in range(self.model.segments):
-                state, output = self.model(state, batch)
+                state, output = self.model.think(state, batch)
                 after.append(self._tokens(output.logits, samples))
         return np.stack(after)
 
@@ -110,7 +110,7 @@ class TorchBackend:
         """Logits after the first segment, ``[n, cells, 12]``."""
         with _evaluating(self.model):
             batch = Batch.of(samples, self.device)
-            return _numpy(self.model(self.model.start(batch), batch)[1].logits.float())
+            return _numpy(self.model.think(self.model.start(batch), batch)[1].logits.float())
 
     def _tokens(self, logits: Tensor, samples: Samples) -> np.ndarray:
         if self.ignores_padding:

@@ -7,6 +7,7 @@ one test grid as tokens: neither the task's identity nor its demonstrations.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from hrm_arc.errors import check_at_least
 from hrm_arc.models.conditioning import SHARED_LENGTH, SharedConditioning
-from hrm_arc.models.layers import PostNormBlock, sinusoids
+from hrm_arc.models.layers import Canvases, PostNormBlock, sinusoids
 from hrm_arc.models.reasoner import Batch, Output, Reasoner, State
 from hrm_arc.puzzles.canvas import FULL, VOCABULARY
 
@@ -92,41 +93,57 @@ class DualLoop(Reasoner):
         embedded = self.dropout(embedded)
         return embedded, embedded
 
-    def think(self, state: State, batch: Batch) -> tuple[State, Output]:
+    def think_all(self, states: Sequence[State], batches: Sequence[Batch]) -> list[tuple[State, Output]]:
+        """All of the batches stop together, as the log's one batch does."""
+        canvases = Canvases.of(batches, self._prefix)
+        h, l = (canvases.join(parts) for parts in zip(*states, strict=True))
         if torch.compiler.is_exporting():
-            return self._think_as_graph(state)
+            h, l, halt = self._loop_as_graph(h, l, canvases)
+        else:
+            h, l, halt = self._loop(h, l, canvases)
+        parts = zip(*(canvases.split(each) for each in (h, l, self.output(l))), strict=True)
+        halts = torch.split(halt, [len(batch) for batch in batches])
+        return [
+            ((h, l), Output(logits[:, self._prefix :], halt)) for (h, l, logits), halt in zip(parts, halts, strict=True)
+        ]
+
+    def _loop(self, h: Tensor, l: Tensor, canvases: Canvases) -> tuple[Tensor, Tensor, Tensor]:
+        """Cycles until the batch stops: states, and halting logits ``[batch, cycles]``."""
         halts: list[Tensor] = []
         for cycle in range(self.config.cycles):
-            state, halt = self._cycle(state)
+            h, l, halt = self._cycle(h, l, canvases)
             halts.append(halt)
             if cycle > 0 and self._stops(halt):
                 break
-        return state, Output(self.output(state[1][:, self._prefix :]), torch.cat(halts, dim=1))
+        return h, l, torch.cat(halts, dim=1)
 
-    def _think_as_graph(self, state: State) -> tuple[State, Output]:
+    def _loop_as_graph(self, h: Tensor, l: Tensor, canvases: Canvases) -> tuple[Tensor, Tensor, Tensor]:
         """The same without a branch: cycles after the stop are run, and their results left out."""
-        h, l, halt = *state, state[0].new_zeros(len(state[0]), 1)
+        halt = h.new_zeros(canvases.sizes[0][0], 1)
         stopped = torch.zeros((), dtype=torch.bool)
         for cycle in range(self.config.cycles):
-            (new_h, new_l), new_halt = self._cycle((h, l))
-            h, l, halt = (torch.where(stopped, old, new) for old, new in ((h, new_h), (l, new_l), (halt, new_halt)))
+            new = self._cycle(h, l, canvases)
+            h, l, halt = (torch.where(stopped, old, new) for old, new in zip((h, l, halt), new, strict=True))
             stopped = stopped | self._stops(halt) if cycle else stopped
-        return (h, l), Output(self.output(l[:, self._prefix :]), halt)
+        return h, l, halt
 
-    def _cycle(self, state: State) -> tuple[State, Tensor]:
-        h, l = state
-        h = self._level(h, self.h_layers, self.h_norm)
+    def _cycle(self, h: Tensor, l: Tensor, canvases: Canvases) -> tuple[Tensor, Tensor, Tensor]:
+        h = self._level(h, self.h_layers, self.h_norm, canvases)
         l = l + self.h_to_l(h)
-        l = self._level(l, self.l_layers, self.l_norm)
+        l = self._level(l, self.l_layers, self.l_norm, canvases)
         h = h + self.l_to_h(l)
-        return (h, l), self.halt_predictor(torch.cat([h.mean(dim=1), l.mean(dim=1)], dim=-1))
+        means = (torch.cat([part.mean(dim=1) for part in canvases.split(each)]) for each in (h, l))
+        return h, l, self.halt_predictor(torch.cat([*means], dim=-1))
 
     def _stops(self, halt: Tensor) -> Tensor:
         return halt.sigmoid().mean() > self.config.halt_threshold
 
-    def _level(self, x: Tensor, layers: nn.ModuleList, norm: nn.LayerNorm) -> Tensor:
+    def _level(self, x: Tensor, layers: nn.ModuleList, norm: nn.LayerNorm, canvases: Canvases) -> Tensor:
         for layer in layers:
-            x = checkpoint(layer, x, use_reentrant=False) if self.config.recompute and self.training else layer(x)
+            if self.config.recompute and self.training:
+                x = checkpoint(layer, x, canvases, use_reentrant=False)
+            else:
+                x = layer(x, canvases)
         return norm(x)
 
 

@@ -8,6 +8,7 @@ layer, so that gradients reach the first one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from hrm_arc.errors import check_at_least
 from hrm_arc.models.conditioning import ROLES, SharedConditioning
-from hrm_arc.models.layers import Place, PreNormBlock, rotary_2d, sinusoids
+from hrm_arc.models.layers import Canvases, PreNormBlock, Rotation, rotary_2d, sinusoids
 from hrm_arc.models.reasoner import Batch, Output, Reasoner, State
 from hrm_arc.puzzles.canvas import VOCABULARY
 
@@ -96,26 +97,29 @@ class GridHRM(Reasoner):
         blank = self.tokens.weight.new_zeros(len(batch), self.prefix + batch.height * batch.width, self.config.width)
         return blank, blank
 
-    def think(self, state: State, batch: Batch) -> tuple[State, Output]:
-        x = self._embed(batch)
-        if self.config.positions == "sinusoids":
-            rotation = None
-            x = x + sinusoids(x.shape[1], x.shape[2]).to(x)
-        else:
-            rotation = rotary_2d(
-                batch.height, batch.width, self.prefix, self.config.width // self.config.heads, x.device
-            )
-        place = Place(batch.height, batch.width, self.prefix, rotation)
-        h, l = state
+    def think_all(self, states: Sequence[State], batches: Sequence[Batch]) -> list[tuple[State, Output]]:
+        canvases = Canvases.of(batches, self.prefix)
+        x = canvases.join([self._embed(batch) for batch in batches])
+        rotation = self._rotation(canvases, x.device) if self.config.positions == "rotary-2d" else None
+        h, l = (canvases.join(parts) for parts in zip(*states, strict=True))
         for cycle in range(self.config.cycles):
             learns = self.config.gradient == "all" or cycle == self.config.cycles - 1
             with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
-                l = self.l_norm(self._level(x + h + l, self.l_layers or self.h_layers, place))
-                h = self.h_norm(self._level(h + l, self.h_layers, place))
-        return (h, l), Output(self._name(h[:, self.prefix :]), self.halt(h.mean(dim=1)))
+                l = self.l_norm(self._level(x + h + l, self.l_layers or self.h_layers, canvases, rotation))
+                h = self.h_norm(self._level(h + l, self.h_layers, canvases, rotation))
+        return [
+            ((h, l), Output(logits[:, self.prefix :], self.halt(h.mean(dim=1))))
+            for h, l, logits in zip(*(canvases.split(each) for each in (h, l, self._name(h))), strict=True)
+        ]
+
+    def _rotation(self, canvases: Canvases, device: torch.device) -> Rotation:
+        head_width = self.config.width // self.config.heads
+        return canvases.rotation(
+            [rotary_2d(height, width, self.prefix, head_width, device) for _, height, width in canvases.sizes]
+        )
 
     def _name(self, h: Tensor) -> Tensor:
-        """Logits ``[batch, cells, 12]``."""
+        """Logits ``[tokens, 12]``."""
         if self.output is not None:
             return self.output(h)
         # A vector's product with itself is about its width: a copy begins with a logit of four,
@@ -126,12 +130,13 @@ class GridHRM(Reasoner):
         """Role tokens, then cells, all with the task's identity: ``[batch, tokens, width]``."""
         identity, roles = self.conditioning(batch, self.tokens)
         blank = [] if self.registers is None else [self.registers.expand(len(batch), -1, -1)]
-        return torch.cat([roles, *blank, self.tokens(batch.inputs)], dim=1) + identity
+        x = torch.cat([roles, *blank, self.tokens(batch.inputs)], dim=1) + identity
+        return x + sinusoids(x.shape[1], x.shape[2]).to(x) if self.config.positions == "sinusoids" else x
 
     @staticmethod
-    def _level(x: Tensor, layers: nn.ModuleList, place: Place) -> Tensor:
+    def _level(x: Tensor, layers: nn.ModuleList, canvases: Canvases, rotation: Rotation | None) -> Tensor:
         for layer in layers:
-            x = layer(x, place)
+            x = layer(x, canvases, rotation)
         return x
 
 

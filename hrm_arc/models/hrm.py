@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from hrm_arc.errors import check_at_least
-from hrm_arc.models.published import Level, Published, PublishedConfig, rotary_1d
+from hrm_arc.models.published import Level, Published, PublishedConfig
 from hrm_arc.models.reasoner import Batch, Output, State
 
 
@@ -42,13 +43,11 @@ class HRM(Published):
         self.H_level = Level(config, config.h_layers)
         self.L_level = Level(config, config.l_layers)
 
-    def think(self, state: State, batch: Batch) -> tuple[State, Output]:
-        embedded = self.embed(batch)
-        rotation = rotary_1d(embedded.shape[1], self.width // self.config.heads, embedded.device)
-        h, l = state
+    def think_all(self, states: Sequence[State], batches: Sequence[Batch]) -> list[tuple[State, Output]]:
+        canvases, rotation, embedded, h, l = self.laid_out(states, batches)
 
         def fast(h: Tensor, l: Tensor) -> Tensor:
-            return self.L_level(l, h + embedded, rotation)
+            return self.L_level(l, h + embedded, canvases, rotation)
 
         with torch.no_grad():
             for h_cycle in range(self.config.h_cycles):
@@ -56,7 +55,7 @@ class HRM(Published):
                 for _ in range(self.config.l_cycles - last):
                     l = fast(h, l)
                 if not last:
-                    h = self.H_level(h, l, rotation)
+                    h = self.H_level(h, l, canvases, rotation)
         l = fast(h, l)
-        h = self.H_level(h, l, rotation)
-        return (h, l), self.answer(h, learns_to_continue=True)
+        h = self.H_level(h, l, canvases, rotation)
+        return self.answers(canvases, h, l, learns_to_continue=True)

@@ -3,31 +3,89 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import lru_cache, wraps
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial, wraps
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hrm_arc.models.attention import attend_with_dropout
+from hrm_arc.models.reasoner import Batch
 
 # Cosines and sines [tokens, head_width / 2] of the rotary angles.
 Rotation = tuple[Tensor, Tensor]
 
 
-class Place(NamedTuple):
-    """Where tokens lie: ``prefix`` of them nowhere, then a canvas, row by row.
+@dataclass(frozen=True)
+class Canvases:
+    """How tokens of samples on several canvases lie end to end, ``[tokens, ...]``.
+
+    One canvas after another, on each its samples one after another, of each ``prefix`` tokens that
+    lie nowhere and then the canvas, row by row. What is done token by token is done for all of
+    them at once; attention and convolutions ``split`` them.
 
     Attributes:
-        rotation: rotary angles, or None where positions are told in another way.
+        sizes: samples, height and width of each canvas.
+        prefix: tokens in front of each sample's cells.
     """
 
-    height: int
-    width: int
+    sizes: tuple[tuple[int, int, int], ...]
     prefix: int
-    rotation: Rotation | None
+
+    @classmethod
+    def of(cls, batches: Sequence[Batch], prefix: int) -> Canvases:
+        """Of batches, each on a canvas of its own, whose samples have so many tokens in front."""
+        return cls(tuple((len(batch), batch.height, batch.width) for batch in batches), prefix)
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of one sample on each canvas."""
+        return [self.prefix + height * width for _, height, width in self.sizes]
+
+    def join(self, parts: Sequence[Tensor]) -> Tensor:
+        """``[samples, tokens, ...]`` on each canvas, laid end to end."""
+        flat = [part.flatten(0, 1) for part in parts]
+        return flat[0] if len(flat) == 1 else torch.cat(flat)
+
+    def split(self, x: Tensor) -> list[Tensor]:
+        """The inverse of :meth:`join`."""
+        if len(self.sizes) == 1:
+            return [x.view(self.sizes[0][0], self.lengths[0], *x.shape[1:])]
+        counts = [count for count, _, _ in self.sizes]
+        # One cut for all, whose gradient is one concatenation.
+        parts = torch.split(x, [count * length for count, length in zip(counts, self.lengths, strict=True)])
+        return [
+            part.view(count, length, *x.shape[1:])
+            for part, count, length in zip(parts, counts, self.lengths, strict=True)
+        ]
+
+    def rotation(self, tables: Sequence[Rotation]) -> Rotation:
+        """Each canvas's rotary angles, for the tokens of all its samples: ``[tokens, 1, head_width / 2]``."""
+        cos, sin = (
+            torch.cat([table.repeat(count, 1) for table, (count, _, _) in zip(each, self.sizes, strict=True)])
+            for each in zip(*tables, strict=True)
+        )
+        return cos[:, None], sin[:, None]
+
+
+def attention_within(canvases: Canvases, q: Tensor, k: Tensor, v: Tensor, attend: Callable[..., Tensor]) -> Tensor:
+    """Attention within each sample.
+
+    Args:
+        canvases: where the tokens lie.
+        q, k, v: ``[tokens, heads, head_width]``.
+        attend: takes them as ``[samples, heads, tokens, head_width]``.
+
+    Returns:
+        ``[tokens, heads * head_width]``.
+    """
+    parts = zip(*(canvases.split(each) for each in (q, k, v)), strict=True)
+    return canvases.join([attend(*(each.transpose(1, 2) for each in part)).transpose(1, 2) for part in parts]).flatten(
+        1
+    )
 
 
 def kept(table: Callable[..., Rotation]) -> Callable[..., Rotation]:
@@ -86,15 +144,13 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width, bias=False)
         nn.init.zeros_(self.out.weight)
 
-    def forward(self, x: Tensor, rotation: Rotation | None) -> Tensor:
-        """``x`` and the result: ``[batch, tokens, width]``."""
-        batch, tokens, width = x.shape
-        q, k, v = self.qkv(x).view(batch, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+    def forward(self, x: Tensor, canvases: Canvases, rotation: Rotation | None) -> Tensor:
+        """``x`` and the result: ``[tokens, width]``."""
+        q, k, v = self.qkv(x).view(len(x), 3, self.heads, -1).unbind(1)
         q, k = (F.rms_norm(part, part.shape[-1:]) for part in (q, k))
         if rotation is not None:
             q, k = rotate(q, rotation), rotate(k, rotation)
-        mixed = F.scaled_dot_product_attention(q, k, v)
-        return self.out(mixed.transpose(1, 2).reshape(batch, tokens, width))
+        return self.out(attention_within(canvases, q, k, v, F.scaled_dot_product_attention))
 
 
 class SwiGLU(nn.Module):
@@ -116,15 +172,20 @@ class SwiGLU(nn.Module):
         nn.init.zeros_(self.down.weight)
         self.mix = _identity_convolution(inner, convolution) if convolution else None
 
-    def forward(self, x: Tensor, place: Place) -> Tensor:
-        """``x`` and the result: ``[batch, tokens, width]``."""
+    def forward(self, x: Tensor, canvases: Canvases) -> Tensor:
+        """``x`` and the result: ``[tokens, width]``."""
         gate, up = self.gate_up(x).chunk(2, dim=-1)
         inner = F.silu(gate) * up
-        if self.mix is not None:
-            before, cells = inner[:, : place.prefix], inner[:, place.prefix :]
-            canvas = cells.transpose(1, 2).unflatten(2, (place.height, place.width))
-            inner = torch.cat([before, self.mix(canvas).flatten(2).transpose(1, 2)], dim=1)
-        return self.down(inner)
+        return self.down(inner if self.mix is None else self._convolve(inner, self.mix, canvases))
+
+    @staticmethod
+    def _convolve(x: Tensor, mix: nn.Conv2d, canvases: Canvases) -> Tensor:
+        parts = []
+        for part, (_, height, width) in zip(canvases.split(x), canvases.sizes, strict=True):
+            before, cells = part[:, : canvases.prefix], part[:, canvases.prefix :]
+            canvas = cells.transpose(1, 2).reshape(len(part), -1, height, width)
+            parts.append(torch.cat([before, mix(canvas).flatten(2).transpose(1, 2)], dim=1))
+        return canvases.join(parts)
 
 
 def _identity_convolution(channels: int, side: int) -> nn.Conv2d:
@@ -149,10 +210,10 @@ class PreNormBlock(nn.Module):
         self.feed_forward_norm = nn.RMSNorm(width)
         self.feed_forward = SwiGLU(width, expansion, convolution)
 
-    def forward(self, x: Tensor, place: Place) -> Tensor:
-        """``x`` and the result: ``[batch, tokens, width]``."""
-        x = x + self.attention(self.attention_norm(x), place.rotation)
-        return x + self.feed_forward(self.feed_forward_norm(x), place)
+    def forward(self, x: Tensor, canvases: Canvases, rotation: Rotation | None) -> Tensor:
+        """``x`` and the result: ``[tokens, width]``."""
+        x = x + self.attention(self.attention_norm(x), canvases, rotation)
+        return x + self.feed_forward(self.feed_forward_norm(x), canvases)
 
 
 class PostNormBlock(nn.Module):
@@ -172,18 +233,17 @@ class PostNormBlock(nn.Module):
         self.norm1 = nn.LayerNorm(width)
         self.norm2 = nn.LayerNorm(width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``x`` and the result: ``[batch, tokens, width]``."""
-        x = self.norm1(x + self._drop(self._attend(x)))
+    def forward(self, x: Tensor, canvases: Canvases) -> Tensor:
+        """``x`` and the result: ``[tokens, width]``."""
+        x = self.norm1(x + self._drop(self._attend(x, canvases)))
         inner = self._drop(F.relu(self.linear1(x)))
         return self.norm2(x + self._drop(self.linear2(inner)))
 
-    def _attend(self, x: Tensor) -> Tensor:
-        batch, tokens, width = x.shape
+    def _attend(self, x: Tensor, canvases: Canvases) -> Tensor:
         projected = F.linear(x, self.self_attn.in_proj_weight, self.self_attn.in_proj_bias)
-        q, k, v = projected.view(batch, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        mixed = attend_with_dropout(q, k, v, self.rate if self.training else 0.0)
-        return self.self_attn.out_proj(mixed.transpose(1, 2).reshape(batch, tokens, width))
+        q, k, v = projected.view(len(x), 3, self.heads, -1).unbind(1)
+        attend = partial(attend_with_dropout, rate=self.rate if self.training else 0.0)
+        return self.self_attn.out_proj(attention_within(canvases, q, k, v, attend))
 
     def _drop(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.rate, self.training)

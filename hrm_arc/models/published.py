@@ -7,6 +7,7 @@ Recursive Reasoning with Tiny Networks). Parameters have the names of their chec
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,8 +17,8 @@ from torch import Tensor, nn
 
 from hrm_arc.errors import check_at_least
 from hrm_arc.models.conditioning import PuzzleTable, SharedConditioning
-from hrm_arc.models.layers import Rotation, kept, rotate
-from hrm_arc.models.reasoner import Batch, Output, Reasoner
+from hrm_arc.models.layers import Canvases, Rotation, attention_within, kept, rotate
+from hrm_arc.models.reasoner import Batch, Output, Reasoner, State
 from hrm_arc.puzzles.canvas import VOCABULARY
 
 Identity = Literal["variants", "shared"]
@@ -65,7 +66,7 @@ class Published(Reasoner):
         super().__init__()
         self.segments = config.segments
         self.variants = variants if config.identity == "variants" else 1
-        self.width = config.width
+        self.width, self.heads = config.width, config.heads
         self.embed_tokens = nn.Embedding(VOCABULARY, config.width)
         self.puzzle_emb = (
             PuzzleTable(tasks, variants, config.width, config.prefix)
@@ -91,11 +92,25 @@ class Published(Reasoner):
         told = self.puzzle_emb.tokens(batch, self.embed_tokens)
         return math.sqrt(self.width) * torch.cat([told, self.embed_tokens(batch.inputs)], dim=1)
 
-    def answer(self, h: Tensor, learns_to_continue: bool) -> Output:
+    def laid_out(
+        self, states: Sequence[State], batches: Sequence[Batch]
+    ) -> tuple[Canvases, Rotation, Tensor, Tensor, Tensor]:
+        """Where all tokens lie, their rotary angles, and ``[tokens, width]``: the puzzle, H and L."""
+        canvases = Canvases.of(batches, self.puzzle_emb.length)
+        embedded = canvases.join([self.embed(batch) for batch in batches])
+        head_width = self.width // self.heads
+        rotation = canvases.rotation([rotary_1d(length, head_width, embedded.device) for length in canvases.lengths])
+        h, l = (canvases.join(parts) for parts in zip(*states, strict=True))
+        return canvases, rotation, embedded, h, l
+
+    def answers(self, canvases: Canvases, h: Tensor, l: Tensor, learns_to_continue: bool) -> list[tuple[State, Output]]:
         """What the slow state says: an answer, and Q values of halting and thinking on."""
-        q = self.q_head(h[:, 0])
-        logits = self.lm_head(h[:, self.puzzle_emb.length :])
-        return Output(logits, q[:, :1], q[:, 1] if learns_to_continue else None)
+        said: list[tuple[State, Output]] = []
+        for h_part, l_part, logits in zip(*(canvases.split(each) for each in (h, l, self.lm_head(h))), strict=True):
+            q = self.q_head(h_part[:, 0])
+            output = Output(logits[:, canvases.prefix :], q[:, :1], q[:, 1] if learns_to_continue else None)
+            said.append(((h_part, l_part), output))
+        return said
 
 
 class PublishedBlock(nn.Module):
@@ -108,20 +123,19 @@ class PublishedBlock(nn.Module):
 
     def __init__(self, config: PublishedConfig, positions: int | None = None):
         super().__init__()
+        self.mlp_t = None if positions is None else PublishedFeedForward(positions, config.expansion)
         if positions is None:
             self.self_attn = PublishedAttention(config.width, config.heads)
-        else:
-            self.mlp_t = PublishedFeedForward(positions, config.expansion)
         self.mlp = PublishedFeedForward(config.width, config.expansion)
 
-    def forward(self, x: Tensor, rotation: Rotation | None) -> Tensor:
-        """``x`` and the result: ``[batch, tokens, width]``."""
-        if rotation is not None:
-            x = normed(x + self.self_attn(x, rotation))
+    def forward(self, x: Tensor, canvases: Canvases, rotation: Rotation) -> Tensor:
+        """``x`` and the result: ``[tokens, width]``."""
+        if self.mlp_t is None:
+            x = normed(x + self.self_attn(x, canvases, rotation))
         else:
+            turned = [part.transpose(1, 2) for part in canvases.split(x)]
             # As published, the norm after it is taken over positions, too.
-            turned = x.transpose(1, 2)
-            x = normed(turned + self.mlp_t(turned)).transpose(1, 2)
+            x = canvases.join([normed(part + self.mlp_t(part)).transpose(1, 2) for part in turned])
         return normed(x + self.mlp(x))
 
 
@@ -132,10 +146,11 @@ class Level(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(PublishedBlock(config, positions) for _ in range(layers))
 
-    def forward(self, x: Tensor, injected: Tensor, rotation: Rotation | None) -> Tensor:
+    def forward(self, x: Tensor, injected: Tensor, canvases: Canvases, rotation: Rotation) -> Tensor:
+        """``x``, ``injected`` and the result: ``[tokens, width]``."""
         x = x + injected
         for layer in self.layers:
-            x = layer(x, rotation)
+            x = layer(x, canvases, rotation)
         return x
 
 
@@ -148,11 +163,11 @@ class PublishedAttention(nn.Module):
         self.qkv_proj = linear(width, 3 * width)
         self.o_proj = linear(width, width)
 
-    def forward(self, x: Tensor, rotation: Rotation) -> Tensor:
-        batch, tokens, width = x.shape
-        q, k, v = self.qkv_proj(x).view(batch, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(rotate(q, rotation), rotate(k, rotation), v)
-        return self.o_proj(mixed.transpose(1, 2).reshape(batch, tokens, width))
+    def forward(self, x: Tensor, canvases: Canvases, rotation: Rotation) -> Tensor:
+        """``x`` and the result: ``[tokens, width]``."""
+        q, k, v = self.qkv_proj(x).view(len(x), 3, self.heads, -1).unbind(1)
+        q, k = rotate(q, rotation), rotate(k, rotation)
+        return self.o_proj(attention_within(canvases, q, k, v, F.scaled_dot_product_attention))
 
 
 class PublishedFeedForward(nn.Module):

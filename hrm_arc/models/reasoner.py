@@ -4,11 +4,14 @@ A model thinks in segments. ``start`` lays out its state for a batch, ``think`` 
 segment and gives an answer with a halting signal. The trainer supervises each segment,
 the evaluator runs segments until a sample halts, the exporter freezes one. The log's
 model is one segment with cycles inside.
+
+A batch lies on one canvas. ``think_all`` runs a segment for several batches: on a CPU two dozen
+small canvases cost more in calls than in arithmetic if each goes through the layers by itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -105,13 +108,21 @@ class Reasoner(torch.nn.Module):
         """The state before the first segment."""
         raise NotImplementedError(type(self).__name__)
 
-    def think(self, state: State, batch: Batch) -> tuple[State, Output]:
-        """Run one segment. The new state carries gradients; ``detach`` it between segments."""
+    def think_all(self, states: Sequence[State], batches: Sequence[Batch]) -> list[tuple[State, Output]]:
+        """Run one segment for batches on several canvases.
+
+        The new states carry gradients; ``detach`` them between segments.
+        """
         raise NotImplementedError(type(self).__name__)
 
-    def forward(self, state: State, batch: Batch) -> tuple[State, Output]:
-        """``think``, under the name by which wrappers for many devices see the call."""
-        return self.think(state, batch)
+    def think(self, state: State, batch: Batch) -> tuple[State, Output]:
+        """The same for one batch."""
+        ((state, output),) = self([state], [batch])
+        return state, output
+
+    def forward(self, states: Sequence[State], batches: Sequence[Batch]) -> list[tuple[State, Output]]:
+        """``think_all``, under the name by which wrappers for many devices see the call."""
+        return self.think_all(states, batches)
 
 
 def detach(state: State) -> State:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from hrm_arc.errors import UserError, check_at_least
 from hrm_arc.models.conditioning import SHARED_LENGTH
-from hrm_arc.models.published import Level, Published, PublishedConfig, rotary_1d
+from hrm_arc.models.published import Level, Published, PublishedConfig
 from hrm_arc.models.reasoner import Batch, Output, State
 
 
@@ -60,20 +61,16 @@ class TRM(Published):
             raise UserError("model.cells", f"{self.config.cells}, and the canvas has {cells}; an mlp needs one canvas")
         return super().start(batch)
 
-    def think(self, state: State, batch: Batch) -> tuple[State, Output]:
-        embedded = self.embed(batch)
-        rotation = None
-        if self.config.mixing == "attention":
-            rotation = rotary_1d(embedded.shape[1], self.width // self.config.heads, embedded.device)
-        h, l = state
+    def think_all(self, states: Sequence[State], batches: Sequence[Batch]) -> list[tuple[State, Output]]:
+        canvases, rotation, embedded, h, l = self.laid_out(states, batches)
 
         def cycle(h: Tensor, l: Tensor) -> tuple[Tensor, Tensor]:
             for _ in range(self.config.l_cycles):
-                l = self.L_level(l, h + embedded, rotation)
-            return self.L_level(h, l, rotation), l
+                l = self.L_level(l, h + embedded, canvases, rotation)
+            return self.L_level(h, l, canvases, rotation), l
 
         with torch.no_grad():
             for _ in range(self.config.h_cycles - 1):
                 h, l = cycle(h, l)
         h, l = cycle(h, l)
-        return (h, l), self.answer(h, learns_to_continue=False)
+        return self.answers(canvases, h, l, learns_to_continue=False)

@@ -1,8 +1,8 @@
-"""A batch that is thought about: one segment after another, until its samples have halted."""
+"""Batches that are thought about: one segment after another, until their samples have halted."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +10,11 @@ from torch import Tensor
 
 from hrm_arc.models.reasoner import Batch, Output, Reasoner, State, detach, part_of
 from hrm_arc.training.losses import LossConfig, Losses, segment_losses, value_of_thinking_on
+
+# Cells that go through a model together, if there are so many: more bring a CPU no speed and cost memory.
+TOGETHER = 16_384
+
+Model = Callable[[Sequence[State], Sequence[Batch]], list[tuple[State, Output]]]
 
 
 @dataclass(frozen=True)
@@ -52,14 +57,8 @@ class Thought:
     def of(cls, model: Reasoner, batch: Batch) -> Thought:
         return cls(batch, model.start(batch), torch.ones(len(batch), device=batch.inputs.device))
 
-    def segment(self, model: Callable[[State, Batch], tuple[State, Output]], config: LossConfig, last: bool) -> Losses:
-        """Think for one segment; the state goes on from it without history."""
-        state, output = model(self.state, self.batch)
-        self.state = detach(state)
-        worth = None
-        if config.halt == "q-learning" and output.think_on is not None:
-            with torch.no_grad():
-                worth = value_of_thinking_on(model(self.state, self.batch)[1], last)
+    def losses(self, output: Output, config: LossConfig, worth: Tensor | None) -> Losses:
+        """What a segment's ``output`` is worth, and who would rather halt after it."""
         assert self.batch.labels is not None
         self._halts = output.halts().detach()
         return segment_losses(output, self.batch.labels, config, worth)
@@ -101,3 +100,34 @@ class Thought:
             explores = torch.rand(shape, device=device) < exploration
             self.at_least = torch.where(explores, torch.randint(2, segments + 1, shape, device=device), 1)
         return self.at_least
+
+
+def think_segment(model: Model, thoughts: Sequence[Thought], config: LossConfig, last: bool) -> list[Losses]:
+    """One segment of thought on several canvases at once; the states go on from it without history."""
+    batches = [thought.batch for thought in thoughts]
+    outputs = []
+    for thought, (state, output) in zip(thoughts, model([t.state for t in thoughts], batches), strict=True):
+        thought.state = detach(state)
+        outputs.append(output)
+    worths: list[Tensor | None] = [None] * len(thoughts)
+    if config.halt == "q-learning" and outputs[0].think_on is not None:
+        with torch.no_grad():
+            following = model([thought.state for thought in thoughts], batches)
+            worths = [value_of_thinking_on(output, last) for _, output in following]
+    return [
+        thought.losses(output, config, worth) for thought, output, worth in zip(thoughts, outputs, worths, strict=True)
+    ]
+
+
+def portions(thoughts: Sequence[Thought]) -> Iterator[list[Thought]]:
+    """The thoughts in their order, so many at once as have ``TOGETHER`` cells, or one that has more."""
+    portion: list[Thought] = []
+    cells = 0
+    for thought in thoughts:
+        if portion and cells + thought.batch.inputs.numel() > TOGETHER:
+            yield portion
+            portion, cells = [], 0
+        portion.append(thought)
+        cells += thought.batch.inputs.numel()
+    if portion:
+        yield portion

@@ -44,7 +44,7 @@ from hrm_arc.training.batches import Batches
 from hrm_arc.training.clock import Clock
 from hrm_arc.training.faults import diverged, out_of_memory
 from hrm_arc.training.gate import Gate
-from hrm_arc.training.halting import Thought
+from hrm_arc.training.halting import Thought, portions, think_segment
 from hrm_arc.training.losses import Losses
 from hrm_arc.training.optimisers import Average, build_optimisers, dense, set_learning_rate
 from hrm_arc.training.processes import Processes
@@ -192,18 +192,22 @@ class Trainer:
         set_learning_rate(self._optimisers, factor(self.recipe.schedule, self._step, progress))
         ended: list[Losses] = []
         for segment in range(1, self.model.segments + 1):
-            said = []
-            for n, thought in enumerate(thoughts):
-                # Gradients travel between processes once, with the last batch of the segment.
-                with self._crew.fabric.no_backward_sync(self._wrapped, enabled=n < len(thoughts) - 1):
+            said: list[Losses] = []
+            together = list(portions(thoughts))
+            for n, portion in enumerate(together):
+                # Gradients travel between processes once, with the last portion of the segment.
+                with self._crew.fabric.no_backward_sync(self._wrapped, enabled=n < len(together) - 1):
                     with self._clock.timing("forward"):
-                        said.append(thought.segment(self._wrapped, self.recipe.loss, segment == self.model.segments))
+                        last = segment == self.model.segments
+                        losses = think_segment(self._wrapped, portion, self.recipe.loss, last)
+                        totals = [(each.total * t.counts).sum() for each, t in zip(losses, portion, strict=True)]
                     with self._clock.timing("backward"):
-                        self._crew.fabric.backward((said[-1].total * thought.counts).sum() / count)
+                        self._crew.fabric.backward(torch.stack(totals).sum() / count)
+                    said += losses
             with self._clock.timing("optimiser"):
                 self._move(said)
-            for thought, losses in zip(thoughts, said, strict=True):
-                ended += thought.leave(losses, segment, self.model.segments, self.recipe.halting, self._crew.ranks > 1)
+            for thought, each in zip(thoughts, said, strict=True):
+                ended += thought.leave(each, segment, self.model.segments, self.recipe.halting, self._crew.ranks > 1)
             thoughts = [thought for thought in thoughts if len(thought.batch)]
             if not thoughts:
                 break

@@ -55,7 +55,7 @@ def test_an_imported_checkpoint_answers_as_the_original(tmp_path: Path, name: st
     batch = batch_of(tensors).part(chosen)
     batch.task = torch.tensor([ours[int(row)] for row in theirs[chosen]])
     with torch.inference_mode():
-        _, output = backend.model(backend.model.start(batch), batch)
+        _, output = backend.model.think(backend.model.start(batch), batch)
     torch.testing.assert_close(output.logits, tensors["segment0.logits"][chosen], atol=1e-4, rtol=0)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hrm_arc.models import KINDS, build_model
 from hrm_arc.models.grid_hrm import GridHRM, GridHRMConfig
-from hrm_arc.models.layers import Place, PreNormBlock, SwiGLU, rotary_2d, rotate
+from hrm_arc.models.layers import Canvases, PreNormBlock, SwiGLU, rotary_2d, rotate
 from hrm_arc.models.reasoner import Batch, Reasoner, adopt, detach
 
 SMALL = {
@@ -45,7 +45,7 @@ def test_every_model_keeps_the_protocol(name: str) -> None:
     batch = made_batch()
     state = model.start(batch)
     for _ in range(model.segments):
-        state, output = model(state, batch)
+        state, output = model.think(state, batch)
         assert output.logits.shape == (3, 20, 12)
         assert output.halt.shape[0] == 3
         assert output.halt.ndim == 2
@@ -60,13 +60,13 @@ def test_samples_of_a_batch_do_not_mix(name: str) -> None:
     model = stirred(build_model(name, SMALL[name], tasks=3)).eval()
     batch = made_batch()
     alone = batch.part(torch.tensor([1]))
-    _, together = model(model.start(batch), batch)
-    _, single = model(model.start(alone), alone)
+    _, together = model.think(model.start(batch), batch)
+    _, single = model.think(model.start(alone), alone)
     torch.testing.assert_close(single.logits[0], together.logits[1], atol=1e-5, rtol=1e-4)
 
 
 def answer(model: GridHRM, batch: Batch) -> torch.Tensor:
-    return model(model.start(batch), batch)[1].logits
+    return model.think(model.start(batch), batch)[1].logits
 
 
 @pytest.mark.parametrize("part", ["task", "dihedral", "colours", "inputs"])
@@ -87,22 +87,23 @@ def test_the_answer_depends_on_everything_it_is_told(part: str) -> None:
 def test_a_fresh_model_does_not_halt() -> None:
     model = GridHRM(GridHRMConfig(**SMALL["grid-hrm"]), tasks=3)
     batch = made_batch()
-    halt = model(model.start(batch), batch)[1].halt
+    halt = model.think(model.start(batch), batch)[1].halt
     torch.testing.assert_close(halt, torch.full_like(halt, -3.0))
 
 
 def test_segments_go_on_from_their_state() -> None:
     model = stirred(GridHRM(GridHRMConfig(**SMALL["grid-hrm"]), tasks=3))
     batch = made_batch()
-    state, first = model(model.start(batch), batch)
-    _, second = model(state, batch)
+    state, first = model.think(model.start(batch), batch)
+    _, second = model.think(state, batch)
     assert not torch.allclose(first.logits, second.logits)
 
 
 def test_a_block_starts_as_the_identity() -> None:
-    x = torch.randn(2, 6, 32, generator=torch.Generator().manual_seed(0))
-    block = PreNormBlock(32, 4, 4.0)
-    assert torch.equal(block(x, Place(2, 3, 0, rotary_2d(2, 3, 0, 8, x.device))), x)
+    canvases = Canvases(((2, 2, 3), (1, 4, 4)), prefix=0)
+    x = torch.randn(2 * 6 + 16, 32, generator=torch.Generator().manual_seed(0))
+    rotation = canvases.rotation([rotary_2d(h, w, 0, 8, x.device) for _, h, w in canvases.sizes])
+    assert torch.equal(PreNormBlock(32, 4, 4.0)(x, canvases, rotation), x)
 
 
 @given(st.integers(0, 6), st.integers(0, 6), st.integers(0, 3), st.integers(0, 3))
@@ -150,8 +151,8 @@ def test_a_fresh_convolution_changes_nothing() -> None:
     torch.nn.init.normal_(feed.down.weight)
     plain = SwiGLU(16, 4.0)
     plain.load_state_dict({name: tensor for name, tensor in feed.state_dict().items() if "mix" not in name})
-    x, place = torch.randn(2, 2 + 12, 16), Place(3, 4, 2, None)
-    torch.testing.assert_close(feed(x, place), plain(x, place))
+    x, canvases = torch.randn(2 * (2 + 12), 16), Canvases(((2, 3, 4),), prefix=2)
+    torch.testing.assert_close(feed(x, canvases), plain(x, canvases))
 
 
 def test_a_convolution_looks_at_neighbours_on_the_canvas_alone() -> None:
@@ -160,10 +161,10 @@ def test_a_convolution_looks_at_neighbours_on_the_canvas_alone() -> None:
     torch.nn.init.normal_(feed.down.weight)
     assert feed.mix is not None
     torch.nn.init.normal_(feed.mix.weight)
-    x, place = torch.randn(1, 2 + 12, 16), Place(3, 4, 2, None)
+    x, canvases = torch.randn(2 + 12, 16), Canvases(((1, 3, 4),), prefix=2)
     changed = x.clone()
-    changed[0, 2 + 0] += 1  # The cell at row 0, column 0.
-    touched = (feed(x, place) != feed(changed, place)).any(dim=-1)[0]
+    changed[2 + 0] += 1  # The cell at row 0, column 0.
+    touched = (feed(x, canvases) != feed(changed, canvases)).any(dim=-1)
     # Of 3 x 4 cells after the prefix: itself, its right neighbour, and the two under them.
     assert touched.nonzero().flatten().tolist() == [2, 3, 6, 7]
 
@@ -172,7 +173,7 @@ def test_the_logs_model_can_be_told_its_task() -> None:
     told = stirred(build_model("dual-loop", SMALL["dual-loop"] | {"identity": "shared"}, tasks=5)).eval()
     batch = made_batch()
     other = replace(batch, task=batch.task + 1)
-    one, two = (told(told.start(each), each)[1].logits for each in (batch, other))
+    one, two = (told.think(told.start(each), each)[1].logits for each in (batch, other))
     assert one.shape == (3, 20, 12)
     assert not torch.allclose(one, two)
 
@@ -204,8 +205,8 @@ def test_a_canvas_first_met_in_inference_can_be_trained_on(name: str) -> None:
     model = stirred(build_model(name, SMALL[name], tasks=3))
     batch = made_batch(height=7, width=6)
     with torch.inference_mode():
-        model(model.start(batch), batch)
-    model(model.start(batch), batch)[1].logits.sum().backward()
+        model.think(model.start(batch), batch)
+    model.think(model.start(batch), batch)[1].logits.sum().backward()
 
 
 def test_gradients_through_the_last_cycle_alone_leave_the_answer_as_it_is() -> None:
@@ -214,7 +215,7 @@ def test_gradients_through_the_last_cycle_alone_leave_the_answer_as_it_is() -> N
         torch.manual_seed(0)
         model = stirred(build_model("grid-hrm", {**SMALL["grid-hrm"], "gradient": gradient}, tasks=3))
         batch = made_batch()
-        _, output = model(model.start(batch), batch)
+        _, output = model.think(model.start(batch), batch)
         output.logits.square().sum().backward()
         through[gradient] = (output.logits.detach(), model.get_parameter("tokens.weight").grad)
     assert torch.equal(through["all"][0], through["last"][0])
@@ -230,6 +231,34 @@ def test_shared_layers_and_registers_change_the_size_as_they_should() -> None:
     assert numbers(registers=5) == plain + 5 * 32
     model = stirred(build_model("grid-hrm", {**SMALL["grid-hrm"], "registers": 5, "shared": True}, tasks=3))
     batch = made_batch()
-    state, output = model(model.start(batch), batch)
+    state, output = model.think(model.start(batch), batch)
     assert output.logits.shape == (3, 20, 12)
     assert state[0].shape == (3, 10 + 5 + 20, 32)
+
+
+@pytest.mark.parametrize("options", [{}, {"positions": "sinusoids", "convolution": 3, "registers": 2, "tied": True}])
+@pytest.mark.parametrize("name", KINDS)
+def test_canvases_go_through_a_model_together_as_one_by_one(name: str, options: dict[str, object]) -> None:
+    """The same answers, and the same gradients but for the order of sums."""
+    options = options if name == "grid-hrm" else {}
+    model = stirred(build_model(name, SMALL[name] | options, tasks=3))
+    batches = [made_batch(size, height, width) for size, height, width in ((3, 4, 5), (1, 2, 2), (2, 5, 4))]
+
+    def thought_about(together: bool) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        model.zero_grad()
+        states = [model.start(batch) for batch in batches]
+        for _ in range(2):
+            if together:
+                said = model(states, batches)
+            else:
+                said = [model.think(state, batch) for state, batch in zip(states, batches, strict=True)]
+            states = [detach(state) for state, _ in said]
+        outputs = [output for _, output in said]
+        sum(output.logits.square().sum() + output.halt.sum() for output in outputs).backward()  # type: ignore[union-attr]
+        gradients = [p.grad.to_dense() for p in model.parameters() if p.grad is not None]
+        return [tensor for output in outputs for tensor in (output.logits, output.halt)], gradients
+
+    for one, other in zip(thought_about(True), thought_about(False), strict=True):
+        assert len(one) == len(other) > 5
+        for ours, theirs in zip(one, other, strict=True):
+            torch.testing.assert_close(ours, theirs, atol=2e-4, rtol=2e-4)

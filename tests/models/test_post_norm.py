@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from hrm_arc.models.attention import DroppedAttention, attend_with_dropout
-from hrm_arc.models.layers import PostNormBlock
+from hrm_arc.models.layers import Canvases, PostNormBlock
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -14,8 +14,8 @@ def test_the_block_is_torchs_encoder_layer(training: bool) -> None:
     theirs = nn.TransformerEncoderLayer(32, 4, 64, dropout=0.0, batch_first=True).train(training)
     ours = PostNormBlock(32, 4, 64, dropout=0.0).train(training)
     ours.load_state_dict(theirs.state_dict())
-    x = torch.randn(2, 9, 32)
-    torch.testing.assert_close(ours(x), theirs(x), atol=1e-5, rtol=1e-5)
+    x, canvases = torch.randn(2, 9, 32), Canvases(((2, 3, 3),), prefix=0)
+    torch.testing.assert_close(ours(x.flatten(0, 1), canvases).view_as(x), theirs(x), atol=1e-5, rtol=1e-5)
 
 
 def test_dropped_weights_come_at_their_rate_and_are_scaled_back() -> None:

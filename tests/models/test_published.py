@@ -79,7 +79,7 @@ def three_segments(name: str, precision: torch.dtype) -> list[dict[str, Tensor]]
     state, said = model.start(batch), []
     with torch.no_grad():
         for _ in range(3):
-            state, output = model(state, batch)
+            state, output = model.think(state, batch)
             values = {"logits": output.logits, "q_halt_logits": output.halt[:, 0]}
             said.append(values if output.think_on is None else {**values, "q_continue_logits": output.think_on})
     return said
@@ -116,11 +116,11 @@ def two_training_segments(name: str, precision: torch.dtype) -> list[dict[str, T
     for segment in range(2):
         model.zero_grad()
         last = segment == model.segments - 1
-        state, output = model(state, batch)
+        state, output = model.think(state, batch)
         state, worth = detach(state), None
         if q_learning:
             with torch.no_grad():
-                worth = value_of_thinking_on(model(state, batch)[1], last)
+                worth = value_of_thinking_on(model.think(state, batch)[1], last)
         losses = segment_losses(output, batch.labels, kind, worth)
         losses.total.sum().backward()
         gradient = dict(model.named_parameters())[GRADIENT].grad
@@ -177,7 +177,7 @@ def test_gradients_reach_the_last_steps_alone(name: str) -> None:
     model = build_model(name, {**small, **layers}, 5)
     batch = batch_of(golden("trm_tiny")[1])
     state = tuple(tensor.clone().requires_grad_() for tensor in model.start(batch))
-    _, output = model(state, batch)
+    _, output = model.think(state, batch)
     output.logits.sum().backward()
     assert all(tensor.grad is None for tensor in state)
 
@@ -185,4 +185,4 @@ def test_gradients_reach_the_last_steps_alone(name: str) -> None:
 def test_an_mlp_over_positions_needs_its_canvas() -> None:
     model = build_model("trm", {"width": 32, "heads": 2, "layers": 1, "mixing": "mlp", "cells": 36}, 5)
     batch = batch_of(golden("trm_tiny")[1])
-    assert model(model.start(batch), batch)[1].logits.shape == (3, 36, 12)
+    assert model.think(model.start(batch), batch)[1].logits.shape == (3, 36, 12)

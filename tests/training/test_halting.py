@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from hrm_arc.evaluation.torch_backend import think_until_halted
 from hrm_arc.models.reasoner import Batch, Output, Reasoner, State
-from hrm_arc.training.halting import HaltingConfig, Thought
+from hrm_arc.training.halting import TOGETHER, HaltingConfig, Thought, portions, think_segment
 from hrm_arc.training.losses import LossConfig, stablemax_cross_entropy, value_of_thinking_on
 from hrm_arc.training.trainer import Trainer
 from tests.made import tiny_recipe, write_tasks
@@ -28,7 +29,10 @@ class Counter(Reasoner):
     def start(self, batch: Batch) -> State:
         return (torch.zeros(len(batch)),)
 
-    def think(self, state: State, batch: Batch) -> tuple[State, Output]:
+    def think_all(self, states: Sequence[State], batches: Sequence[Batch]) -> list[tuple[State, Output]]:
+        return [self.answer(state, batch) for state, batch in zip(states, batches, strict=True)]
+
+    def answer(self, state: State, batch: Batch) -> tuple[State, Output]:
         self.seen.append(len(batch))
         count = state[0] + 1
         logits = torch.nn.functional.one_hot(count.long(), 12).float()[:, None].expand(-1, 4, -1) * self.scale
@@ -67,7 +71,7 @@ def ended(config: HaltingConfig, task: list[int], keep_shape: bool = False) -> t
     for segment in range(1, model.segments + 1):
         if not len(thought.batch):
             break
-        losses = thought.segment(model, LossConfig(), segment == model.segments)
+        (losses,) = think_segment(model, [thought], LossConfig(), segment == model.segments)
         left = thought.leave(losses, segment, model.segments, config, keep_shape)
         rows.append([float(value) for each in left for value in each.tokens])
     return rows, model.seen
@@ -99,6 +103,15 @@ def test_exploration_makes_samples_think_on() -> None:
     assert counts[0] == 0, "everybody explores, for at least two segments"
     assert sum(counts) == 300
     assert all(count > 50 for count in counts[1:]), "two to four segments, equally often"
+
+
+def test_portions_keep_the_order_and_the_limit() -> None:
+    model = Counter()
+    few = [Thought.of(model, batch_of([task])) for task in range(1, 6)]
+    assert list(portions(few)) == [few]
+    large = Thought.of(model, batch_of([1] * (TOGETHER // 4)))
+    assert list(portions([few[0], large, few[1], few[2]])) == [[few[0]], [large], few[1:3]]
+    assert list(portions([])) == []
 
 
 def test_the_value_of_thinking_on_by_hand() -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -221,12 +222,13 @@ class Halting(Reasoner):
     def start(self, batch: Batch) -> State:
         return (torch.zeros(len(batch)),)
 
-    def think(self, state: State, batch: Batch) -> tuple[State, Output]:
+    def think_all(self, states: Sequence[State], batches: Sequence[Batch]) -> list[tuple[State, Output]]:
+        (state,), (batch,) = states, batches
         number = state[0] + 1
         logits = torch.zeros(len(batch), batch.inputs.shape[1], 12)
         logits[:, :, int(number[0])] = 1.0
         halt = torch.where(batch.task < number, 5.0, -5.0)
-        return (number,), Output(logits, halt[:, None])
+        return [((number,), Output(logits, halt[:, None]))]
 
 
 def test_each_sample_keeps_the_answer_with_which_it_halted() -> None:
