@@ -5,8 +5,8 @@ segment and gives an answer with a halting signal. The trainer supervises each s
 the evaluator runs segments until a sample halts, the exporter freezes one. The log's
 model is one segment with cycles inside.
 
-A batch lies on one canvas. ``think_all`` runs a segment for several batches: on a CPU two dozen
-small canvases cost more in calls than in arithmetic if each goes through the layers by itself.
+A batch lies on one canvas. ``think_all`` runs a segment for several batches: small canvases that go
+through the layers one after another each pay for calls of their own.
 """
 
 from __future__ import annotations
