@@ -184,14 +184,14 @@ def _graph(model: Reasoner, card: Card) -> tuple[Any, dict[str, Any]]:
 
 
 def _forget_origins(model: Any) -> None:
-    """Take out what the exporter notes of each node: a fifth of a small file, with this machine's paths in it."""
+    """Take out what the exporter notes of each node: stack traces, with this machine's paths in them."""
     for part in (*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output, model.graph):
         del part.metadata_props[:]
     del model.graph.value_info[:]
 
 
 def _shorten_names(model: Any) -> None:
-    """Number what lies between nodes: the names of a loop's thousands of steps are a third of a small file."""
+    """Number what lies between nodes: a loop that is written out has thousands of long names."""
     said = {value.name for value in model.graph.output}
     short: dict[str, str] = {}
     for number, node in enumerate(model.graph.node):

@@ -83,9 +83,8 @@ def attention_within(canvases: Canvases, q: Tensor, k: Tensor, v: Tensor, attend
         ``[tokens, heads * head_width]``.
     """
     parts = zip(*(canvases.split(each) for each in (q, k, v)), strict=True)
-    return canvases.join([attend(*(each.transpose(1, 2) for each in part)).transpose(1, 2) for part in parts]).flatten(
-        1
-    )
+    answers = [attend(*(each.transpose(1, 2) for each in part)).transpose(1, 2) for part in parts]
+    return canvases.join(answers).flatten(1)
 
 
 def kept(table: Callable[..., Rotation]) -> Callable[..., Rotation]:
