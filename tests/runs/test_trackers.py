@@ -42,10 +42,15 @@ def test_a_run_feeds_its_trackers(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 def test_wandb_keeps_a_real_offline_run(tmp_path: Path) -> None:
+    import wandb
+
     tracker = open_tracker("wandb", tmp_path, "20250903_100435_3652c9d8", {"seed": 1})
     for row in ROWS:
         tracker.log(row)
     tracker.close()
+    # Its service is told of the end without an answer, and writes the rest at the latest when it
+    # ends itself; a process that exits waits for that, and so does this.
+    wandb.teardown()
     (kept,) = tmp_path.glob("wandb/offline-run-*-20250903_100435_3652c9d8/run-20250903_100435_3652c9d8.wandb")
     assert b"exact_accuracy" in kept.read_bytes()
 
