@@ -49,6 +49,21 @@ def test_directions_are_kept_and_singular_values_come_near_one(shape: tuple[int,
     assert diagonal.max() < 1.25
 
 
+@pytest.mark.parametrize("shape", [(16, 16), (16, 40), (90, 16)])
+@pytest.mark.parametrize("rank", [2, 16])
+def test_single_precision_is_enough_by_either_way(shape: tuple[int, int], rank: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    given = torch.randn(3, shape[0], rank, generator=generator) @ torch.randn(3, rank, shape[1], generator=generator)
+    given = given + 1e-3 * torch.randn(3, *shape, generator=generator)
+    exact = given.double() if shape[0] <= shape[1] else given.double().mT
+    exact = exact / torch.linalg.matrix_norm(exact, keepdim=True)
+    for _ in range(5):
+        gram = exact @ exact.mT
+        exact = 3.4445 * exact - 4.7750 * gram @ exact + 2.0315 * gram @ gram @ exact
+    got = orthogonal(given) if shape[0] <= shape[1] else orthogonal(given).mT
+    torch.testing.assert_close(got.double(), exact, atol=1e-3, rtol=0)
+
+
 def test_weights_decay_by_the_rate_times_the_learning_rate() -> None:
     weight = torch.nn.Parameter(torch.full((2, 2), 4.0))
     weight.grad = torch.zeros(2, 2)
