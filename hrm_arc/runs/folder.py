@@ -4,6 +4,7 @@ config.yaml        the whole recipe, every default written out
 status.json        where the run stands
 metrics.jsonl      one object a row, in the order of steps
 train.log          what happened, in lines for people
+trace.json.gz      where a few steps went, if it was asked for
 checkpoints/       one folder each
 predictions.jsonl, scores.json, submission.json, report.html   once it is scored
 scores/SOURCE/     the same for each other source it was scored on
@@ -51,6 +52,10 @@ class RunFolder:
     @property
     def log_file(self) -> Path:
         return self.path / "train.log"
+
+    @property
+    def trace_file(self) -> Path:
+        return self.path / "trace.json.gz"
 
     @property
     def checkpoints(self) -> Path:

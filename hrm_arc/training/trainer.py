@@ -48,6 +48,7 @@ from hrm_arc.training.halting import Thought, portions, think_segment
 from hrm_arc.training.losses import Losses
 from hrm_arc.training.optimisers import Average, build_optimisers, dense, set_learning_rate
 from hrm_arc.training.processes import Processes
+from hrm_arc.training.profiling import Profiler
 from hrm_arc.training.recipe import Recipe
 from hrm_arc.training.recorder import Recorder, Tick
 from hrm_arc.training.schedules import factor
@@ -67,6 +68,7 @@ class Trainer:
         onlooker: called with a :class:`Tick` every few steps, on rank 0.
         say: called with what a person should read, on rank 0.
         weights: those of a model trained on other tasks, to begin a new run with.
+        profile: record where a few steps go; see :mod:`hrm_arc.training.profiling`.
 
     Attributes:
         folder: the run.
@@ -86,6 +88,7 @@ class Trainer:
         onlooker: Callable[[Tick], None] = lambda tick: None,
         say: Callable[[str], None] = lambda text: None,
         weights: Mapping[str, torch.Tensor] | None = None,
+        profile: bool = False,
     ):
         self.recipe = recipe
         self._crew = crew = Processes(recipe.training)
@@ -116,6 +119,7 @@ class Trainer:
         self._clock = Clock(options.steps, options.minutes)
         self.stopping = False
         self.folder = resume or self._make_folder(root)
+        self._profiler = Profiler(self.folder.trace_file) if profile and self.leads else None
         self._recorder = Recorder(self.folder, self.leads, onlooker, say)
         if resume is not None:
             self._restore(resume)
@@ -129,7 +133,8 @@ class Trainer:
 
         Returns:
             ``run_id``, ``folder``, ``state`` (finished or interrupted), ``steps``, ``best``,
-            ``seconds`` of training, ``full_validations`` and ``seconds_saved`` by the gate.
+            ``seconds`` of training, ``full_validations`` and ``seconds_saved`` by the gate; where asked
+            for, ``profile``.
 
         Raises:
             UserError: the training diverged, memory ran out, or the end could not be saved.
@@ -140,7 +145,8 @@ class Trainer:
             fields = {"baselines": task_baselines(self.corpus.solve), **_best_fields(self._best)}
             recorder.begin(self._step, self.recipe.training.trackers, config, **fields)
             try:
-                ended = self._loop()
+                with self._profiler or contextlib.nullcontext():
+                    ended = self._loop()
             except torch.OutOfMemoryError:
                 raise out_of_memory(self.recipe.training) from None
             finally:
@@ -154,6 +160,7 @@ class Trainer:
             "seconds": round(self._clock.seconds(), 1),
             "full_validations": self._gate.opened,
             "seconds_saved": round(self._gate.seconds_saved, 1),
+            **({} if self._profiler is None else {"profile": self._profiler.result}),
         }
 
     def _loop(self) -> State:
@@ -168,6 +175,8 @@ class Trainer:
                 parts = self._batches.step(self._step)
             losses = self._learn(parts, progress)
             self._step += 1
+            if self._profiler is not None:
+                self._profiler.step()
             progress = self._progress()
             as_row = self._step % options.log_every == 0 or progress >= 1
             if as_row or time.monotonic() - last_tick > TICK_SECONDS:

@@ -1,0 +1,109 @@
+"""Where a few steps of a run go: a trace for the standard viewers, and a table.
+
+The parts are those of :class:`~hrm_arc.training.clock.Clock`; within them the operations are torch's.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.profiler import ProfilerActivity, profile, schedule
+
+from hrm_arc.files import writing
+from hrm_arc.training.clock import PARTS
+
+# The first steps fill caches and choose kernels; the one before the recorded ones starts the profiler.
+SKIPPED, WARMUP, RECORDED = 2, 1, 5
+ENOUGH = SKIPPED + WARMUP + RECORDED
+# Operations that the table names; the rest of them are one row.
+NAMED = 15
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One of torch's operations in the steps that were recorded.
+
+    Attributes:
+        name: as torch calls it.
+        calls: in a step, on average.
+        share: of the steps' time spent in it alone, without what it calls.
+    """
+
+    name: str
+    calls: float
+    share: float
+
+
+class Profiler:
+    """Records five steps of a run, the first three left out; a run that ends sooner leaves nothing.
+
+    Args:
+        trace: the file to write, JSON in the form of chrome://tracing and Perfetto, compressed.
+    """
+
+    def __init__(self, trace: Path):
+        self._trace = trace
+        self._on_gpu = torch.cuda.is_available()
+        activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if self._on_gpu else [])]
+        # Kineto tells of its own start and end, on standard error.
+        os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+        when = schedule(wait=SKIPPED, warmup=WARMUP, active=RECORDED, repeat=1)
+        self._profile = profile(activities=activities, schedule=when, on_trace_ready=self._write)
+        self._steps = 0
+        #: where the steps went, as JSON, or None as long as they have not been.
+        self.result: dict[str, Any] | None = None
+
+    def __enter__(self) -> Profiler:
+        self._profile.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._profile.stop()
+
+    def step(self) -> None:
+        """Say that a step of the run has ended."""
+        self._steps += 1
+        self._profile.step()
+
+    def _write(self, recorded: profile) -> None:
+        if self._steps < ENOUGH:
+            # The run is over, and what there is ends somewhere within a step.
+            return
+        with tempfile.TemporaryDirectory() as folder, writing(self._trace) as beside:
+            plain = Path(folder) / "trace.json"
+            recorded.export_chrome_trace(str(plain))
+            beside.write_bytes(gzip.compress(plain.read_bytes()))
+        averages = recorded.key_averages()
+        steps = [event for event in averages if event.key.startswith("ProfilerStep")]
+        count = sum(event.count for event in steps)
+        micros = max(1.0, sum(event.cpu_time_total for event in steps))
+        parts = {event.key: event.cpu_time_total / micros for event in averages if event.key in PARTS}
+        operations = sorted(self._operations(averages, count, micros), key=lambda each: -each.share)
+        named, rest = operations[:NAMED], operations[NAMED:]
+        if rest:
+            name = f"{len(rest)} others"
+            named.append(Operation(name, sum(each.calls for each in rest), sum(each.share for each in rest)))
+        self.result = {
+            "steps": count,
+            "seconds_per_step": micros / 1e6 / max(1, count),
+            "parts": {part: round(parts[part], 4) for part in PARTS if part in parts},
+            "operations": [
+                {"name": each.name, "calls": round(each.calls, 1), "share": round(each.share, 4)} for each in named
+            ],
+            "trace": str(self._trace),
+        }
+
+    def _operations(self, averages: Any, count: int, micros: float) -> list[Operation]:
+        """What has time of its own: on a GPU that of its kernels."""
+        found = []
+        for event in averages:
+            spent = event.self_device_time_total if self._on_gpu else event.self_cpu_time_total
+            if spent and event.key not in PARTS and not event.key.startswith("ProfilerStep"):
+                found.append(Operation(event.key, event.count / count, spent / micros))
+        return found
