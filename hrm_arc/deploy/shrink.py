@@ -58,7 +58,9 @@ def to_int8(model: Any, samples: Sequence[dict[str, np.ndarray]]) -> tuple[Any, 
         graph = onnx.load(ready)
         products = _products(graph)
         noise = _noise(graph, {product.input for product in products}, samples)
-        noisy = [product for product in products if noise[product.input] > NOISE]
+        # All products with a weight or none, such as the cycles of a loop: else it is held twice.
+        uneven = {product.weight for product in products if noise[product.input] > NOISE}
+        noisy = [product for product in products if product.weight in uneven]
         quantize_static(
             ready,
             small,
@@ -77,7 +79,8 @@ def to_int8(model: Any, samples: Sequence[dict[str, np.ndarray]]) -> tuple[Any, 
     _shrink_weights(quantised, noisy)
     _shrink_tables(quantised)
     layers = _layers(model)
-    return quantised, _left(quantised), [layers.get(product.node, product.node) for product in noisy]
+    left = dict.fromkeys(layers.get(product.node, product.node) for product in noisy)
+    return quantised, _left(quantised), list(left)
 
 
 @dataclass(frozen=True)
