@@ -18,7 +18,7 @@ NOISE = 1e-3
 # Rows looked up by number, such as tasks, are worth shrinking from this many numbers on.
 TABLE = 16_384
 # Kinds of operation whose arithmetic matters; shapes and copies are not told.
-FLOATS = ("MatMul", "Gemm", "Softmax", "Sigmoid", "ReduceMean", "Sqrt", "Pow", "Gather", "LayerNormalization", "Conv")
+FLOATS = ("MatMul", "Softmax", "Sigmoid", "ReduceMean", "Sqrt", "Pow", "Gather", "LayerNormalization", "Conv")
 
 
 def to_half(model: Any) -> Any:
@@ -56,6 +56,8 @@ def to_int8(model: Any, samples: Sequence[dict[str, np.ndarray]]) -> tuple[Any, 
         onnx.save(model, plain)
         quant_pre_process(plain, ready, skip_symbolic_shape=True)
         graph = onnx.load(ready)
+        _split_sums(graph)
+        onnx.save(graph, ready)
         products = _products(graph)
         noise = _noise(graph, {product.input for product in products}, samples)
         # All products with a weight or none, such as the cycles of a loop: else it is held twice.
@@ -66,14 +68,14 @@ def to_int8(model: Any, samples: Sequence[dict[str, np.ndarray]]) -> tuple[Any, 
             small,
             _Reader(iter(samples)),
             quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=["MatMul", "Gemm"],
+            op_types_to_quantize=["MatMul"],
             nodes_to_quantize=[product.node for product in products if product not in noisy],
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,
             # What comes out goes into sums and norms, which are in floating point.
-            extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"]},
+            extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul"]},
         )
         quantised = onnx.load(small)
     _shrink_weights(quantised, noisy)
@@ -90,14 +92,12 @@ class _Product:
     Attributes:
         node: its name.
         input: name of the activation.
-        weight: name of the weight.
-        outputs: the weight's axis of outputs.
+        weight: name of the weight, ``[inputs, outputs]``.
     """
 
     node: str
     input: str
     weight: str
-    outputs: int
 
 
 class _Reader:
@@ -113,10 +113,43 @@ class _Reader:
 def _products(model: Any) -> list[_Product]:
     weights = {tensor.name for tensor in model.graph.initializer}
     return [
-        _Product(node.name, node.input[0], node.input[1], 0 if _transposes(node) else 1)
+        _Product(node.name, node.input[0], node.input[1])
         for node in model.graph.node
-        if node.op_type in ("MatMul", "Gemm") and node.input[1] in weights and node.input[0] not in weights
+        if node.op_type == "MatMul" and node.input[1] in weights and node.input[0] not in weights
     ]
+
+
+def _split_sums(model: Any) -> None:
+    """Products with a sum behind them (Gemm) as one of each: in eight bits a bias would come once for every use."""
+    from onnx import helper, numpy_helper
+
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    turned: dict[str, str] = {}
+    for place, node in reversed(list(enumerate(model.graph.node))):
+        if node.op_type != "Gemm" or node.input[1] not in weights:
+            continue
+        told = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+        if told.get("transA", 0) or told.get("alpha", 1.0) != 1 or told.get("beta", 1.0) != 1:
+            continue
+        weight, (found,) = node.input[1], node.output
+        if told.get("transB", 0):
+            if weight not in turned:
+                turned[weight] = f"{weight}_turned"
+                values = np.ascontiguousarray(numpy_helper.to_array(weights[weight]).T)
+                model.graph.initializer.append(_tensor(turned[weight], values))
+            weight = turned[weight]
+        summed = len(node.input) > 2 and bool(node.input[2])
+        product = f"{found}_product" if summed else found
+        parts = [helper.make_node("MatMul", [node.input[0], weight], [product], node.name)]
+        if summed:
+            parts.append(helper.make_node("Add", [product, node.input[2]], [found], f"{node.name}_sum"))
+        model.graph.node.remove(node)
+        for offset, part in enumerate(parts):
+            model.graph.node.insert(place + offset, part)
+    used = {name for node in model.graph.node for name in node.input}
+    for name in turned:
+        if name not in used:
+            model.graph.initializer.remove(weights[name])
 
 
 def _layers(model: Any) -> dict[str, str]:
@@ -127,10 +160,6 @@ def _layers(model: Any) -> dict[str, str]:
         scopes = ast.literal_eval(notes.get("pkg.torch.onnx.name_scopes", "[]"))
         found[node.name] = scopes[-2].removeprefix("model.") if len(scopes) > 1 else node.name
     return found
-
-
-def _transposes(gemm: Any) -> bool:
-    return any(attribute.name == "transB" and attribute.i for attribute in gemm.attribute)
 
 
 def _noise(model: Any, names: set[str], samples: Sequence[dict[str, np.ndarray]]) -> dict[str, float]:
@@ -161,13 +190,11 @@ def _shrink_weights(model: Any, products: Sequence[_Product]) -> None:
     from onnx import helper
 
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
-    for name, axis in {product.weight: product.outputs for product in products}.items():
-        small, scales = _eight_bits(weights[name], 1 - axis)
+    for name in dict.fromkeys(product.weight for product in products):
+        small, scales = _eight_bits(weights[name], 0)
         model.graph.initializer.remove(weights[name])
         model.graph.initializer.extend([_tensor(f"{name}_int8", small), _tensor(f"{name}_scale", scales.ravel())])
-        node = helper.make_node(
-            "DequantizeLinear", [f"{name}_int8", f"{name}_scale"], [name], f"{name}_whole", axis=axis
-        )
+        node = helper.make_node("DequantizeLinear", [f"{name}_int8", f"{name}_scale"], [name], f"{name}_whole", axis=1)
         model.graph.node.insert(0, node)
 
 

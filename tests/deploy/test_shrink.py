@@ -88,3 +88,37 @@ def test_every_row_and_output_has_a_scale_of_its_own(graph: onnx.ModelProto, wei
     given = samples()[0]
     for ours, whole in zip(answers(small, given), answers(graph, given), strict=True):
         assert np.square(ours - whole).mean() < 1e-2 * np.square(whole).mean()
+
+
+def test_a_product_shares_its_weight_and_no_sum_is_in_eight_bits(weights: dict[str, np.ndarray]) -> None:
+    bias = np.linspace(-1, 1, WIDTH, dtype=np.float32)
+    nodes = [
+        helper.make_node("Gemm", ["x", "turned", "bias"], ["once"], "first", transB=1),
+        helper.make_node("Tanh", ["once"], ["bounded"], "tanh"),
+        helper.make_node("Gemm", ["bounded", "turned", "bias"], ["twice"], "second", transB=1),
+        # Uneven inputs for the same weight: it stays in floating point wherever it is used.
+        helper.make_node("Pow", ["once", "five"], ["tails"], "power"),
+        helper.make_node("MatMul", ["tails", "other"], ["y"], "third"),
+        helper.make_node("MatMul", ["x", "other"], ["z"], "fourth"),
+    ]
+    given = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", WIDTH])]
+    said = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", WIDTH]) for name in ("twice", "y", "z")]
+    held = {"turned": weights["even"].T.copy(), "bias": bias, "other": weights["uneven"], "five": np.float32(5)}
+    graph = helper.make_model(
+        helper.make_graph(nodes, "made", given, said, [numpy_helper.from_array(v, n) for n, v in held.items()]),
+        opset_imports=[helper.make_opsetid("", 18)],
+        ir_version=10,
+    )
+    fed = [{"x": sample["x"]} for sample in samples()]
+    small, _, layers = to_int8(graph, fed)
+    onnx.checker.check_model(small)
+    assert layers == ["third", "fourth"]
+    sizes = [np.prod(t.dims) for t in small.graph.initializer if t.data_type == TensorProto.INT8]
+    assert sorted(sizes)[-2:] == [WIDTH**2, WIDTH**2], "each weight is held once"
+    assert len([n for n in sizes if n == WIDTH**2]) == 2
+    assert not [t.name for t in small.graph.initializer if t.data_type == TensorProto.INT32 and np.prod(t.dims) > 1]
+    sessions = [
+        onnxruntime.InferenceSession(m.SerializeToString(), providers=["CPUExecutionProvider"]) for m in (small, graph)
+    ]
+    for ours, whole in zip(*(session.run(["twice", "z"], fed[0]) for session in sessions), strict=True):
+        assert np.square(ours - whole).mean() < 1e-2 * np.square(whole).mean()
