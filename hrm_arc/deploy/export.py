@@ -78,6 +78,7 @@ def export(
     data: str | None = None,
     samples: int = 2000,
     say: Callable[[str], None] = lambda text: None,
+    progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> tuple[Exported, Parity]:
     """Export a run's newest checkpoint, or a checkpoint folder.
 
@@ -92,6 +93,7 @@ def export(
         data: a source whose test inputs to compare on; None: what the checkpoint was to solve.
         samples: how many to compare on, or as many as the tasks' variants give.
         say: called with a line for each stage.
+        progress: of the comparison, see :func:`~hrm_arc.deploy.parity.parity`.
 
     Raises:
         UserError: there is no checkpoint, its tasks are not to be had, it cannot be exported, or
@@ -131,7 +133,7 @@ def export(
     with writing(out) as beside:
         beside.write_bytes(sealed(model.SerializeToString()))
         say(f"answering {samples} samples in torch and in ONNX Runtime")
-        compared = parity(backend, OnnxBackend(beside), card, tasks, samples)
+        compared = parity(backend, OnnxBackend(beside), card, tasks, samples, progress)
         _check(out, precision, compared)
     return exported, compared
 

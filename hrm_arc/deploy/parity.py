@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -56,7 +56,14 @@ class Parity:
         return asdict(self)
 
 
-def parity(one: Asked, other: Asked, card: Card, tasks: Sequence[Task], samples: int = 2000) -> Parity:
+def parity(
+    one: Asked,
+    other: Asked,
+    card: Card,
+    tasks: Sequence[Task],
+    samples: int = 2000,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> Parity:
     """Let two backends answer the same test inputs, through the same votes.
 
     Args:
@@ -65,6 +72,7 @@ def parity(one: Asked, other: Asked, card: Card, tasks: Sequence[Task], samples:
         tasks: whose test inputs are asked.
         samples: at least so many, in as many variants of each as that takes; fewer where the
             model knows no more variants.
+        progress: called with how many tasks have been answered, by one after the other, and of how many.
 
     Raises:
         UserError: there are no test inputs.
@@ -74,7 +82,13 @@ def parity(one: Asked, other: Asked, card: Card, tasks: Sequence[Task], samples:
         raise UserError("--data", "no test inputs to compare on: name a source")
     votes = -(-samples // outputs)
     listening = [_Listening(backend) for backend in (one, other)]
-    predictions = [predict_tasks(backend, card, tasks, votes=votes) for backend in listening]
+    predictions = []
+    for n, backend in enumerate(listening):
+
+        def answered(done: int, before: int = n * len(tasks)) -> None:
+            progress(before + done, 2 * len(tasks))
+
+        predictions.append(predict_tasks(backend, card, tasks, votes=votes, progress=answered))
     scores = [score(tasks, each) for each in predictions]
     pairs = list(zip(listening[0].heard, listening[1].heard, strict=True))
     grids = 0
