@@ -35,7 +35,7 @@ from hrm_arc.runs.versions import versions
 OPSET = 18
 # Demonstrations that ranges are taken from: so many, or as many as have so many cells over all segments.
 CALIBRATION = 128
-CALIBRATION_CELLS = 49_152
+CALIBRATION_CELLS = 16_384
 
 
 class Segment(nn.Module):
