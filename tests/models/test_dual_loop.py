@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from benchmarks._log_loop import LogLoop
 from hrm_arc.models.dual_loop import DualLoop, DualLoopConfig
 from hrm_arc.models.reasoner import Batch, parameter_counts
 from hrm_arc.training.losses import LossConfig, segment_losses
@@ -86,3 +87,21 @@ def test_recomputing_changes_no_gradient() -> None:
         segment_losses(output, tensors["labels"], LossConfig(ignore_padding=False)).total.sum().backward()
         gradients.append(model.token_embedding.weight.grad)
     torch.testing.assert_close(gradients[0], gradients[1])
+
+
+def test_the_loss_is_that_of_the_plain_loop() -> None:
+    torch.manual_seed(0)
+    config = DualLoopConfig(width=32, heads=4, h_layers=2, l_layers=1, cycles=3, dropout=0.0)
+    plain, model = LogLoop(config).train(), DualLoop(config).train()
+    model.load_state_dict(plain.state_dict())
+    inputs, labels = torch.randint(0, 12, (2, 2, 900))
+    batch = batch_of(inputs)
+    _, output = model.think(model.start(batch), batch)
+    config_of_loss = LossConfig(ignore_padding=False, halt="penalty", halt_weight=0.01)
+    loss = segment_losses(output, labels, config_of_loss).total.mean()
+    theirs = plain.loss(inputs, labels)
+    assert loss.item() == pytest.approx(theirs.item(), abs=1e-5)
+    loss.backward()
+    theirs.backward()
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(parameter.grad, plain.get_parameter(name).grad, atol=1e-5, rtol=1e-4)

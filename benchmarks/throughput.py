@@ -1,0 +1,205 @@
+"""Samples a second, and the share of the machine's matrix peak that is put to use: padded, cropped, and others' code.
+
+Pairs of ARC-AGI-1's training tasks, a step of training or a segment of thought, all ways in turns in
+one process, with medians; peak memory is that of a process which does nothing else. The log's model
+stands beside its plain form, HRM and TRM beside their packages on PyPI where these are installed:
+pip install 'hrm-arc[bench]'.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from benchmarks._processes import hrm
+from benchmarks.race import MODELS
+from hrm_arc.deploy.board import peak_memory
+
+if TYPE_CHECKING:
+    from benchmarks._contestants import Contestant, Mix
+
+WORKS = {"learn": "training", "answer": "inference"}
+# Modules of packages, by the model that they hold.
+PACKAGES = {"hrm": ("hrm-pytorch", "HRM"), "trm": ("tiny-recursive-model", "tiny_recursive_model")}
+# Samples of a step on a CPU: one padded sample is a step of seconds for most of them.
+PADDED = 1
+CROPPED = {"dual-loop": 16, "hrm": 16, "trm": 16, "grid-hrm": 64}
+# On a GPU, small steps tell of little but calls.
+PADDED_ON_GPU, CROPPED_ON_GPU = 32, 512
+# The log's own batch: what a plain loop has no memory for.
+LARGE = 20
+LARGE_WAY = f"padded, batch {LARGE}, recomputed"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--only", nargs="+", choices=MODELS, default=list(MODELS), help="some of the models")
+    parser.add_argument("--padded", type=int, help="samples of a padded step (default 1; on a GPU 32)")
+    parser.add_argument("--cropped", type=int, help="samples of a cropped step (default 16 or 64; on a GPU 512)")
+    parser.add_argument("--compile", action="store_true", help="also compiled, as on a GPU by default")
+    parser.add_argument("--no-memory", action="store_true", help="leave out the processes for peak memory")
+    parser.add_argument("--one", nargs=3, metavar=("MODEL", "WAY", "WORK"), help=argparse.SUPPRESS)
+
+
+def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    machine = _Machine(options)
+    if options.one:
+        yield machine.one(*options.one)
+        return
+    for model in options.only:
+        for work in WORKS:
+            yield from machine.compare(model, work)
+        if model == "dual-loop":
+            yield machine.large(model)
+
+
+class _Machine:
+    """This machine's device, the mix of pairs, and what was asked for."""
+
+    def __init__(self, options: argparse.Namespace):
+        import torch
+
+        from benchmarks._contestants import Mix
+
+        self._options = options
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._mix: Mix = Mix()
+
+    def compare(self, model: str, work: str) -> Iterator[dict[str, Any]]:
+        """All ways of one model, in turns."""
+        ways = self._ways(model)
+        contestants = {way: build() for way, build in ways.items()}
+        # A first run is a warm-up; where something is compiled, that takes most of it.
+        first = {way: self._seconds(contestant, work) for way, contestant in contestants.items()}
+        seconds: dict[str, list[float]] = {way: [] for way in ways}
+        peaks = []
+        for _ in range(self._options.repeats):
+            peaks.append(self._peak())
+            for way, contestant in contestants.items():
+                seconds[way].append(self._seconds(contestant, work))
+        del contestants
+        operations = {canvas: self._operations(model, canvas, work) for canvas in ("padded", "cropped")}
+        medians = {way: statistics.median(times) for way, times in seconds.items()}
+        rates = {way: self._samples(model, way) / median for way, median in medians.items()}
+        for way, rate in rates.items():
+            asked = operations["cropped" if "cropped" in way else "padded"]
+            yield {
+                "model": model,
+                "work": WORKS[work],
+                "way": way,
+                "samples/s": f"{rate:.3g}",
+                "times as fast": f"{rate / rates[next(iter(rates))]:.2f}",
+                "cells that matter/s": f"{rate * self._mix.matter:,.0f}",
+                "GFLOP a sample": f"{asked / 1e9:,.1f}",
+                "model FLOP/s, of the matrix peak": f"{rate * asked / statistics.median(peaks):.0%}",
+                "peak memory": self._memory(model, way, work),
+                "first step, s": f"{first[way]:.1f}",
+            }
+
+    def large(self, model: str) -> dict[str, Any]:
+        """One step of the log's own batch, each layer computed again when its gradients are due."""
+        done = hrm("bench", "throughput", "--one", model, LARGE_WAY, "learn")["rows"][0]
+        return {
+            "model": model,
+            "work": WORKS["learn"],
+            "way": LARGE_WAY,
+            "samples/s": f"{LARGE / done['seconds']:.3g}",
+            "times as fast": "-",
+            "cells that matter/s": f"{LARGE / done['seconds'] * self._mix.matter:,.0f}",
+            "GFLOP a sample": "-",
+            "model FLOP/s, of the matrix peak": "-",
+            "peak memory": f"{done['bytes'] / 1e9:.1f} GB",
+            "first step, s": f"{done['seconds']:.1f}",
+        }
+
+    def one(self, model: str, way: str, work: str) -> dict[str, Any]:
+        """What a step takes in a process of its own."""
+        contestant = self._large(model) if way == LARGE_WAY else self._ways(model)[way]()
+        return {"seconds": self._seconds(contestant, work), "bytes": self._peak_memory()}
+
+    def _memory(self, model: str, way: str, work: str) -> str:
+        if self._options.no_memory:
+            return "-"
+        sizes = [f"--{name}={n}" for name in ("padded", "cropped") if (n := getattr(self._options, name))]
+        compiled = ["--compile"] if self._options.compile else []
+        done = hrm("bench", "throughput", *sizes, *compiled, "--one", model, way, work)["rows"][0]
+        return f"{done['bytes'] / 1e9:.1f} GB"
+
+    def _ways(self, model: str) -> dict[str, Callable[[], Contestant]]:
+        """How to build each contestant, the one that others are compared with first."""
+        from benchmarks._contestants import Ours, hrm_package, plain_loop, trm_package
+
+        padded, cropped = (self._batches(model, canvas) for canvas in ("padded", "cropped"))
+        ways: dict[str, Callable[[], Contestant]] = {}
+        if model == "dual-loop":
+            ways["plain loop, padded"] = lambda: plain_loop(padded[0])
+        if model in PACKAGES and importlib.util.find_spec(PACKAGES[model][1]):
+            package = {"hrm": hrm_package, "trm": trm_package}[model]
+            ways[f"{PACKAGES[model][0]}, padded"] = lambda: package(padded[0])
+        ways["padded"] = lambda: Ours(model, padded)
+        ways["cropped"] = lambda: Ours(model, cropped)
+        if self._options.compile or self._device.type == "cuda":
+            ways["padded, compiled"] = lambda: Ours(model, padded, compiled=True)
+            ways["cropped, compiled"] = lambda: Ours(model, cropped, compiled=True)
+        return ways
+
+    def _large(self, model: str) -> Contestant:
+        from benchmarks._contestants import Ours
+
+        return Ours(model, self._mix.batches("full", LARGE, self._device), {"recompute": True})
+
+    def _batches(self, model: str, canvas: str) -> Any:
+        if canvas == "padded":
+            return self._mix.batches("full", self._samples(model, canvas), self._device)
+        return self._mix.batches("cropped", self._samples(model, canvas), self._device)
+
+    def _samples(self, model: str, way: str) -> int:
+        on_gpu = self._device.type == "cuda"
+        if "cropped" in way:
+            return self._options.cropped or (CROPPED_ON_GPU if on_gpu else CROPPED[model])
+        return self._options.padded or (PADDED_ON_GPU if on_gpu else PADDED)
+
+    def _operations(self, model: str, canvas: str, work: str) -> float:
+        """Of a sample, as its maths asks for: what dropout and recomputation add is left out."""
+        from benchmarks._contestants import Ours, operations
+
+        plain: Mapping[str, Any] = {"dropout": 0.0} if model == "dual-loop" else {}
+        contestant = Ours(model, self._batches(model, canvas), plain)
+        return operations(getattr(contestant, work)) / self._samples(model, canvas)
+
+    def _seconds(self, contestant: Contestant, work: str) -> float:
+        import torch
+
+        on_gpu = self._device.type == "cuda"
+        started = time.perf_counter()
+        with torch.autocast("cuda", torch.bfloat16, enabled=on_gpu):
+            getattr(contestant, work)()
+        if on_gpu:
+            torch.cuda.synchronize()
+        return time.perf_counter() - started
+
+    def _peak(self) -> float:
+        """Floating-point operations a second in a product of large matrices: single precision, on a GPU bfloat16."""
+        import torch
+
+        on_gpu = self._device.type == "cuda"
+        size, repeats = (8192, 20) if on_gpu else (2048, 4)
+        a = torch.randn(size, size, device=self._device, dtype=torch.bfloat16 if on_gpu else torch.float32)
+        out = a @ a
+        if on_gpu:
+            torch.cuda.synchronize()
+        started = time.perf_counter()
+        for _ in range(repeats):
+            torch.mm(a, a, out=out)
+        if on_gpu:
+            torch.cuda.synchronize()
+        return repeats * 2 * size**3 / (time.perf_counter() - started)
+
+    def _peak_memory(self) -> int:
+        import torch
+
+        return torch.cuda.max_memory_allocated() if self._device.type == "cuda" else peak_memory()
