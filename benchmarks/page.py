@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._processes import hrm
+from hrm_arc.puzzles.formats import task_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,12 +46,7 @@ def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 def _write(folder: Path, tasks: Sequence[Any], prefix: str) -> None:
     folder.mkdir(exist_ok=True)
     for task in tasks:
-        sides = {"train": task.demonstrations, "test": task.tests}
-        pairs = {
-            name: [{"input": pair.input.tolist(), "output": pair.output.tolist()} for pair in side]
-            for name, side in sides.items()
-        }
-        (folder / f"{prefix}{task.id}.json").write_text(json.dumps(pairs))
+        (folder / f"{prefix}{task.id}.json").write_text(json.dumps(task_json(task)))
 
 
 def _open(page: Path, repeats: int) -> list[float]:

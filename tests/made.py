@@ -16,6 +16,7 @@ from hrm_arc.evaluation.predict import Answers
 from hrm_arc.files import write_json, write_lines, write_text
 from hrm_arc.puzzles.augmented import Samples
 from hrm_arc.puzzles.canvas import FIRST_COLOUR
+from hrm_arc.puzzles.formats import task_json
 from hrm_arc.puzzles.task import Task
 from hrm_arc.runs.checkpoint import Card
 from hrm_arc.runs.folder import RunFolder
@@ -45,12 +46,7 @@ def write_puzzles(folder: Path, tasks: Sequence[Task]) -> Path:
     """Tasks as files of the usual kind."""
     folder.mkdir(parents=True)
     for task in tasks:
-        sides = {"train": task.demonstrations, "test": task.tests}
-        listed = {
-            name: [{"input": p.input.tolist(), "output": p.output.tolist()} for p in side if p.output is not None]
-            for name, side in sides.items()
-        }
-        (folder / f"{task.id}.json").write_text(json.dumps(listed))
+        (folder / f"{task.id}.json").write_text(json.dumps(task_json(task)))
     return folder
 
 

@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from hrm_arc.evaluation.bootstrap import ratio_interval
 from hrm_arc.evaluation.predict import Prediction
 from hrm_arc.evaluation.scores import same
 from hrm_arc.puzzles.symmetry import DIHEDRALS, turn
 from hrm_arc.puzzles.task import Grid, Task
-
-RESAMPLES = 2000
 
 # Demonstrations as (input, output).
 Shown = list[tuple[Grid, Grid]]
@@ -182,9 +181,6 @@ def breakdown(tasks: Sequence[Task], predictions: Sequence[Prediction], seed: in
 
 def _group_row(group: str, members: list[list[bool]], seed: int) -> dict[str, Any]:
     sums = np.array([(sum(solved), len(solved)) for solved in members])
-    draws = np.random.default_rng(seed).integers(len(sums), size=(RESAMPLES, len(sums)))
-    drawn = sums[draws].sum(axis=1)
-    low, high = np.percentile(drawn[:, 0] / drawn[:, 1], [2.5, 97.5])
     solved, outputs = (int(value) for value in sums.sum(axis=0))
     return {
         "group": group,
@@ -192,7 +188,7 @@ def _group_row(group: str, members: list[list[bool]], seed: int) -> dict[str, An
         "test_outputs": outputs,
         "solved": solved,
         "pass@2": solved / outputs,
-        "interval": [float(low), float(high)],
+        "interval": ratio_interval(sums, seed),
     }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-RESAMPLES = 2000
+from hrm_arc.evaluation.bootstrap import ratio_interval
 
 # Rows of predictions.jsonl.
 Rows = Sequence[Mapping[str, Any]]
@@ -42,10 +42,7 @@ def compare(first: Rows, second: Rows, seed: int = 0) -> dict[str, Any]:
     names = [f"{key[0]}/{key[1]}" if ours[key].get("board") else key[0] for key in common]
     _, members = np.unique(names, return_inverse=True)
     # A task's sums stand for its outputs, so a resample is a sum over tasks.
-    sums = np.stack([np.bincount(members), np.bincount(members, weights=solved[:, 1] - solved[:, 0])], axis=1)
-    draws = np.random.default_rng(seed).integers(len(sums), size=(RESAMPLES, len(sums)))
-    drawn = sums[draws].sum(axis=1)
-    interval = np.percentile(drawn[:, 1] / drawn[:, 0], [2.5, 97.5]).tolist() if len(sums) > 1 else None
+    sums = np.stack([np.bincount(members, weights=solved[:, 1] - solved[:, 0]), np.bincount(members)], axis=1)
     a, b = solved[:, 0], solved[:, 1]
     return {
         "test_outputs": len(common),
@@ -55,7 +52,7 @@ def compare(first: Rows, second: Rows, seed: int = 0) -> dict[str, Any]:
         "second_only": int((b & ~a & 1).sum()),
         "neither": int((1 - (a | b)).sum()),
         "difference": float((b - a).mean()),
-        "interval": interval,
+        "interval": ratio_interval(sums, seed) if len(sums) > 1 else None,
         "left_out": len(ours) + len(theirs) - 2 * len(common),
     }
 

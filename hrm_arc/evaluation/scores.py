@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from hrm_arc.evaluation.baselines import task_baselines
+from hrm_arc.evaluation.bootstrap import interval
 from hrm_arc.evaluation.predict import Prediction
 from hrm_arc.puzzles.canvas import FULL
 from hrm_arc.puzzles.task import Grid, Task
 
-RESAMPLES = 2000
 # How many of the best candidates may hold the right grid.
 ATTEMPTS = (1, 2, 5, 10, 100)
 
@@ -140,15 +140,11 @@ def _averages(sums: np.ndarray, sizes: np.ndarray) -> dict[str, float]:
 
 
 def _intervals(sums: np.ndarray, sizes: np.ndarray, seed: int) -> dict[str, list[float]]:
-    """95% percentile bootstrap over tasks (Efron 1979) of each average, as [low, high]."""
+    """The bootstrap interval of each average, as [low, high]."""
     if not len(sizes):
         return {}
-    draws = np.random.default_rng(seed).integers(len(sizes), size=(RESAMPLES, len(sizes)))
-    # A few resamples at once: of ten thousand boards, all of them would fill the memory.
-    parts = (draws[start : start + 50] for start in range(0, len(draws), 50))
-    columns = np.concatenate([_values(sums[part], sizes[part]) for part in parts])
-    bounds = np.percentile(columns, [2.5, 97.5], axis=0).T
-    return {name: [float(low), float(high)] for name, (low, high) in zip(_names(), bounds, strict=True)}
+    bounds = interval(lambda draw: _values(sums[draw], sizes[draw]), len(sizes), seed)
+    return {name: [float(low), float(high)] for name, low, high in zip(_names(), *bounds, strict=True)}
 
 
 def _values(sums: np.ndarray, sizes: np.ndarray) -> np.ndarray:

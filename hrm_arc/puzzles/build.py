@@ -25,8 +25,8 @@ from hrm_arc.puzzles.arrays import SEPARATOR
 from hrm_arc.puzzles.augmented import AugmentedSet
 from hrm_arc.puzzles.canvas import FULL, PAD, VOCABULARY, Canvas, CanvasKind
 from hrm_arc.puzzles.corpus import Corpus, Puzzle
+from hrm_arc.puzzles.formats import task_json
 from hrm_arc.puzzles.symmetry import turn
-from hrm_arc.puzzles.task import Task
 
 # Samples between two lines of the journal, and those that a process holds at a time.
 PART = 8192
@@ -171,7 +171,7 @@ class _Plan:
                 np.save(out / split / f"all__{name}.npy", array.astype(np.int32))
             _write_json(out / split / "dataset.json", self._card(data, len(pairs)))
         _write_json(out / "identifiers.json", self.names)
-        _write_json(out / "test_puzzles.json", {task.id: _as_json(task) for task in self.corpus.solve})
+        _write_json(out / "test_puzzles.json", {task.id: task_json(task) for task in self.corpus.solve})
 
     def _card(self, data: AugmentedSet, puzzles: int) -> dict[str, Any]:
         """What the published loaders ask of a split."""
@@ -301,12 +301,3 @@ def _open_journal(out: Path, record: dict[str, Any]) -> set[tuple[str, int]] | N
 
 def _write_json(path: Path, data: Any) -> None:
     write_text(path, json.dumps(data))
-
-
-def _as_json(task: Task) -> dict[str, Any]:
-    return {
-        part: [
-            {"input": p.input.tolist(), **({} if p.output is None else {"output": p.output.tolist()})} for p in pairs
-        ]
-        for part, pairs in (("train", task.demonstrations), ("test", task.tests))
-    }

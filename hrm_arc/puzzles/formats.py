@@ -217,3 +217,13 @@ def _answer(found: Examined, solutions: Path, task: Any, answers: Any, name: str
     if not all(sound):
         return task
     return {**task, "test": [{**test, "output": answer} for test, answer in zip(tests, answers, strict=True)]}
+
+
+def task_json(task: Task) -> dict[str, Any]:
+    """A task as its file holds it; test pairs without an answer have none."""
+    return {
+        part: [
+            {"input": p.input.tolist(), **({} if p.output is None else {"output": p.output.tolist()})} for p in pairs
+        ]
+        for part, pairs in (("train", task.demonstrations), ("test", task.tests))
+    }

@@ -86,7 +86,7 @@ def plain_scores(tasks: list[Task], predictions: list[Prediction]) -> dict[str, 
 
 
 def test_scores_agree_with_a_plain_scorer_on_a_thousand_cases(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hrm_arc.evaluation.scores.RESAMPLES", 10)
+    monkeypatch.setattr("hrm_arc.evaluation.bootstrap.RESAMPLES", 10)
     generator = random.Random(0)
     for _ in range(1000):
         tasks, predictions = random_case(generator)
