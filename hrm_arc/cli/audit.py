@@ -52,7 +52,8 @@ def _audit_run(options: argparse.Namespace) -> dict[str, Any]:
 
     backend, card = load_model(options.path, options.device, note)
     tasks = tasks_to_score(card, options.data)
-    with counting("answering tasks", 4 * len(tasks)) as progress:
+    questions = 3
+    with counting("answering tasks", questions * len(tasks)) as progress:
         done = 0
 
         def answer(asked: Sequence[Task], rows: Mapping[str, int]) -> list[Prediction]:
@@ -62,12 +63,13 @@ def _audit_run(options: argparse.Namespace) -> dict[str, Any]:
                 backend, card, asked, votes=1, rows=rows, progress=lambda count: progress(before + count)
             )
 
-        scores = score(tasks, answer(tasks, card.rows()))
-        depends = dependence(tasks, card.rows(), answer)
+        answered = answer(tasks, card.rows())
+        depends = dependence(tasks, card.rows(), answered, answer)
+        progress(questions * len(tasks))
     unfair = warnings(card, tasks)
     for line in unfair:
         note(line)
-    return {**_verdict(scores, depends), "warnings": unfair}
+    return {**_verdict(score(tasks, answered), depends), "warnings": unfair}
 
 
 def _audit_answers(path: Path, data: str | None) -> dict[str, Any]:

@@ -61,15 +61,18 @@ class Dependence:
         return ", and ".join(said)
 
 
-def dependence(tasks: Sequence[Task], rows: Mapping[str, int], answer: Answer) -> Dependence:
-    """Ask for answers as they are, to permuted inputs, and under a wrong identity.
+def dependence(
+    tasks: Sequence[Task], rows: Mapping[str, int], answered: Sequence[Prediction], answer: Answer
+) -> Dependence:
+    """Hold answers against those to permuted inputs, and those under a wrong identity.
 
     Args:
-        tasks: what to answer; their answers are not looked at.
+        tasks: what is answered; their own answers are not looked at.
         rows: each task's row in the model's task table, for those that it has.
-        answer: one pass over each test input, without votes.
+        answered: one pass over each test input, without votes.
+        answer: gives such answers.
     """
-    plain = _tokens(answer(tasks, rows))
+    plain = _tokens(answered)
     permuted = _tokens(answer([_permuted(task) for task in tasks], rows))
     names = [task.id for task in tasks if task.id in rows]
     wrong = None

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pytest
 
-from hrm_arc.evaluation.dependence import dependence
+from hrm_arc.evaluation.dependence import Dependence, dependence
 from hrm_arc.evaluation.predict import Answers, Prediction, predict
 from hrm_arc.puzzles.augmented import Samples
 from hrm_arc.puzzles.sources import load_tasks
@@ -29,11 +29,11 @@ class Made:
         return Answers(np.stack(tokens), np.ones(len(samples)), np.ones(len(samples)))
 
 
-def asked(rule: Rule) -> Callable[[Sequence[Task], Mapping[str, int]], list[Prediction]]:
+def held_against_others(rows: Mapping[str, int], rule: Rule, asked: Sequence[Task] = TASKS) -> Dependence:
     def answer(tasks: Sequence[Task], rows: Mapping[str, int]) -> list[Prediction]:
         return list(predict(Made(rule), tasks, rows, votes=1, canvas="full", ignores_padding=False))
 
-    return answer
+    return dependence(asked, rows, answer(asked, rows), answer)
 
 
 RULES: dict[str, tuple[Rule, str]] = {
@@ -53,23 +53,23 @@ RULES: dict[str, tuple[Rule, str]] = {
 @pytest.mark.parametrize("name", RULES)
 def test_made_models_are_told_apart(name: str) -> None:
     rule, verdict = RULES[name]
-    assert verdict in dependence(TASKS, ROWS, asked(rule)).verdict()
+    assert verdict in held_against_others(ROWS, rule).verdict()
 
 
 def test_shares_by_hand() -> None:
-    found = dependence(TASKS, ROWS, asked(RULES["copy"][0]))
+    found = held_against_others(ROWS, RULES["copy"][0])
     assert (found.with_input, found.with_identity) == (1.0, 0.0)
-    found = dependence(TASKS, ROWS, asked(RULES["padding"][0]))
+    found = held_against_others(ROWS, RULES["padding"][0])
     assert (found.distinct, found.with_input, found.with_identity) == (0.0, 0.0, 0.0)
 
 
 def test_a_model_that_is_told_no_task_is_not_asked_about_it() -> None:
-    found = dependence(TASKS, {}, asked(RULES["copy"][0]))
+    found = held_against_others({}, RULES["copy"][0])
     assert found.with_identity is None
     assert found.verdict() == "its answers depend on the input"
 
 
 def test_answers_are_not_looked_at() -> None:
     blind = [task.blind() for task in TASKS]
-    rule = asked(RULES["both"][0])
-    assert dependence(blind, ROWS, rule) == dependence(TASKS, ROWS, rule)
+    rule = RULES["both"][0]
+    assert held_against_others(ROWS, rule, blind) == held_against_others(ROWS, rule)
