@@ -58,7 +58,7 @@ def _step(name: str) -> tuple[Reasoner, list[Batch]]:
     corpus = recipe.corpus()
     data = recipe.training_set(corpus)
     model = build_model(name, recipe.model_options, len(corpus.tasks), int(data.variants.max()))
-    parts = Batches(data, recipe.training.batch, draw=recipe.data.draw).step(0)
+    parts = Batches(data, recipe.training.batch, draw=recipe.data.draw).step(0)[0]
     return model.train(), [Batch.of(part) for part in parts]
 
 

@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from hrm_arc.evaluation.evaluate import predict_tasks
+    from hrm_arc.evaluation.evaluate import predict_tasks, warnings
     from hrm_arc.puzzles.sources import load_tasks
 
     seconds = options.adapt
@@ -56,16 +56,18 @@ def run(options: argparse.Namespace) -> None:
     alone("hrm solve")
     tasks = load_tasks(options.task)
     with tempfile.TemporaryDirectory() as scratch:
-        path = _learn(options, seconds, options.out or Path(scratch)) if seconds else options.checkpoint
+        path = _learn(options, tasks, seconds, options.out or Path(scratch)) if seconds else options.checkpoint
         model = open_model(path, options)
         card = model.card
-        if card.leaks:
-            note(f"what was learned answers some of what was asked: {card.leaks[0]}")
+        unfair = warnings(card, tasks)
+        for line in unfair:
+            note(line)
         with counting("answering tasks", len(tasks)) as progress:
             predictions = predict_tasks(
                 model.backend, card, tasks, votes=options.votes, seed=options.seed, progress=progress
             )
-    emit(_result(tasks, predictions), options.json, lambda result: _human(tasks, predictions, result))
+    result = {**_result(tasks, predictions), "warnings": unfair}
+    emit(result, options.json, lambda result: _human(tasks, predictions, result))
 
 
 def _usual_seconds(checkpoint: Path | None) -> float:
@@ -74,18 +76,21 @@ def _usual_seconds(checkpoint: Path | None) -> float:
     return 0.0 if is_exported(checkpoint) else FROM_CHECKPOINT
 
 
-def _learn(options: argparse.Namespace, seconds: float, root: Path) -> Path:
+def _learn(options: argparse.Namespace, tasks: tuple[Task, ...], seconds: float, root: Path) -> Path:
     """Train on the demonstrations; returns the run."""
     from hrm_arc.cli.train import train
+    from hrm_arc.evaluation.evaluate import answers_seen
     from hrm_arc.runs.checkpoint import WEIGHTS, newest_checkpoint, read_card, read_tensors
-    from hrm_arc.training.solving import solving_recipe
+    from hrm_arc.training.solving import Beginning, solving_recipe
 
-    card = weights = None
+    card = beginning = None
     if options.checkpoint:
         folder = newest_checkpoint(options.checkpoint, note)
-        card, weights = read_card(folder), read_tensors(folder, WEIGHTS)
+        card = read_card(folder)
+        seen = [f"{name}, given away in the training that it began with" for name in answers_seen(card, tasks)]
+        beginning = Beginning(read_tensors(folder, WEIGHTS), [*card.leaks, *seen])
     recipe = solving_recipe(options.task, seconds, options.seed, card)
-    trained = train(recipe, root, weights=weights)
+    trained = train(recipe, root, beginning=beginning)
     assert trained is not None, "one process learns a task"
     if trained["state"] == "interrupted":
         note("stopped early: the attempts are those of what was learned so far")

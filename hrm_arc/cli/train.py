@@ -19,7 +19,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -28,10 +28,9 @@ from hrm_arc.cli.show import add_json, emit, note, table, training_progress
 from hrm_arc.errors import UserError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from hrm_arc.runs.folder import RunFolder
     from hrm_arc.training.recipe import Recipe
+    from hrm_arc.training.solving import Beginning
     from hrm_arc.training.trainer import Trainer
 
 
@@ -80,7 +79,7 @@ def train(
     recipe: Recipe,
     root: Path,
     resume: RunFolder | None = None,
-    weights: Mapping[str, Tensor] | None = None,
+    beginning: Beginning | None = None,
     profile: bool = False,
 ) -> dict[str, Any] | None:
     """Train with a progress bar; returns the trainer's summary, on the process that leads."""
@@ -89,7 +88,7 @@ def train(
     with training_progress() as onlooker:
         # While it waits for other processes, inside of torch, it could not hear a handler of ours.
         heard = signal.signal(signal.SIGTERM, signal.SIG_DFL) if "RANK" in os.environ else None
-        trainer = Trainer(recipe, root, resume, onlooker, note, weights, profile)
+        trainer = Trainer(recipe, root, resume, onlooker, note, beginning, profile)
         if heard is not None:
             signal.signal(signal.SIGTERM, heard)
         if trainer.leads:

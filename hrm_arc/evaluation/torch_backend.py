@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -146,7 +147,11 @@ def _device(name: str) -> torch.device:
     """The device of that name, or the best one here for ``auto``."""
     if name == "auto":
         accelerator = torch.accelerator.current_accelerator()
-        return accelerator if torch.accelerator.is_available() and accelerator else torch.device("cpu")
+        if not torch.accelerator.is_available() or accelerator is None:
+            return torch.device("cpu")
+        # Under torchrun each process has a device of its own, as long as there are enough.
+        place = int(os.environ.get("LOCAL_RANK", "0")) % torch.accelerator.device_count()
+        return torch.device(accelerator.type, place)
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError):

@@ -100,3 +100,8 @@ class PuzzleTable(Conditioning):
         known = (batch.task != UNSEEN) & (batch.variant >= 0) & (batch.variant < self.variants)
         found = F.embedding(torch.where(known, row, UNSEEN), self.weights, sparse=self.training)
         return F.pad(found[:, None], (0, 0, 0, self.length - 1))
+
+
+def puzzle_tables(model: nn.Module) -> list[nn.Parameter]:
+    """Parameters whose gradients are sparse in training."""
+    return [module.weights for module in model.modules() if isinstance(module, PuzzleTable)]

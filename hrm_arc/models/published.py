@@ -203,7 +203,6 @@ def truncated_normal(tensor: Tensor, deviation: float) -> Tensor:
         return nn.init.trunc_normal_(tensor).mul_(deviation / 0.87962566)
 
 
-# As with rotary_2d: a table first asked for in inference mode has to serve training.
 @kept
 def rotary_1d(tokens: int, head_width: int, device: torch.device) -> Rotation:
     """Rotary angles of positions in a row, base 10,000 (Su et al. 2021, RoFormer).

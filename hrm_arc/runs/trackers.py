@@ -27,13 +27,13 @@ class Tracker(Protocol):
 class CsvTracker:
     """``metrics.csv``: long form, one figure a line, so that rows of any kind fit."""
 
-    def __init__(self, folder: Path, run_id: str, config: dict[str, Any]):
+    def __init__(self, folder: Path, run_id: str, config: dict[str, Any], after: int):
         path = folder / "metrics.csv"
-        new = not path.exists()
-        self._file = path.open("a", newline="", encoding="utf-8")
+        earlier = _rows_until(path, after)
+        self._file = path.open("w", newline="", encoding="utf-8")
         self._writer = csv.writer(self._file)
-        if new:
-            self._writer.writerow(["kind", "step", "name", "value"])
+        self._writer.writerow(_COLUMNS)
+        self._writer.writerows(earlier)
 
     def log(self, row: dict[str, Any]) -> None:
         for name, value in _figures(row).items():
@@ -44,13 +44,25 @@ class CsvTracker:
         self._file.close()
 
 
+_COLUMNS = ["kind", "step", "name", "value"]
+
+
+def _rows_until(path: Path, step: int) -> list[list[str]]:
+    """Rows of a metrics.csv; a last one that a killed process left unfinished is not one."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.reader(file) if len(row) == len(_COLUMNS) and row != _COLUMNS]
+    return [row for row in rows if int(row[1]) <= step]
+
+
 class TensorBoardTracker:
     """Event files under ``tensorboard/``."""
 
-    def __init__(self, folder: Path, run_id: str, config: dict[str, Any]):
+    def __init__(self, folder: Path, run_id: str, config: dict[str, Any], after: int):
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(folder / "tensorboard"))
+        self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=after + 1)
 
     def log(self, row: dict[str, Any]) -> None:
         for name, value in _figures(row).items():
@@ -64,7 +76,7 @@ class TensorBoardTracker:
 class WandbTracker:
     """An offline run under ``wandb/``; ``wandb sync`` sends it on when there is a network."""
 
-    def __init__(self, folder: Path, run_id: str, config: dict[str, Any]):
+    def __init__(self, folder: Path, run_id: str, config: dict[str, Any], after: int):
         import wandb
 
         settings = wandb.Settings(mode="offline", silent=True, console="off")
@@ -79,21 +91,29 @@ class WandbTracker:
         self._run.finish()
 
 
-_KINDS: dict[str, Callable[[Path, str, dict[str, Any]], Tracker]] = {
+_KINDS: dict[str, Callable[[Path, str, dict[str, Any], int], Tracker]] = {
     "csv": CsvTracker,
     "tensorboard": TensorBoardTracker,
     "wandb": WandbTracker,
 }
 
 
-def open_tracker(name: TrackerName, folder: Path, run_id: str, config: dict[str, Any]) -> Tracker:
+def open_tracker(name: TrackerName, folder: Path, run_id: str, config: dict[str, Any], after: int = 0) -> Tracker:
     """A tracker by name.
+
+    Args:
+        name: see :data:`TrackerName`.
+        folder: the run's.
+        run_id: the run's ID.
+        config: its recipe.
+        after: rows of later steps, which a killed process wrote after its last checkpoint, will
+            come again; CSV and TensorBoard drop them, W&B has no way to.
 
     Raises:
         UserError: the package it needs is not installed.
     """
     try:
-        return _KINDS[name](folder, run_id, config)
+        return _KINDS[name](folder, run_id, config, after)
     except ImportError:
         raise UserError("training.trackers", f"{name} is not installed; pip install 'hrm-arc[{name}]'") from None
 

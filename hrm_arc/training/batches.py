@@ -1,4 +1,4 @@
-"""Which samples an optimiser step learns from: a function of the seed and the step."""
+"""Which samples a step learns from: a function of the seed and the step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Draw = Literal["samples", "tasks"]
 
 
 class Batches:
-    """The endless stream of training samples, cut into optimiser steps.
+    """The endless stream of training samples, cut into steps.
 
     Nothing is kept between steps: step ``n`` of a resumed run, or of another process,
     is the same as in a run that never stopped.
@@ -21,7 +21,7 @@ class Batches:
     Args:
         data: the set to draw from.
         batch: samples of one forward pass, over all ranks; a multiple of ``ranks``.
-        accumulate: forward passes of one optimiser step.
+        accumulate: forward passes of one step.
         draw: ``samples``: every sample once an epoch, in a keyed order. ``tasks``: every
             task equally often, with a sample of it drawn anew each time.
         rank, ranks: this process takes every ``ranks``-th sample from ``rank`` on.
@@ -38,17 +38,16 @@ class Batches:
 
     @property
     def per_step(self) -> int:
-        """Samples of one optimiser step, over all ranks."""
+        """Samples of one step, over all ranks."""
         return self.batch * self.accumulate
 
     def epoch(self, step: int) -> float:
         """How often the set has been gone through after ``step`` steps."""
         return step * self.per_step / len(self.data)
 
-    def step(self, step: int) -> list[Samples]:
-        """The samples of optimiser step ``step`` (from 0), one batch for each canvas."""
-        share = self.indices(step).reshape(self.accumulate, -1)
-        return [samples for part in share for samples in self.data.samples(part)]
+    def step(self, step: int) -> list[list[Samples]]:
+        """The samples of step ``step`` (from 0): of each forward pass, a batch for each canvas."""
+        return [self.data.samples(share) for share in self.indices(step).reshape(self.accumulate, -1)]
 
     def indices(self, step: int) -> np.ndarray:
         """The indices of this rank's samples of a step, in order."""

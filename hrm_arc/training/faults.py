@@ -27,10 +27,12 @@ def diverged(folder: Path, step: int, indices: np.ndarray, rank: int) -> Diverge
 
 
 def out_of_memory(options: TrainingConfig) -> UserError:
-    """The error for a batch that does not fit, with one that may."""
-    smaller = max(1, options.batch // 2)
+    """The error for a batch that does not fit, with one that may and trains the same where there is one."""
+    if options.batch == 1:
+        return UserError("training.batch", "one sample does not fit the device's memory; take a smaller model")
+    smaller, odd = divmod(options.batch, 2)
     return UserError(
         "training.batch",
         f"{options.batch} samples do not fit the device's memory; try --training.batch {smaller} "
-        f"--training.accumulate {options.accumulate * 2}, which trains the same",
+        f"--training.accumulate {options.accumulate * 2}, which trains {'nearly ' if odd else ''}the same",
     )

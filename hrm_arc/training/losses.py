@@ -90,9 +90,10 @@ def stablemax_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy ``[batch, cells]`` of probabilities that are s(x) over their sum.
 
     s(x) is x + 1 from 0 on and 1 / (1 - x) below: it grows no faster than its logit. In double
-    precision, as published.
+    precision, as published, where the device has it.
     """
-    x = logits.double()
+    # Apple's GPUs have no double precision.
+    x = logits if logits.device.type == "mps" else logits.double()
     s = torch.where(x < 0, 1 / (1 - x.clamp_max(0)), x.clamp_min(0) + 1)
     chosen = torch.gather(s, -1, labels[..., None]).squeeze(-1)
     return (s.sum(dim=-1).log() - chosen.log()).float()
@@ -119,7 +120,8 @@ def _halt_loss(output: Output, exact: Tensor, kind: str, worth_thinking_on: Tens
     if kind == "penalty":
         return halt.sigmoid().mean(dim=1)
     if kind == "none":
-        return torch.zeros_like(exact)
+        # Processes that train together wait for a gradient of every parameter.
+        return 0 * halt.sum(dim=1)
     loss = F.binary_cross_entropy_with_logits(halt[:, -1], exact, reduction="none")
     if kind == "q-learning" and output.think_on is not None and worth_thinking_on is not None:
         think_on = output.think_on.float()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hrm_arc.errors import check_at_least
-from hrm_arc.models.conditioning import PuzzleTable
+from hrm_arc.models.conditioning import puzzle_tables
 from hrm_arc.training.muon import Muon
 
 # Heads to a dozen tokens or one halting logit are no matrices in Muon's sense.
@@ -55,7 +55,7 @@ def build_optimisers(model: nn.Module, config: OptimiserConfig) -> list[torch.op
     """AdamW; beside it Muon (Jordan et al. 2024) for matrices, and SignSGD for a puzzle table."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     matrices = _matrices(model) if config.name == "muon" else []
-    tables = [m.weights for m in model.modules() if isinstance(m, PuzzleTable)]
+    tables = puzzle_tables(model)
     chosen = {id(p) for p in (*matrices, *tables)}
     rest = [p for p in parameters if id(p) not in chosen]
     optimisers: list[torch.optim.Optimizer] = [
@@ -146,7 +146,7 @@ def dense(model: nn.Module) -> list[nn.Parameter]:
 def _matrices(model: nn.Module) -> list[Tensor]:
     """Trainable matrices that are no embedding tables or small heads."""
     tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
-    tables |= {id(m.weights) for m in model.modules() if isinstance(m, PuzzleTable)}
+    tables |= {id(table) for table in puzzle_tables(model)}
     return [
         p
         for p in model.parameters()

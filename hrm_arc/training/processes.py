@@ -8,10 +8,14 @@ from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
 
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.sharing import meet
+from hrm_arc.models.conditioning import puzzle_tables
+from hrm_arc.models.reasoner import Reasoner
 from hrm_arc.training.recipe import TrainingConfig
 
 
@@ -59,12 +63,37 @@ class Processes:
         assert isinstance(reduced, Tensor)
         return reduced.tolist()
 
+    def setup(self, model: Reasoner, optimisers: Sequence[Optimizer]) -> tuple[Any, list[Any]]:
+        """The model and its optimisers for these processes; puzzle tables are left to :meth:`join_rows`."""
+        tables = {id(table) for table in puzzle_tables(model)}
+        # Gradients between processes travel in dense buckets, in which a sparse one has no place.
+        apart = [name for name, parameter in model.named_parameters() if id(parameter) in tables]
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, apart)  # type: ignore[no-untyped-call]
+        wrapped, *stepped = self.fabric.setup(model, *optimisers)
+        return wrapped, stepped
+
+    def join_rows(self, table: nn.Parameter) -> None:
+        """A table's sparse gradient: all processes' rows in the place of this one's, divided as the others are."""
+        if self.ranks == 1 or table.grad is None:
+            return
+        own = table.grad.coalesce()
+        rows, values = own.indices()[0], own.values()
+        # All have to send equally much: the first row once more, with nothing to add to it.
+        missing = int(self.together([len(rows)], "max")[0]) - len(rows)
+        rows = torch.cat([rows, rows[:1].expand(missing)])
+        values = torch.cat([values, values.new_zeros(missing, values.shape[1])])
+        rows, values = (self._everybodys(part).flatten(0, 1) for part in (rows, values))
+        table.grad = torch.sparse_coo_tensor(rows[None], values / self.ranks, table.shape)
+
     def gather(self, value: Tensor) -> Tensor:
         """Every process's tensor ``[n]``, as ``[ranks, n]`` on the CPU."""
-        gathered = self.fabric.all_gather(value.to(self.device))
-        assert isinstance(gathered, Tensor)
-        return gathered.view(self.ranks, -1).cpu()
+        return self._everybodys(value.to(self.device)).view(self.ranks, -1).cpu()
 
     def from_the_leader(self, value: Any) -> Any:
         """What the leading process says."""
         return self.fabric.broadcast(value)
+
+    def _everybodys(self, value: Tensor) -> Tensor:
+        gathered = self.fabric.all_gather(value)
+        assert isinstance(gathered, Tensor)
+        return gathered

@@ -80,10 +80,12 @@ class Profiler:
             recorded.export_chrome_trace(str(plain))
             beside.write_bytes(gzip.compress(plain.read_bytes()))
         averages = recorded.key_averages()
-        steps = [event for event in averages if event.key.startswith("ProfilerStep")]
+        # Steps and parts are told of twice where there is a GPU, once by its own clock.
+        here = [event for event in averages if event.device_type.name == "CPU"]
+        steps = [event for event in here if event.key.startswith("ProfilerStep")]
         count = sum(event.count for event in steps)
         micros = max(1.0, sum(event.cpu_time_total for event in steps))
-        parts = {event.key: event.cpu_time_total / micros for event in averages if event.key in PARTS}
+        parts = {event.key: event.cpu_time_total / micros for event in here if event.key in PARTS}
         operations = sorted(self._operations(averages, count, micros), key=lambda each: -each.share)
         named, rest = operations[:NAMED], operations[NAMED:]
         if rest:
@@ -100,10 +102,12 @@ class Profiler:
         }
 
     def _operations(self, averages: Any, count: int, micros: float) -> list[Operation]:
-        """What has time of its own: on a GPU that of its kernels."""
+        """What has time of its own: on a GPU its kernels, which operations of the processor would count again."""
         found = []
         for event in averages:
-            spent = event.self_device_time_total if self._on_gpu else event.self_cpu_time_total
-            if spent and event.key not in PARTS and not event.key.startswith("ProfilerStep"):
+            is_kernel = event.device_type.name != "CPU"
+            spent = event.self_device_time_total if is_kernel else event.self_cpu_time_total
+            named = event.key in PARTS or event.key.startswith("ProfilerStep")
+            if spent and not named and is_kernel == self._on_gpu:
                 found.append(Operation(event.key, event.count / count, spent / micros))
         return found

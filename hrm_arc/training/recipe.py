@@ -69,11 +69,11 @@ class TrainingConfig:
     """How long, in what portions, on what.
 
     Attributes:
-        steps: optimiser steps; each segment of thought takes one.
+        steps: draws of samples; each segment of thought about one moves the weights once.
         minutes: stop after so much wall-clock time, if that comes first; the schedule
             then follows the clock. 0: no limit, and the run is reproducible bit by bit.
-        batch: samples of one forward pass.
-        accumulate: forward passes of one optimiser step.
+        batch: samples of one forward pass, over all processes.
+        accumulate: forward passes of one step, each of other samples; their gradients add up.
         precision: ``32-true``, ``bf16-mixed`` or ``16-mixed``.
         accelerator: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         log_every: steps between rows of metrics.jsonl.

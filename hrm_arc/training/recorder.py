@@ -84,7 +84,7 @@ class Recorder:
         self._log = self._open.enter_context(self._folder.log_file.open("a", encoding="utf-8"))
         self._write(f"start at step {step}")
         for name in trackers:
-            tracker = open_tracker(name, self._folder.path, self._folder.run_id, config)
+            tracker = open_tracker(name, self._folder.path, self._folder.run_id, config, after=step)
             self._open.callback(tracker.close)
             self._trackers.append(tracker)
         self.event(state="running", current_step=step, message=None, **fields)

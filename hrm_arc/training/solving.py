@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from torch import Tensor
 
 from hrm_arc.runs.checkpoint import Card
 from hrm_arc.training.recipe import Recipe
@@ -10,6 +13,19 @@ from hrm_arc.training.recipe_files import load_recipe
 
 # A model that has learned something needs smaller steps than one that has not.
 ADAPTING = 0.3
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """A model that was trained on other tasks, for a new run to begin with.
+
+    Attributes:
+        weights: its own.
+        leaks: what it was given that answers what the new run is to solve.
+    """
+
+    weights: Mapping[str, Tensor]
+    leaks: Sequence[str] = ()
 
 
 def solving_recipe(source: str, seconds: float, seed: int, card: Card | None = None) -> Recipe:

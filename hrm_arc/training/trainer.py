@@ -10,9 +10,10 @@ holds, so a run that was killed goes on as if it had not been.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import torch
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.baselines import task_baselines
 from hrm_arc.models import build_model
+from hrm_arc.models.conditioning import puzzle_tables
 from hrm_arc.models.reasoner import Batch, adopt
 from hrm_arc.puzzles.augmented import AugmentedSet, Samples
 from hrm_arc.runs.checkpoint import (
@@ -52,6 +54,7 @@ from hrm_arc.training.profiling import Profiler
 from hrm_arc.training.recipe import Recipe
 from hrm_arc.training.recorder import Recorder, Tick
 from hrm_arc.training.schedules import factor
+from hrm_arc.training.solving import Beginning
 from hrm_arc.training.validation import Totals, Validation, validate
 
 # An onlooker hears from a slow run at least this often.
@@ -67,7 +70,7 @@ class Trainer:
         resume: the run to go on with; a new one is made otherwise.
         onlooker: called with a :class:`Tick` every few steps, on rank 0.
         say: called with what a person should read, on rank 0.
-        weights: those of a model trained on other tasks, to begin a new run with.
+        beginning: a model trained on other tasks, to begin a new run with.
         profile: record where a few steps go; see :mod:`hrm_arc.training.profiling`.
 
     Attributes:
@@ -87,7 +90,7 @@ class Trainer:
         resume: RunFolder | None = None,
         onlooker: Callable[[Tick], None] = lambda tick: None,
         say: Callable[[str], None] = lambda text: None,
-        weights: Mapping[str, torch.Tensor] | None = None,
+        beginning: Beginning | None = None,
         profile: bool = False,
     ):
         self.recipe = recipe
@@ -102,19 +105,25 @@ class Trainer:
         torch.manual_seed(recipe.seed)
         variants = int(training_set.variants.max())
         self.model = build_model(recipe.model["name"], recipe.model_options, len(self.corpus.tasks), variants)
-        if weights is not None:
+        if self.model.variants > 1 and any(task.boards for task in self.corpus.tasks):
+            raise UserError(
+                "data.augment",
+                "a row for each variant cannot stand for those of a game's boards; 0, or --model.identity shared",
+            )
+        if beginning is not None:
             try:
-                adopt(self.model, weights)
+                adopt(self.model, beginning.weights)
             except ValueError as error:
                 raise UserError("the checkpoint to begin with", str(error)) from None
         self.model.to(crew.device)
         self._optimisers = build_optimisers(self.model, recipe.optimiser)
-        self._wrapped, *self._stepped = crew.fabric.setup(self.model, *self._optimisers)
+        self._wrapped, self._stepped = crew.setup(self.model, self._optimisers)
         self._average = Average(self.model, recipe.optimiser.ema) if recipe.optimiser.ema else None
         # The weights above were the same on all ranks; dropout is not to be.
         torch.manual_seed(recipe.seed + 1 + crew.rank)
         self._step = self._began = 0
         self._best: dict[str, Any] | None = None
+        self._leaks = list(beginning.leaks) if beginning else []
         self._gate = Gate(recipe.validation)
         self._clock = Clock(options.steps, options.minutes)
         self.stopping = False
@@ -167,13 +176,16 @@ class Trainer:
         """Train, and save at the end; returns the state that the run ends in."""
         options = self.recipe.training
         held_back = self.recipe.held_back_set(self.corpus) if self.recipe.validation.every else None
+        if held_back is not None and not len(held_back):
+            self._recorder.warn("the tasks to be solved have no answers here: nothing to validate on")
+            held_back = None
         last_tick, saved = 0.0, self._began
         self._clock.start()
         progress = self._progress()
         while progress < 1 and not self._asked_to_stop():
             with self._clock.timing("data"):
-                parts = self._batches.step(self._step)
-            losses = self._learn(parts, progress)
+                passes = self._batches.step(self._step)
+            losses = self._learn(passes, progress)
             self._step += 1
             if self._profiler is not None:
                 self._profiler.step()
@@ -193,16 +205,16 @@ class Trainer:
         self.model.eval()
         return "finished" if progress >= 1 else "interrupted"
 
-    def _learn(self, parts: list[Samples], progress: float) -> Losses:
+    def _learn(self, passes: list[list[Samples]], progress: float) -> Losses:
         """All segments of thought about one step's samples; each sample's last losses."""
         self.model.train()
-        thoughts = [Thought.of(self.model, Batch.of(part, self._crew.device)) for part in parts]
-        count = sum(len(thought.batch) for thought in thoughts)
+        thoughts = [[Thought.of(self.model, Batch.of(part, self._crew.device)) for part in each] for each in passes]
+        count = sum(len(thought.batch) for each in thoughts for thought in each)
         set_learning_rate(self._optimisers, factor(self.recipe.schedule, self._step, progress))
         ended: list[Losses] = []
         for segment in range(1, self.model.segments + 1):
             said: list[Losses] = []
-            together = list(portions(thoughts))
+            together = [portion for each in thoughts for portion in portions(each)]
             for n, portion in enumerate(together):
                 # Gradients travel between processes once, with the last portion of the segment.
                 with self._crew.fabric.no_backward_sync(self._wrapped, enabled=n < len(together) - 1):
@@ -215,10 +227,10 @@ class Trainer:
                     said += losses
             with self._clock.timing("optimiser"):
                 self._move(said)
-            for thought, each in zip(thoughts, said, strict=True):
+            for thought, each in zip(itertools.chain(*thoughts), said, strict=True):
                 ended += thought.leave(each, segment, self.model.segments, self.recipe.halting, self._crew.ranks > 1)
-            thoughts = [thought for thought in thoughts if len(thought.batch)]
-            if not thoughts:
+            thoughts = [[thought for thought in each if len(thought.batch)] for each in thoughts]
+            if not any(thoughts):
                 break
         return Losses(*(torch.cat(values).detach() for values in zip(*ended, strict=True)))
 
@@ -228,6 +240,8 @@ class Trainer:
         Raises:
             DivergedError: before anything has moved.
         """
+        for table in puzzle_tables(self.model):
+            self._crew.join_rows(table)
         for optimiser in self._optimisers:
             self._crew.precision.unscale_gradients(optimiser)
         clip = self.recipe.optimiser.clip or torch.inf
@@ -312,10 +326,12 @@ class Trainer:
         """Write a checkpoint, or go on with the last one in place and say so."""
         try:
             self._save(kind)
+            saved = True
         except UserError as error:
             self._recorder.warn(f"warning: {error}")
-            return False
-        return True
+            saved = False
+        # The others know of no disk, and have to agree with the leader on whether this step is saved.
+        return self._crew.from_the_leader(saved)
 
     def _save(self, kind: str) -> None:
         """Write a checkpoint; every rank takes part, rank 0 writes."""
@@ -338,8 +354,10 @@ class Trainer:
             "best": self._best,
             "gate": self._gate.as_dict(),
             "precision": self._crew.precision.state_dict(),
+            "leaks": self._leaks,
         }
-        return self.recipe.card(self.corpus, self.model.variants, self._step, self.folder.run_id, training)
+        card = self.recipe.card(self.corpus, self.model.variants, self._step, self.folder.run_id, training)
+        return replace(card, leaks=[*card.leaks, *self._leaks])
 
     def _restore(self, run: RunFolder) -> None:
         """Go on from a run's newest whole checkpoint, or from the start if it has none."""
@@ -364,7 +382,7 @@ class Trainer:
             state.restore_random_state(own, self._crew.device)
         training = card.training
         self._step = self._began = card.step
-        self._best = training["best"]
+        self._best, self._leaks = training["best"], training.get("leaks", [])
         self._gate = Gate(self.recipe.validation, **training["gate"])
         options = self.recipe.training
         self._clock = Clock(options.steps, options.minutes, training["seconds"])

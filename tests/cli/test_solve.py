@@ -51,6 +51,26 @@ def test_a_folder_from_a_checkpoint_that_is_not_changed(tmp_path: Path, trained:
     assert {file: file.read_bytes() for file in trained.rglob("*") if file.is_file()} == before
 
 
+@pytest.mark.parametrize("seconds", ["0", "1"])
+def test_answers_given_away_before_are_told(tmp_path: Path, seconds: str) -> None:
+    tasks = write_tasks(tmp_path / "tasks", count=3)
+    given = tmp_path / "given" / "known.json"
+    given.parent.mkdir()
+    (tasks / "flip2.json").rename(given)
+    tiny_recipe(tasks)
+    run = answer("train", tmp_path / "grid-hrm.yaml", "--out", tmp_path / "runs", "--data.study", f"[{given}]")[
+        "folder"
+    ]
+    told = answer("solve", given, "--from", str(run), "--adapt", seconds, "--votes", "2", "--out", tmp_path / "kept")
+    assert "no fair score" in told["warnings"][0]  # type: ignore[index]
+    if seconds == "1":
+        (kept,) = (tmp_path / "kept").iterdir()
+        scores = answer("eval", kept, "--votes", "1")
+        assert "known, given away" in scores["warnings"][0]  # type: ignore[index]
+    fair = answer("solve", tasks / "flip0.json", "--from", str(run), "--adapt", "1", "--votes", "2")
+    assert fair["warnings"] == []
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

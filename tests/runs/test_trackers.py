@@ -18,8 +18,9 @@ ROWS = [
 
 
 def test_csv_has_a_line_for_each_figure_and_goes_on_after_a_restart(tmp_path: Path) -> None:
-    for row in ROWS:
-        tracker = open_tracker("csv", tmp_path, "run", {})
+    lost = {"kind": "train", "step": 9, "loss": 0.1}
+    for row, after in ((ROWS[0], 0), (lost, 2), (ROWS[1], 2)):
+        tracker = open_tracker("csv", tmp_path, "run", {}, after=after)
         tracker.log(row)
         tracker.close()
     with (tmp_path / "metrics.csv").open() as file:

@@ -126,7 +126,8 @@ def located(batches: Batches, steps: int) -> list[tuple[int, bytes]]:
     return [
         (int(part.task[n]), part.inputs[n].tobytes())
         for step in range(steps)
-        for part in batches.step(step)
+        for each in batches.step(step)
+        for part in each
         for n in range(len(part))
     ]
 
@@ -135,7 +136,7 @@ def test_an_epoch_takes_every_sample_once() -> None:
     batches = Batches(DATA, batch=len(DATA), draw="samples")
     whole = sorted(sample.tobytes() for part in DATA for sample in part.inputs)
     for step in range(2):
-        drawn = [sample.tobytes() for part in batches.step(step) for sample in part.inputs]
+        drawn = [sample.tobytes() for part in batches.step(step)[0] for sample in part.inputs]
         assert sorted(drawn) == whole
     assert batches.epoch(2) == 2.0
 
@@ -151,7 +152,7 @@ def test_epochs_come_in_different_orders() -> None:
 def test_drawing_by_tasks_takes_each_equally_often() -> None:
     batches = Batches(DATA, batch=60, draw="tasks")
     for step in range(3):
-        rows = np.concatenate([part.task for part in batches.step(step)])
+        rows = np.concatenate([part.task for part in batches.step(step)[0]])
         assert (np.bincount(rows)[1:] == 10).all()
 
 
@@ -167,4 +168,5 @@ def test_a_step_depends_on_its_number_alone() -> None:
     later = Batches(DATA, 12)
     for step in (5, 3, 4):
         fresh = Batches(DATA, 12)
-        assert [p.inputs.tobytes() for p in later.step(step)] == [p.inputs.tobytes() for p in fresh.step(step)]
+        (one,), (other,) = later.step(step), fresh.step(step)
+        assert [p.inputs.tobytes() for p in one] == [p.inputs.tobytes() for p in other]

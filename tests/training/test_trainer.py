@@ -6,6 +6,7 @@ import re
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,6 +20,9 @@ from hrm_arc.models import KINDS
 from hrm_arc.models.reasoner import Batch, Output, Reasoner, State
 from hrm_arc.runs.checkpoint import BEST, CARD, WEIGHTS, find_checkpoint, list_checkpoints, read_card
 from hrm_arc.runs.folder import RunFolder
+from hrm_arc.training import trainer as trainer_module
+from hrm_arc.training.halting import Thought, think_segment
+from hrm_arc.training.losses import Losses
 from hrm_arc.training.recorder import Tick
 from hrm_arc.training.trainer import Trainer
 from tests.made import TORCHRUN, tiny_recipe, write_tasks
@@ -114,9 +118,19 @@ def test_a_model_learns_a_rule_and_solves_what_was_held_back(tmp_path: Path) -> 
     assert scores["baselines"]["copy_input"]["exact_accuracy"] == 0.0
 
 
-def test_accumulating_gradients_is_the_same_as_a_larger_batch(tmp_path: Path) -> None:
+def test_accumulating_gradients_is_the_same_as_a_larger_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    passed: list[int] = []
+
+    def watched(model: Any, thoughts: Sequence[Thought], *rest: Any) -> list[Losses]:
+        passed.append(sum(len(thought.batch) for thought in thoughts))
+        return think_segment(model, thoughts, *rest)
+
+    monkeypatch.setattr(trainer_module, "think_segment", watched)
     one = weights_of(trained(tmp_path / "one", "grid-hrm", "--training.batch", "8"))
+    assert set(passed) == {8}
+    passed.clear()
     two = weights_of(trained(tmp_path / "two", "grid-hrm", "--training.batch", "4", "--training.accumulate", "2"))
+    assert set(passed) == {4}, "a pass holds no more than its batch"
     for name in one:
         torch.testing.assert_close(one[name], two[name], atol=1e-5, rtol=1e-4)
 
@@ -190,14 +204,25 @@ def test_damaged_weights_are_named(tmp_path: Path) -> None:
         load_model(folder)
 
 
-def test_two_processes_train_as_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("model", "more"),
+    [
+        ("grid-hrm", []),
+        # The halting unit is in no loss, and still has to be in every process's gradients.
+        ("grid-hrm", ["--loss.halt", "none"]),
+        # A puzzle table, whose gradients are sparse.
+        ("hrm", ["--loss.halt", "q-learning"]),
+    ],
+    ids=["grid-hrm", "no halting", "puzzle table"],
+)
+def test_two_processes_train_as_one(model: str, more: list[str], tmp_path: Path) -> None:
     tasks = write_tasks(tmp_path / "tasks")
-    flags = ["--training.steps", "20", "--training.log_every", "1"]
-    alone = Trainer(tiny_recipe(tasks, "grid-hrm", *flags), tmp_path / "alone")
+    flags = ["--training.steps", "20", "--training.log_every", "1", *more]
+    alone = Trainer(tiny_recipe(tasks, model, *flags), tmp_path / "alone")
     alone.fit()
     command = [*TORCHRUN, "2", "-m", "hrm_arc", "train"]
     subprocess.run(
-        [*command, str(tmp_path / "grid-hrm.yaml"), *flags, "--out", str(tmp_path / "together")],
+        [*command, str(tmp_path / f"{model}.yaml"), *flags, "--out", str(tmp_path / "together")],
         check=True,
         capture_output=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -236,3 +261,25 @@ def test_each_sample_keeps_the_answer_with_which_it_halted() -> None:
     assert thought.segments.tolist() == [1, 2, 3]
     assert thought.logits.argmax(dim=-1)[:, 0].tolist() == [1, 2, 3]
     assert (thought.confidence > 0.99).all()
+
+
+def test_a_games_boards_have_no_rows_for_their_variants(tmp_path: Path) -> None:
+    recipe = tiny_recipe(write_tasks(tmp_path / "tasks"), "hrm", "--data.solve", "[sudoku-4x4]")
+    with pytest.raises(UserError, match="identity shared"):
+        Trainer(recipe, tmp_path / "runs")
+    recipe = tiny_recipe(tmp_path / "tasks", "hrm", "--data.solve", "[sudoku-4x4]", "--data.augment", "0")
+    trainer = Trainer(recipe, tmp_path / "runs")
+    trainer.fit()
+    backend, card = load_model(trainer.folder.path, "cpu")
+    assert len(list(predict_tasks(backend, card, tasks_to_score(card, None), votes=2)))
+
+
+def test_tasks_without_answers_are_not_validated_on(tmp_path: Path) -> None:
+    folder = write_tasks(tmp_path / "tasks", count=2)
+    for path in folder.iterdir():
+        task = json.loads(path.read_text())
+        path.write_text(json.dumps({**task, "test": [{"input": pair["input"]} for pair in task["test"]]}))
+    said: list[str] = []
+    trainer = Trainer(tiny_recipe(folder), tmp_path / "runs", say=said.append)
+    assert trainer.fit()["state"] == "finished"
+    assert any("nothing to validate on" in line for line in said)
