@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hrm_arc.cli.show import note
 from hrm_arc.errors import UserError
@@ -23,6 +23,7 @@ class Opened(NamedTuple):
         card: what it says of itself.
         checksum: stands for it and all its weights.
         checkpoint: the checksum of the checkpoint that it is or was made from.
+        recipe: that it was trained with, as far as known.
         run: the run that it lies in, if it does.
     """
 
@@ -30,6 +31,7 @@ class Opened(NamedTuple):
     card: Card
     checksum: str
     checkpoint: str
+    recipe: dict[str, Any] | None
     run: RunFolder | None
 
 
@@ -61,7 +63,8 @@ def open_model(path: Path, options: argparse.Namespace, halting: bool = True) ->
     if options.threads < 0 or options.memory < 1:
         raise UserError("--threads, --memory", "expected a number of threads, and of MB above 0")
     backend = OnnxBackend(path, options.provider, options.threads, options.memory, halting)
-    return Opened(backend, backend.card, backend.checksum, backend.exported.checkpoint, None)
+    exported = backend.exported
+    return Opened(backend, exported.card, backend.checksum, exported.checkpoint, exported.recipe, None)
 
 
 def open_run(path: Path, device: str = "auto", halting: bool = True) -> Opened:
@@ -79,4 +82,6 @@ def open_run(path: Path, device: str = "auto", halting: bool = True) -> Opened:
     backend.halting = halting
     run = RunFolder(checkpoint.parent.parent)
     mark = checksum(checkpoint)
-    return Opened(backend, card, mark, mark, run if run.config_file.is_file() else None)
+    if not run.config_file.is_file():
+        return Opened(backend, card, mark, mark, None, None)
+    return Opened(backend, card, mark, mark, run.config(), run)

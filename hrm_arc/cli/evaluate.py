@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from hrm_arc.evaluation.predict import Prediction
     from hrm_arc.puzzles.task import Task
 
+# Where a model comes without a recipe.
+VOTES = 64
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", metavar="RUN", nargs="?", type=Path, help="a run, a checkpoint, or an exported file")
@@ -36,7 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="score a file of answers instead, with --data",
     )
     parser.add_argument("--data", metavar="SOURCE/SPLIT", help="what to score on (default: what the run was to solve)")
-    parser.add_argument("--votes", type=int, default=64, metavar="V", help="variants put to the vote (default 64)")
+    parser.add_argument(
+        "--votes", type=int, metavar="V", help="variants put to the vote (default: as the recipe says, or 64)"
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: the run's folder)")
     parser.add_argument("--seed", type=int, default=0, help="of the votes' colour permutations")
     parser.add_argument("--no-halting", action="store_true", help="run every segment of thought for every sample")
@@ -46,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    if options.votes < 1:
+    if options.votes is not None and options.votes < 1:
         raise UserError("--votes", f"{options.votes}, expected at least 1")
     if (options.path is None) == (options.submitted is None):
         raise UserError("hrm eval", "expected a run to score, or --from FILE with a submission")
@@ -55,10 +60,15 @@ def run(options: argparse.Namespace) -> None:
         return
     model = open_model(options.path, options, halting=not options.no_halting)
     out = options.out or _beside(options.path, options.data)
-    settings = {"votes": options.votes, "seed": options.seed, "halting": not options.no_halting}
+    votes = options.votes or _usual_votes(model.recipe)
+    settings = {"votes": votes, "seed": options.seed, "halting": not options.no_halting}
     scores = score_model(model, options.data, out, settings)
     if scores is not None:
         emit(scores, options.json, _human)
+
+
+def _usual_votes(recipe: Mapping[str, Any] | None) -> int:
+    return VOTES if recipe is None else int(recipe["evaluation"]["votes"])
 
 
 def _score_submission(path: Path, data: str | None) -> dict[str, Any]:
