@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from benchmarks._log_loop import LogLoop
 from hrm_arc.models import build_model
@@ -178,11 +178,12 @@ _ENCODER: dict[str, Any] = {
 
 
 def operations(step: Callable[[], None]) -> int:
-    """Floating-point operations of a step's matrix products and attention."""
-    # torch knows attention's cost on a GPU; on a CPU it has another name.
-    fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-    backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
-    mapping: dict[Any, Any] = {fused: _attention, backward: _attention_backward}
+    """Floating-point operations of a step's matrix products and attention, as the maths asks for them."""
+    kinds = ("flash_attention_for_cpu", "flash_attention", "efficient_attention", "cudnn_attention")
+    mapping: dict[Any, Any] = {}
+    for kind in kinds:
+        mapping[getattr(torch.ops.aten, f"_scaled_dot_product_{kind}")] = _attention
+        mapping[getattr(torch.ops.aten, f"_scaled_dot_product_{kind}_backward")] = _attention_backward
     with FlopCounterMode(display=False, custom_mapping=mapping) as counter:
         step()
     return counter.get_total_flops()
@@ -193,4 +194,5 @@ def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
 
 
 def _attention_backward(grad: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
-    return sdpa_backward_flop_count(grad, query, key, value)
+    """Four products; that kernels compute a fifth, the scores, once more is their own business."""
+    return 2 * sdpa_flop_count(query, key, value)

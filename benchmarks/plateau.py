@@ -16,7 +16,7 @@ from benchmarks._runs import add_keep, runs_folder, scored_run
 from hrm_arc.report.names import BASELINES
 
 # What the race's recipes say, once steps are short again.
-FULL_SIZE = ["--training.batch", "48", "--schedule.warmup", "100"]
+FULL_SIZE = ["--training.batch", "24", "--schedule.warmup", "100"]
 # Flags that each mend adds to those before it; a change of model begins anew.
 SMALL: list[tuple[str, str, list[str]]] = [
     # A padded step is so long that few fit; small batches make them many enough to reach padding.

@@ -47,6 +47,13 @@ def test_every_mend_is_a_recipe_that_differs_from_the_one_before(mends: list[tup
     assert len(set(seen)) == len(seen)
 
 
+def test_mends_on_cropped_canvases_learn_from_equal_batches() -> None:
+    raced = load_recipe("race/dual-loop")
+    flags = load_recipe("race/dual-loop", plateau.FULL_SIZE)
+    assert (flags.training.batch, flags.schedule) == (raced.training.batch, raced.schedule)
+    assert load_recipe("race/grid-hrm").training.batch == raced.training.batch
+
+
 @pytest.mark.parametrize("recipe", ["plateau/grid-hrm", "record-arc1"])
 def test_models_at_the_logs_size_are_no_larger_with_everything_counted(recipe: str) -> None:
     loaded = load_recipe(recipe)

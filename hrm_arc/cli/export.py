@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="FILE", help="the file to write")
     parser.add_argument("--check", type=Path, metavar="FILE", help="compare this exported file instead of writing one")
     smaller = parser.add_mutually_exclusive_group()
-    smaller.add_argument("--int8", action="store_true", help="weights of matrix products in eight bits")
+    smaller.add_argument("--int8", action="store_true", help="matrix products with weights in eight bits")
     smaller.add_argument("--fp16", action="store_true", help="half precision, for GPUs")
     parser.add_argument("--data", metavar="SOURCE", help="tasks to compare on (default: what the run was to solve)")
     parser.add_argument("--samples", type=int, default=2000, metavar="N", help="to compare on (default 2000)")

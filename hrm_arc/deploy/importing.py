@@ -35,14 +35,12 @@ class Imported:
     """What became of a published checkpoint.
 
     Attributes:
-        folder: the checkpoint of ours.
         mapped: (their name, our name, shape) of every tensor that was taken over.
         left_out: what was not, with the reason.
         parameters: how many numbers, the puzzle table apart.
         tasks: how many tasks it has a row for.
     """
 
-    folder: Path
     mapped: list[tuple[str, str, tuple[int, ...]]]
     left_out: list[tuple[str, str]]
     parameters: int
@@ -88,12 +86,12 @@ def import_checkpoint(
     _check(file, kind, model.state_dict(), weights, names)
     weights = {name: tensor.float().contiguous() for name, tensor in weights.items()}
     card = Card(kind, config, tasks, "full", True, [], [], 0, 1, 0, [], 0, file.stem, {"imported": str(file)})
-    folder = save_checkpoint(out / "checkpoints", LATEST, card, weights, {})
+    save_checkpoint(out / "checkpoints", LATEST, card, weights, {})
     mapped = [(names.get(own, TABLE), own, tuple(tensor.shape)) for own, tensor in weights.items() if own != TABLE]
     if tasks:
         mapped.append((_their_name(theirs, TABLE), TABLE, tuple(weights[TABLE].shape)))
     parameters = sum(p.numel() for name, p in model.named_parameters() if name != TABLE)
-    return Imported(folder, mapped, left_out, parameters, len(tasks))
+    return Imported(mapped, left_out, parameters, len(tasks))
 
 
 def _read(file: Path) -> dict[str, Tensor]:

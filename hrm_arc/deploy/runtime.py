@@ -115,7 +115,7 @@ class OnnxBackend:
         given = {name: value for name, value in zip(INPUTS, values, strict=True) if name in wanted}
         try:
             return _Segment(*self._session.run(OUTPUTS, given))
-        except Exception as error:  # As above: no common class.
+        except Exception as error:  # ONNX Runtime has a class of error for each status, without a common one.
             raise UserError("ONNX Runtime", str(error).splitlines()[0]) from None
 
     def _blank(self, samples: Samples) -> np.ndarray:
@@ -164,7 +164,7 @@ def _session(path: Path, content: bytes, provider: str, threads: int) -> Any:
     providers = list(dict.fromkeys([name, PROVIDERS["cpu"]]))
     try:
         session = onnxruntime.InferenceSession(content, options, providers=providers, enable_fallback=0)
-    except Exception as error:  # ONNX Runtime has a class of error for each status, without a common one.
+    except Exception as error:  # As above: no common class.
         raise UserError(path, f"cannot be run: {str(error).splitlines()[0]}") from None
     # It was compiled in, but its libraries may be missing; nobody should be told the processor's speed for it.
     if session.get_providers()[0] != name:

@@ -262,9 +262,7 @@ def _make_maze(side: int, random: np.random.Generator) -> Pair:
     cells[1, 1] = FREE
     while trail:
         row, column = trail[-1]
-        steps = [
-            (dr, dc) for dr, dc in ((2, 0), (-2, 0), (0, 2), (0, -2)) if _is_wall(cells, row + dr, column + dc, last)
-        ]
+        steps = [(dr, dc) for dr, dc in _TWO_AWAY if _is_wall(cells, row + dr, column + dc, last)]
         if not steps:
             trail.pop()
             continue

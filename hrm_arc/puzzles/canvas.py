@@ -1,4 +1,4 @@
-"""Grid <-> tokens. The only file that knows PAD, EOS and the colour offset.
+"""Grid <-> tokens; what PAD, EOS and the colour offset are is said here.
 
 A grid lies in the top left corner of a canvas (or at an offset inside it); EOS marks
 the row under it and the column right of it where those are inside the canvas; the

@@ -21,10 +21,10 @@ from hrm_arc.errors import UserError
 from hrm_arc.report.names import BASELINES
 from hrm_arc.runs.folder import RunFolder
 from hrm_arc.runs.metrics import read_metrics
+from hrm_arc.runs.status import HEARTBEAT_SECONDS
 
 BARS = "▁▂▃▄▅▆▇█"
 # A live run writes its status at least this often; after twice that it is taken for dead.
-HEARTBEAT_SECONDS = 60
 
 
 def find_runs(root: Path) -> list[RunFolder]:
@@ -73,7 +73,7 @@ def state_of(status: dict[str, Any], now: datetime | None = None) -> str:
     if state not in ("running", "validating"):
         return state
     silence = (now or datetime.now().astimezone()) - datetime.fromisoformat(status["last_update"])
-    return "lost" if silence.total_seconds() > 2 * HEARTBEAT_SECONDS else state
+    return "lost" if silence.total_seconds() > 4 * HEARTBEAT_SECONDS else state
 
 
 def sparkline(values: Sequence[float], width: int = 40) -> str:

@@ -1,4 +1,4 @@
-"""status.json: where a run stands, rewritten whole at every event and at least every minute."""
+"""status.json: where a run stands, rewritten whole at every event and at least twice a minute."""
 
 from __future__ import annotations
 
@@ -62,14 +62,6 @@ class Status:
         # A run that goes on keeps what it said before, such as when it started.
         earlier = _read(path)
         self._fields |= {key: value for key, value in earlier.items() if key in self._fields}
-
-    def __getitem__(self, key: str) -> Any:
-        return self._fields[key]
-
-    def as_dict(self) -> dict[str, Any]:
-        """All fields as they are now."""
-        with self._lock:
-            return dict(self._fields)
 
     def update(self, *, event: bool = False, **fields: Any) -> None:
         """Change fields, and write the file if this is an event or the last write is old.
