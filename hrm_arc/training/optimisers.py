@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -136,6 +137,18 @@ class Average:
             kept = live.clone()
             live.copy_(mean)
             mean.copy_(kept)
+
+
+@contextlib.contextmanager
+def in_place(average: Average | None) -> Iterator[None]:
+    """The averaged weights in the place of the model's, where there is an average."""
+    if average is not None:
+        average.swap()
+    try:
+        yield
+    finally:
+        if average is not None:
+            average.swap()
 
 
 def dense(model: nn.Module) -> list[nn.Parameter]:

@@ -156,7 +156,15 @@ class Recipe:
             )
         return corpus
 
-    def card(self, corpus: Corpus, variants: int, step: int, run_id: str, training: dict[str, Any]) -> Card:
+    def card(
+        self,
+        corpus: Corpus,
+        variants: int,
+        leaks: list[str],
+        step: int,
+        run_id: str,
+        training: dict[str, Any],
+    ) -> Card:
         """What a checkpoint of a run of this recipe says of itself."""
         return Card(
             model=self.model["name"],
@@ -169,7 +177,7 @@ class Recipe:
             held_back=len(corpus.solve),
             variants=variants,
             seed=self.seed,
-            leaks=[str(each) for each in leaks(corpus)] if self.data.allow_leak else [],
+            leaks=leaks,
             step=step,
             run_id=run_id,
             training=training,

@@ -1,9 +1,8 @@
-"""What a run has to remember to go on as if it had never stopped, as tensors and numbers."""
+"""What optimisers and random numbers have to remember to go on as if they had never stopped, as tensors."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -48,20 +47,3 @@ def restore_random_state(state: Tensor, device: torch.device) -> None:
     torch.set_rng_state(state[:length])
     if device.type == "cuda" and len(state) > length:
         torch.cuda.set_rng_state(state[length:], device)
-
-
-def differing_keys(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """Dotted keys under which two recipes, as plain data, say different things."""
-    flat_one, flat_other = _flat(one), _flat(other)
-    keys = sorted(flat_one.keys() | flat_other.keys())
-    return [key for key in keys if flat_one.get(key) != flat_other.get(key)]
-
-
-def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in data.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat

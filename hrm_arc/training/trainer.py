@@ -12,8 +12,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,34 +25,22 @@ from hrm_arc.models import build_model
 from hrm_arc.models.conditioning import puzzle_tables
 from hrm_arc.models.reasoner import Batch, adopt
 from hrm_arc.puzzles.augmented import AugmentedSet, Samples
-from hrm_arc.runs.checkpoint import (
-    BEST,
-    LATEST,
-    TRAINING,
-    WEIGHTS,
-    Card,
-    find_checkpoint,
-    list_checkpoints,
-    prune_checkpoints,
-    read_card,
-    read_tensors,
-    remove_unfinished,
-    save_checkpoint,
-)
+from hrm_arc.puzzles.leaks import leaks
+from hrm_arc.runs.checkpoint import BEST, LATEST
 from hrm_arc.runs.folder import RunFolder, create_run
 from hrm_arc.runs.status import State
-from hrm_arc.training import state
 from hrm_arc.training.batches import Batches
 from hrm_arc.training.clock import Clock
 from hrm_arc.training.faults import diverged, out_of_memory
 from hrm_arc.training.gate import Gate
 from hrm_arc.training.halting import Thought, portions, think_segment
 from hrm_arc.training.losses import Losses
-from hrm_arc.training.optimisers import Average, build_optimisers, dense, set_learning_rate
+from hrm_arc.training.optimisers import Average, build_optimisers, dense, in_place, set_learning_rate
 from hrm_arc.training.processes import Processes
 from hrm_arc.training.profiling import Profiler
 from hrm_arc.training.recipe import Recipe
 from hrm_arc.training.recorder import Recorder, Tick
+from hrm_arc.training.saving import Checkpoints
 from hrm_arc.training.schedules import factor
 from hrm_arc.training.solving import Beginning
 from hrm_arc.training.validation import Totals, Validation, validate
@@ -123,15 +111,17 @@ class Trainer:
         torch.manual_seed(recipe.seed + 1 + crew.rank)
         self._step = self._began = 0
         self._best: dict[str, Any] | None = None
-        self._leaks = list(beginning.leaks) if beginning else []
+        own_leaks = leaks(self.corpus) if recipe.data.allow_leak else ()
+        self._leaks = [*map(str, own_leaks), *(beginning.leaks if beginning else ())]
         self._gate = Gate(recipe.validation)
         self._clock = Clock(options.steps, options.minutes)
         self.stopping = False
         self.folder = resume or self._make_folder(root)
         self._profiler = Profiler(self.folder.trace_file) if profile and self.leads else None
         self._recorder = Recorder(self.folder, self.leads, onlooker, say)
+        self._checkpoints = Checkpoints(self.folder, crew, self.model, self._optimisers, self._average, options.keep)
         if resume is not None:
-            self._restore(resume)
+            self._restore()
 
     def stop(self) -> None:
         """Ask the run to save its state and leave after the step it is in."""
@@ -302,7 +292,8 @@ class Trainer:
         """Score a fraction of the held-back samples, shared among the ranks."""
         self._recorder.event(state="validating")
         started = time.monotonic()
-        with self._clock.timing("validation"), self._averaged():
+        self.model.eval()
+        with self._clock.timing("validation"), in_place(self._average):
             own = held_back.part(fraction)[self._crew.rank :: self._crew.ranks]
             totals = Totals(*self._crew.together(validate(self.model, held_back, own, self.recipe.loss), "sum"))
         result = Validation.of(totals, time.monotonic() - started)
@@ -334,73 +325,31 @@ class Trainer:
         return self._crew.from_the_leader(saved)
 
     def _save(self, kind: str) -> None:
-        """Write a checkpoint; every rank takes part, rank 0 writes."""
-        with self._clock.timing("checkpoint"):
-            randoms = self._crew.gather(state.random_state(self._crew.device))
-            if not self.leads:
-                return
-            tensors = state.optimiser_tensors(self._optimisers)
-            tensors |= {f"{state.RANDOM}.{rank}": randoms[rank] for rank in range(self._crew.ranks)}
-            if self._average is not None:
-                tensors |= {f"{state.LIVE}.{name}": t.clone() for name, t in self.model.state_dict().items()}
-            with self._averaged():
-                folder = save_checkpoint(self.folder.checkpoints, kind, self._card(), self.model.state_dict(), tensors)
-            prune_checkpoints(self.folder.checkpoints, kind, self.recipe.training.keep if kind == LATEST else 1)
-        self._recorder.checkpoint(folder.name)
-
-    def _card(self) -> Card:
+        """Write a checkpoint; every process takes part."""
         training = {
             "seconds": self._clock.seconds(),
             "best": self._best,
             "gate": self._gate.as_dict(),
             "precision": self._crew.precision.state_dict(),
-            "leaks": self._leaks,
         }
-        card = self.recipe.card(self.corpus, self.model.variants, self._step, self.folder.run_id, training)
-        return replace(card, leaks=[*card.leaks, *self._leaks])
+        card = self.recipe.card(self.corpus, self.model.variants, self._leaks, self._step, self.folder.run_id, training)
+        with self._clock.timing("checkpoint"):
+            name = self._checkpoints.save(kind, card)
+        if name is not None:
+            self._recorder.checkpoint(name)
 
-    def _restore(self, run: RunFolder) -> None:
+    def _restore(self) -> None:
         """Go on from a run's newest whole checkpoint, or from the start if it has none."""
-        if self.leads:
-            remove_unfinished(run.checkpoints)
-        if not list_checkpoints(run.checkpoints, LATEST):
+        card = self._checkpoints.restore([task.id for task in self.corpus.tasks], self._recorder.warn)
+        if card is None:
             return
-        folder, damaged = find_checkpoint(run.path)
-        for error in damaged:
-            self._recorder.warn(f"warning: {error}; going on from {folder.name}")
-        card = read_card(folder)
-        if card.tasks != [task.id for task in self.corpus.tasks]:
-            raise UserError(folder, "was trained on other tasks than the sources hold now")
-        weights, tensors = read_tensors(folder, WEIGHTS), read_tensors(folder, TRAINING)
-        if self._average is not None:
-            self._average.load(weights)
-            weights = {name: tensors[f"{state.LIVE}.{name}"] for name in weights}
-        self.model.load_state_dict(weights)
-        state.restore_optimisers(self._optimisers, tensors)
-        own = tensors.get(f"{state.RANDOM}.{self._crew.rank}")
-        if own is not None:
-            state.restore_random_state(own, self._crew.device)
-        training = card.training
+        training, options = card.training, self.recipe.training
         self._step = self._began = card.step
-        self._best, self._leaks = training["best"], training.get("leaks", [])
+        self._leaks, self._best = card.leaks, training["best"]
         self._gate = Gate(self.recipe.validation, **training["gate"])
-        options = self.recipe.training
         self._clock = Clock(options.steps, options.minutes, training["seconds"])
         if training["precision"]:
             self._crew.precision.load_state_dict(training["precision"])
-
-    @contextlib.contextmanager
-    def _averaged(self) -> Iterator[None]:
-        """The model in evaluation mode with the averaged weights in place of the live ones."""
-        self.model.eval()
-        if self._average is not None:
-            self._average.swap()
-        try:
-            yield
-        finally:
-            if self._average is not None:
-                self._average.swap()
-            self.model.train()
 
     def _make_folder(self, root: Path) -> RunFolder:
         """Rank 0 makes the run folder and tells the others where it is."""

@@ -13,6 +13,8 @@ from hrm_arc.puzzles.leaks import leaks, shared
 from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.puzzles.symmetry import Symmetry
 from hrm_arc.puzzles.task import Pair, Task, make_grid
+from hrm_arc.runs.checkpoint import find_checkpoint, read_card
+from hrm_arc.training.trainer import Trainer
 from tests.made import tiny_recipe, write_tasks
 from tests.strategies import symmetries, tasks
 
@@ -102,6 +104,7 @@ def test_training_on_a_leak_has_to_be_agreed_to(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"data.study: answers what is to be solved: copy .*--allow-leak"):
         recipe.corpus()
     allowed = tiny_recipe(tasks, "grid-hrm", *flags, "--data.allow_leak", "true")
-    corpus = allowed.corpus()
-    assert allowed.as_dict()["data"]["allow_leak"] is True
-    assert any("copy" in leak for leak in allowed.card(corpus, 1, 0, "x", {}).leaks)
+    trainer = Trainer(allowed, tmp_path / "runs")
+    trainer.fit()
+    folder, _ = find_checkpoint(trainer.folder.path)
+    assert any("copy" in leak for leak in read_card(folder).leaks)
