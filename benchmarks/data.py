@@ -86,8 +86,7 @@ def _child(options: argparse.Namespace, part: str, batches: int) -> dict[str, fl
 
 
 def _in_this_process(options: argparse.Namespace) -> dict[str, Any]:
-    import resource
-
+    from hrm_arc.deploy.board import peak_memory
     from hrm_arc.puzzles.augmented import AugmentedSet
     from hrm_arc.puzzles.keyed import permute
     from hrm_arc.puzzles.sources import load_corpus
@@ -111,7 +110,7 @@ def _in_this_process(options: argparse.Namespace) -> dict[str, Any]:
     for number in range(1, options.batches):
         batch(number)
     seconds = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = peak_memory()
     return {"first": first, "rate": (options.batches - 1) * BATCH / seconds, "peak": peak}
 
 

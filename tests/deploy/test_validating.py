@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -195,7 +197,14 @@ def test_a_boards_sensors(sensors: Path) -> None:
     assert board.power(sensors / "hwmon") == 7.0
     assert board.temperature(sensors / "nothing") is None
     assert board.power(sensors / "nothing") is None
-    assert board.peak_memory() > 10_000_000
+
+
+def test_peak_memory_is_a_process_own() -> None:
+    held = np.ones(50_000_000)
+    assert board.peak_memory() > held.nbytes
+    code = "from hrm_arc.deploy.board import peak_memory; print(peak_memory())"
+    small = int(subprocess.check_output([sys.executable, "-c", code]))
+    assert 5_000_000 < small < 100_000_000, "not what the process that started it has held"
 
 
 def test_the_file_is_json_that_people_can_read(tmp_path: Path) -> None:
