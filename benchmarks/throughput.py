@@ -27,7 +27,7 @@ WORKS = {"learn": "training", "answer": "inference"}
 PACKAGES = {"hrm": ("hrm-pytorch", "HRM"), "trm": ("tiny-recursive-model", "tiny_recursive_model")}
 # Samples of a step on a CPU: one padded sample is a step of seconds for most of them.
 PADDED = 1
-CROPPED = {"dual-loop": 16, "hrm": 16, "trm": 16, "grid-hrm": 64}
+CROPPED = {"dual-loop": 8, "hrm": 8, "trm": 8, "grid-hrm": 64}
 # On a GPU, small steps tell of little but calls.
 PADDED_ON_GPU, CROPPED_ON_GPU = 32, 512
 # The log's own batch: what a plain loop has no memory for.
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=MODELS, default=list(MODELS), help="some of the models")
     parser.add_argument("--padded", type=int, help="samples of a padded step (default 1; on a GPU 32)")
-    parser.add_argument("--cropped", type=int, help="samples of a cropped step (default 16 or 64; on a GPU 512)")
+    parser.add_argument("--cropped", type=int, help="samples of a cropped step (default 8 or 64; on a GPU 512)")
     parser.add_argument("--compile", action="store_true", help="also compiled, as on a GPU by default")
     parser.add_argument("--no-memory", action="store_true", help="leave out the processes for peak memory")
     parser.add_argument("--one", nargs=3, metavar=("MODEL", "WAY", "WORK"), help=argparse.SUPPRESS)

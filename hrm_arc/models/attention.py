@@ -1,6 +1,6 @@
-"""Attention with dropout on its weights, for a CPU, without storing an attention matrix.
+"""Dropout on a CPU: of activations, and of attention's weights without storing an attention matrix.
 
-torch has no fused kernel for this on a CPU. It writes out every matrix of the batch several
+torch has no fused kernel for the latter on a CPU. It writes out every matrix of the batch several
 times, draws one random number after another, and keeps all of it for the gradients: at 900
 tokens that is most of a step's time and many gigabytes.
 """
@@ -26,6 +26,22 @@ def attend_with_dropout(q: Tensor, k: Tensor, v: Tensor, rate: float) -> Tensor:
         q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), rate, seed
     )
     return mixed.view_as(v)
+
+
+def drop(x: Tensor, rate: float) -> Tensor:
+    """Dropout; on a CPU one draw serves four numbers, where torch's takes longer than a layer's products."""
+    if rate == 0 or x.device.type != "cpu":
+        return F.dropout(x, rate)
+    cut, scale = _cut(rate)
+    draws = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
+    kept = draws.view(torch.int16)[: x.numel()].view(x.shape) >= cut
+    return (x * kept).mul_(scale)
+
+
+def _cut(rate: float) -> tuple[int, float]:
+    """Below which 16-bit number to drop, and what makes up for it: a 64-bit draw is four of them."""
+    dropped = round(rate * 2**16)
+    return dropped - 2**15, 1 / (1 - dropped / 2**16)
 
 
 class DroppedAttention(torch.autograd.Function):
@@ -79,13 +95,11 @@ class _Scratch:
         self.blocks = [slice(start, min(start + BLOCK, tokens)) for start in range(0, tokens, BLOCK)]
         self._softener = q.shape[-1] ** -0.5
         self._generator = torch.Generator().manual_seed(seed)
-        # A 64-bit draw is four uniform 16-bit numbers; those below the cut are dropped.
-        cut = round(rate * 2**16)
-        self.scale = 1 / (1 - cut / 2**16)
-        self._cut = cut - 2**15
+        self._cut, self.scale = _cut(rate)
         self._draws = torch.empty((BLOCK * tokens + 3) // 4, dtype=torch.int64)
         self._weights = torch.empty(BLOCK, tokens, dtype=q.dtype)
-        self._kept = torch.empty(BLOCK, tokens, dtype=torch.bool)
+        # Ones and zeros of the weights' own kind: products with truth values would turn them into such each time.
+        self._kept = torch.empty(BLOCK, tokens, dtype=q.dtype)
 
     def weights(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         """Weights ``[rows, tokens]`` before dropout, and which of them are kept."""

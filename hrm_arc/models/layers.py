@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hrm_arc.models.attention import attend_with_dropout
+from hrm_arc.models.attention import attend_with_dropout, drop
 from hrm_arc.models.reasoner import Batch
 
 # Cosines and sines [tokens, head_width / 2] of the rotary angles.
@@ -245,7 +245,7 @@ class PostNormBlock(nn.Module):
         return self.self_attn.out_proj(attention_within(canvases, q, k, v, attend))
 
     def _drop(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self.rate, self.training)
+        return drop(x, self.rate) if self.training else x
 
 
 class _Projections(nn.Module):
