@@ -53,10 +53,10 @@ def test_a_folder_from_a_checkpoint_that_is_not_changed(tmp_path: Path, trained:
 
 @pytest.mark.parametrize("seconds", ["0", "1"])
 def test_answers_given_away_before_are_told(tmp_path: Path, seconds: str) -> None:
-    tasks = write_tasks(tmp_path / "tasks", count=3)
-    given = tmp_path / "given" / "known.json"
-    given.parent.mkdir()
-    (tasks / "flip2.json").rename(given)
+    tasks = write_tasks(tmp_path / "tasks", count=2)
+    pairs = [{"input": [row], "output": [row[::-1]]} for row in ([1, 2, 3], [1, 1, 2], [3, 3, 3], [4, 5, 5])]
+    given = tmp_path / "known.json"
+    given.write_text(json.dumps({"train": pairs[:3], "test": pairs[3:]}))
     tiny_recipe(tasks)
     run = answer("train", tmp_path / "grid-hrm.yaml", "--out", tmp_path / "runs", "--data.study", f"[{given}]")[
         "folder"
