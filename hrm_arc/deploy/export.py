@@ -148,8 +148,6 @@ def _check(out: Path, precision: Precision, compared: Parity) -> None:
 
 def _graph(model: Reasoner, card: Card) -> tuple[Any, dict[str, Any]]:
     """The ONNX model of a segment, and what a runtime has to know of its shapes."""
-    from onnxscript.optimizer import optimize_ir
-
     samples = _example(card)
     batch = Batch.of(samples)
     with torch.no_grad():
@@ -176,8 +174,6 @@ def _graph(model: Reasoner, card: Card) -> tuple[Any, dict[str, Any]]:
             verbose=False,
         )
     assert program is not None
-    # A table's rows beyond the largest canvas: the exporter leaves constants of this size as they are.
-    optimize_ir(program.model, should_fold=lambda node: True if node.op_type == "Slice" else None)
     prefix, width = begun[0].shape[1] - cells, begun[0].shape[2]
     shape = {
         "segments": model.segments,

@@ -86,7 +86,7 @@ class DualLoop(Reasoner):
         self._prefix = SHARED_LENGTH if self.conditioning else 0
 
     def start(self, batch: Batch) -> State:
-        # The first slice has fixed ends, so that an exported graph keeps no rows beyond the largest canvas.
+        # The first slice has fixed ends, so that a tool that folds an exported graph's constants can drop the rest.
         embedded = self.token_embedding(batch.inputs) + self.positions[: FULL.cells][: batch.inputs.shape[1]]
         if self.conditioning is not None:
             embedded = torch.cat([self.conditioning.tokens(batch, self.token_embedding), embedded], dim=1)
