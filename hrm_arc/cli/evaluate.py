@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _usual_votes(recipe: Mapping[str, Any] | None) -> int:
-    return VOTES if recipe is None else int(recipe["evaluation"]["votes"])
+    return int((recipe or {}).get("evaluation", {}).get("votes", VOTES))
 
 
 def _score_submission(path: Path, data: str | None) -> dict[str, Any]:

@@ -7,11 +7,13 @@ anything that metrics.jsonl does not hold.
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from hrm_arc.errors import UserError
+from hrm_arc.files import write_text
 
 TrackerName = Literal["csv", "tensorboard", "wandb"]
 
@@ -29,11 +31,12 @@ class CsvTracker:
 
     def __init__(self, folder: Path, run_id: str, config: dict[str, Any], after: int):
         path = folder / "metrics.csv"
-        earlier = _rows_until(path, after)
-        self._file = path.open("w", newline="", encoding="utf-8")
+        # Whole or not at all: a process may be killed here, too.
+        kept = io.StringIO()
+        csv.writer(kept).writerows([_COLUMNS, *_rows_until(path, after)])
+        write_text(path, kept.getvalue())
+        self._file = path.open("a", newline="", encoding="utf-8")
         self._writer = csv.writer(self._file)
-        self._writer.writerow(_COLUMNS)
-        self._writer.writerows(earlier)
 
     def log(self, row: dict[str, Any]) -> None:
         for name, value in _figures(row).items():
@@ -52,7 +55,7 @@ def _rows_until(path: Path, step: int) -> list[list[str]]:
     if not path.exists():
         return []
     with path.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.reader(file) if len(row) == len(_COLUMNS) and row != _COLUMNS]
+        rows = [row for row in csv.reader(file) if len(row) == len(_COLUMNS) and row[1].isdigit()]
     return [row for row in rows if int(row[1]) <= step]
 
 
