@@ -14,7 +14,7 @@ from hrm_arc.models import build_model
 from hrm_arc.models.dual_loop import DualLoopConfig
 from hrm_arc.models.reasoner import Batch
 from hrm_arc.puzzles.augmented import AugmentedSet, Samples
-from hrm_arc.puzzles.canvas import PAD, CanvasKind
+from hrm_arc.puzzles.canvas import FULL, PAD, CanvasKind
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.training.halting import Thought, portions, think_segment
@@ -49,9 +49,18 @@ class Mix:
         self._puzzles = Corpus(study=tuple(load_tasks("arc-agi-1/training"))).training_puzzles()
         everything = self._samples("cropped")
         self.pairs = sum(len(samples) for samples in everything)
-        #: mean cells of a pair that matter: its answer and the marks of its end; of 900; and of a cropped canvas.
+        #: cells of a pair that matter: its answer and the marks of its end, on average.
         self.matter = sum(int((samples.labels != PAD).sum()) for samples in everything) / self.pairs
-        self.cropped = sum(samples.inputs.size for samples in everything) / self.pairs
+        self._cropped = sum(samples.inputs.size for samples in everything) / self.pairs
+        squares = sum(samples.inputs.size * samples.canvas.cells for samples in everything)
+        self._root_mean_square = (squares / self.pairs) ** 0.5
+
+    def describe(self) -> str:
+        """What cropping can leave out."""
+        return (
+            f"a pair has {self.matter:.0f} cells that matter, on a cropped canvas of {self._cropped:.0f} "
+            f"(root mean square {self._root_mean_square:.0f}), or on one of {FULL.cells}"
+        )
 
     def batches(self, canvas: CanvasKind, count: int, device: torch.device) -> list[Batch]:
         """So many pairs, evenly spread from the smallest canvas to the largest, a batch for each canvas."""

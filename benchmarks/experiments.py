@@ -33,7 +33,9 @@ class Experiment:
 
 _LOG = ("--training.precision", "bf16-mixed", "--data.draw", "samples", "--data.augment", "500")
 _CELLS = ("--loss.ignore_padding", "true", *_LOG)
-_CROPPED = ("--data.canvas", "cropped", "--data.shift", "false", *_CELLS)
+# The log's two leaks stay in every row.
+_LEAKS = ("--data.without", "[]", "--data.allow_leak", "true")
+_CROPPED = ("--data.canvas", "cropped", "--data.shift", "false", *_LEAKS, *_CELLS)
 # What learns, as the log has it: the rest of a row is then the model alone.
 _LEARNS = (
     *("--optimiser.name", "adamw", "--optimiser.learning_rate", "3e-4", "--optimiser.weight_decay", "0.01"),

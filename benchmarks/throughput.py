@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks._processes import hrm
 from benchmarks.race import MODELS
+from hrm_arc.cli.show import note
 from hrm_arc.deploy.board import peak_memory
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ class _Machine:
         self._options = options
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._mix: Mix = Mix()
+        if not options.one:
+            note(self._mix.describe())
 
     def compare(self, model: str, work: str) -> Iterator[dict[str, Any]]:
         """All ways of one model, in turns."""
