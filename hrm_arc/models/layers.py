@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hrm_arc.models.attention import attend_with_dropout, drop
+from hrm_arc.models.dropout import attend_with_dropout, drop
 from hrm_arc.models.reasoner import Batch
 
 # Cosines and sines [tokens, head_width / 2] of the rotary angles.

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from hrm_arc.models.attention import DroppedAttention, attend_with_dropout
+from hrm_arc.models.dropout import DroppedAttention, attend_with_dropout, drop
 from hrm_arc.models.layers import Canvases, PostNormBlock
 
 
@@ -32,6 +32,24 @@ def test_dropped_weights_come_at_their_rate_and_are_scaled_back() -> None:
     per_cell = dropped.float().mean(dim=(0, 1, 2))
     assert per_cell.min() > 0.02
     assert per_cell.max() < 0.25
+
+
+@pytest.mark.parametrize("shape", [(300, 601), (1,), (3, 5, 7)])
+def test_activations_are_dropped_at_their_rate_and_scaled_back(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    x, rate = torch.ones(shape, requires_grad=True), 0.25
+    dropped = drop(x, rate)
+    kept = dropped > 0
+    torch.testing.assert_close(dropped[kept], torch.full_like(dropped[kept], 1 / (1 - rate)))
+    assert (dropped[~kept] == 0).all()
+    if x.numel() > 1000:
+        # 180,300 draws: the standard deviation of the share is 0.001.
+        assert kept.float().mean().item() == pytest.approx(1 - rate, abs=0.006)
+        assert kept.float().mean(dim=0).min() > 0.5, "every place in a draw of four is dropped as often"
+    (grad,) = torch.autograd.grad(dropped.sum(), x)
+    assert torch.equal(grad, dropped.detach())
+    torch.manual_seed(0)
+    assert torch.equal(drop(x, rate), dropped)
 
 
 def test_without_dropout_attention_is_torchs() -> None:
