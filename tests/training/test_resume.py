@@ -22,6 +22,7 @@ from hrm_arc.runs.checkpoint import LATEST, TRAINING, WEIGHTS, list_checkpoints
 from hrm_arc.runs.folder import RunFolder
 from hrm_arc.runs.metrics import read_metrics
 from hrm_arc.training import halting as halting_module
+from hrm_arc.training import saving as saving_module
 from hrm_arc.training import trainer as trainer_module
 from hrm_arc.training.faults import DivergedError
 from hrm_arc.training.gate import Gate, ValidationConfig
@@ -148,14 +149,14 @@ def test_other_tasks_than_the_runs_are_refused(tmp_path: Path) -> None:
 
 def test_a_full_disk_keeps_the_last_checkpoint_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = recipe_for(tmp_path)
-    save = trainer_module.save_checkpoint
+    save = saving_module.save_checkpoint
 
     def full(root: Path, kind: str, card: Any, *tensors: Any) -> Path:
         if card.step == 8:
             raise UserError(root, "cannot be written: No space left on device")
         return save(root, kind, card, *tensors)
 
-    monkeypatch.setattr(trainer_module, "save_checkpoint", full)
+    monkeypatch.setattr(saving_module, "save_checkpoint", full)
     said: list[str] = []
     trainer = Trainer(recipe, tmp_path / "runs", say=said.append)
     assert trainer.fit()["state"] == "finished"
