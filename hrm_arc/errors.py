@@ -1,5 +1,9 @@
 """The one exception that is the user's to fix."""
 
+from __future__ import annotations
+
+from collections.abc import Sized
+
 
 class UserError(Exception):
     """A mistake in what the user gave: a file, a flag, a recipe key.
@@ -16,6 +20,11 @@ class UserError(Exception):
         super().__init__(f"{where}: {what}")
         self.where = str(where)
         self.what = what
+
+
+def and_more(things: Sized) -> str:
+    """What to say behind the first of several things."""
+    return f" (and {len(things) - 1} more)" if len(things) > 1 else ""
 
 
 def check_at_least(config: object, least: float, *names: str) -> None:

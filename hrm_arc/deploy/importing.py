@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hrm_arc.errors import UserError
+from hrm_arc.errors import UserError, and_more
 from hrm_arc.models import build_model
 from hrm_arc.puzzles.arrays import SEPARATOR
 from hrm_arc.runs.checkpoint import LATEST, Card, save_checkpoint
@@ -169,10 +169,10 @@ def _check(
 ) -> None:
     missing = [name for name in wanted if name not in given]
     if missing:
-        raise UserError(file, f"lacks {missing[0]} (and {len(missing) - 1} more) of {kind.upper()}'s tensors")
+        raise UserError(file, f"lacks {missing[0]}{and_more(missing)} of {kind.upper()}'s tensors")
     extra = [name for name in given if name not in wanted]
     if extra:
-        raise UserError(file, f"has {names[extra[0]]} (and {len(extra) - 1} more), unknown to {kind.upper()}")
+        raise UserError(file, f"has {names[extra[0]]}{and_more(extra)}, unknown to {kind.upper()}")
     for name, tensor in given.items():
         if tensor.shape != wanted[name].shape:
             shapes = f"{tuple(tensor.shape)}, expected {tuple(wanted[name].shape)}"

@@ -22,8 +22,8 @@ def interval(figures: Callable[[np.ndarray], np.ndarray], tasks: int, seed: int)
     Returns:
         low and high ends, ``[2, ...]``.
     """
-    draws = np.random.default_rng(seed).integers(tasks, size=(RESAMPLES, tasks))
-    found = [figures(draws[start : start + AT_ONCE]) for start in range(0, RESAMPLES, AT_ONCE)]
+    random = np.random.default_rng(seed)
+    found = [figures(random.integers(tasks, size=(AT_ONCE, tasks))) for _ in range(RESAMPLES // AT_ONCE)]
     return np.percentile(np.concatenate(found), [2.5, 97.5], axis=0)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from hrm_arc.errors import UserError
+from hrm_arc.errors import UserError, and_more
 from hrm_arc.evaluation.breakdown import breakdown, error_kind, groups
 from hrm_arc.evaluation.journal import Journal
 from hrm_arc.evaluation.predict import Backend, Prediction, predict
@@ -33,7 +33,7 @@ def tasks_to_score(card: Card, data: str | None) -> tuple[Task, ...]:
     wanted = card.tasks[: card.held_back]
     missing = [name for name in wanted if name not in found]
     if missing:
-        raise UserError(", ".join(card.solve), f"no longer holds task {missing[0]} (and {len(missing) - 1} more)")
+        raise UserError(", ".join(card.solve), f"no longer holds task {missing[0]}{and_more(missing)}")
     if not wanted:
         raise UserError("--data", "this checkpoint had nothing held back from it: name a source to score it on")
     return tuple(found[name] for name in wanted)

@@ -16,7 +16,7 @@ from typing import Any
 
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.predict import Prediction
-from hrm_arc.puzzles.task import Task
+from hrm_arc.puzzles.task import PuzzleError, Task
 
 # Which test input of which task.
 Key = tuple[str, int]
@@ -81,5 +81,5 @@ def _read(path: Path) -> Iterator[Prediction]:
     for line in path.read_bytes().split(b"\n"):
         try:
             yield Prediction.from_row(json.loads(line))
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, PuzzleError):
             continue  # The end of a killed process; it is answered again.

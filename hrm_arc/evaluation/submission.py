@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from hrm_arc.errors import UserError
+from hrm_arc.errors import UserError, and_more
 from hrm_arc.evaluation.predict import Candidate, Prediction
 from hrm_arc.files import read_lines
 from hrm_arc.puzzles.canvas import FULL
 from hrm_arc.puzzles.formats import read_json
-from hrm_arc.puzzles.task import Problem, Task, grid_problems, make_grid
+from hrm_arc.puzzles.task import Problem, PuzzleError, Task, grid_problems, make_grid
 
 ATTEMPTS = ("attempt_1", "attempt_2")
 
@@ -71,14 +71,15 @@ def read_answers(path: Path, tasks: Sequence[Task]) -> list[Prediction]:
         return read_submission(path, tasks)
     try:
         predictions = [Prediction.from_row(row) for row in read_lines(path)]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, PuzzleError):
         raise UserError(path, "not the predictions of an evaluation") from None
     asked = {(task.id, number) for task in tasks for number in range(len(task.tests))}
     answered = {(prediction.task, prediction.test) for prediction in predictions}
-    for task, test in answered - asked:
+    for task, test in sorted(answered - asked):
         raise UserError(path, f"{task}, test {test + 1}: no such test input to be answered")
-    for task, test in asked - answered:
-        raise UserError(path, f"{task}, test {test + 1}: not answered (and {len(asked - answered) - 1} more)")
+    missing = sorted(asked - answered)
+    for task, test in missing:
+        raise UserError(path, f"{task}, test {test + 1}: not answered{and_more(missing)}")
     return predictions
 
 
@@ -94,8 +95,7 @@ def read_submission(path: Path, tasks: Sequence[Task]) -> list[Prediction]:
     data = read_json(path)
     problems = list(submission_problems(data, tasks))
     if problems:
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise UserError(path, f"{problems[0]}{more}")
+        raise UserError(path, f"{problems[0]}{and_more(problems)}")
     predictions = []
     for task in tasks:
         for number, attempts in enumerate(data[task.id]):

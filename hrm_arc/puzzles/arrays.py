@@ -36,7 +36,7 @@ def read_array_folder(path: Path, split: str = "", most: int | None = None) -> t
     Args:
         path: holds ``train`` and, if there is something to solve, ``test``.
         split: ``evaluation``: the tasks that the test part has rows of; ``training``: the
-            others, with their last pair as a test; empty: both.
+            others, with their last pair as a test; empty: both. A game is to be solved.
         most: of a game's boards, at most so many.
 
     Raises:
@@ -46,7 +46,8 @@ def read_array_folder(path: Path, split: str = "", most: int | None = None) -> t
     test = _Part(path / "test") if (path / "test" / "dataset.json").is_file() else None
     names = _identifiers(path)
     if train.vocabulary in BOARD_TOKENS or len(names) <= 1:
-        return (_game(path.name, train, test, most),)
+        # One task that is to be solved: its boards to learn from are its demonstrations.
+        return () if split == "training" else (_game(path.name, train, test, most),)
     known = {train.name(g, names): g for g in reversed(range(train.groups))}
     asked = {} if test is None else {test.name(g, names): g for g in range(test.groups)}
     tasks = []

@@ -178,8 +178,10 @@ def _board(cells: str) -> Grid:
 
 
 def _hold_back(boards: Sequence[Pair]) -> tuple[list[Pair], list[Pair]]:
-    held = list(boards[HELD_BACK - 1 :: HELD_BACK]) or list(boards[-1:])
-    return [board for board in boards if not any(board is other for other in held)], held
+    """Every tenth board, or the last of fewer; the others come first."""
+    held = set(range(HELD_BACK - 1, len(boards), HELD_BACK) or [len(boards) - 1])
+    learned = [board for number, board in enumerate(boards) if number not in held]
+    return learned, [boards[number] for number in sorted(held)]
 
 
 class _Sudoku:

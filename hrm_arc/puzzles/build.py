@@ -6,13 +6,16 @@ cores. A line in a journal says which parts are done, so a build that was killed
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import multiprocessing
 import os
 import shutil
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +36,8 @@ PART = 8192
 AT_ONCE = 1024
 JOURNAL, RECORD = "building.journal", "build.json"
 BLANK = "<blank>"
+# The arrays of a split that are large: one byte for each cell of each sample.
+TOKENS = ("inputs", "labels")
 
 
 @dataclass(frozen=True)
@@ -83,8 +88,7 @@ def build(
     todo = [(split, start) for split in plan.sets for start in range(0, len(plan.sets[split]), part)]
     total = sum(map(len, plan.sets.values()))
     if done is not None:
-        for split in plan.sets:
-            _reserve(out / split, len(plan.sets[split]), plan.canvas)
+        _reserve(out, {split: len(data) for split, data in plan.sets.items()}, plan.canvas)
         written = sum(min(part, len(plan.sets[split]) - start) for split, start in done)
         progress(written, total)
         left = [each for each in todo if each not in done]
@@ -143,13 +147,15 @@ class _Plan:
         # Boards have no names of their own: the game's rules are all there is to know.
         self.names = [BLANK] if games else [BLANK, *self._variant_names()]
 
-    def fingerprint(self) -> int:
-        """A number that tells this corpus from another."""
-        numbers = [len(data) for data in self.sets.values()]
-        for data in self.sets.values():
-            few = np.arange(min(len(data), 4096)) * max(1, len(data) // 4096)
-            numbers += [int(batch.inputs.astype(np.int64).sum()) for batch in data.samples(few)]
-        return zlib.crc32(json.dumps(numbers).encode())
+    def fingerprint(self) -> str:
+        """What tells this corpus from another, answers included, as hexadecimal digits."""
+        digest = hashlib.sha256()
+        for side, tasks in (("solve", self.corpus.solve), ("study", self.corpus.study)):
+            for task in tasks:
+                digest.update(f"{side} {task.id} {len(task.demonstrations)}".encode())
+                for grid in (grid for pair in task.demonstrations + task.tests for grid in (pair.input, pair.output)):
+                    digest.update(b"-" if grid is None else repr(grid.shape).encode() + grid.tobytes())
+        return digest.hexdigest()
 
     def write_rest(self, out: Path) -> None:
         """Everything but the tokens."""
@@ -220,7 +226,7 @@ def _write_parts(
     plan: _Plan, out: Path, parts: Sequence[tuple[str, int]], part: int, workers: int
 ) -> Iterator[tuple[str, int]]:
     """Write parts and yield each when it is on its way to the disk."""
-    workers = min(workers or os.cpu_count() or 1, len(parts))
+    workers = min(workers or _cores(), len(parts))
     if workers <= 1:
         _sets.update(plan.sets)
         yield from (_write_part(out, *each, part) for each in parts)
@@ -230,23 +236,32 @@ def _write_parts(
         try:
             for future in as_completed([pool.submit(_write_part, out, *each, part) for each in parts]):
                 yield future.result()
+        except BrokenProcessPool:
+            what = "a process that wrote it was killed, perhaps for want of memory; the same command goes on"
+            raise UserError(out, f"{what}, with fewer --workers") from None
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 _sets: dict[str, AugmentedSet] = {}
 
 
 def _open_sets(parts: dict[str, _Part]) -> None:
-    """What a process does before its first part."""
+    """What a process does before its first part. Ctrl-C is for the one that has started it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _sets.update({split: part.open() for split, part in parts.items()})
 
 
 def _write_part(out: Path, split: str, start: int, part: int) -> tuple[str, int]:
     data = _sets[split]
     end = min(start + part, len(data))
-    arrays = [np.load(out / split / f"all__{name}.npy", mmap_mode="r+") for name in ("inputs", "labels")]
+    arrays = [np.load(out / split / f"all__{name}.npy", mmap_mode="r+") for name in TOKENS]
     for first in range(start, end, AT_ONCE):
         last = min(first + AT_ONCE, end)
         (samples,) = data.samples(np.arange(first, last))
@@ -257,19 +272,28 @@ def _write_part(out: Path, split: str, start: int, part: int) -> tuple[str, int]
     return split, start
 
 
-def _reserve(folder: Path, samples: int, canvas: Canvas) -> None:
-    """Files of the right size for a split's tokens, unless they are there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ("inputs", "labels"):
-        file = folder / f"all__{name}.npy"
-        if file.is_file():
-            continue
-        needed = samples * canvas.cells
-        free = shutil.disk_usage(folder).free
-        if free < needed:
-            raise UserError(file, f"needs {needed / 1e9:.1f} GB, and the disk has {free / 1e9:.1f} GB left")
+def _reserve(out: Path, samples: Mapping[str, int], canvas: Canvas) -> None:
+    """Files of the right size for the tokens of so many samples of each split, unless they are there.
+
+    Raises:
+        UserError: the disk has no room for all of them.
+    """
+    files = [(out / split / f"all__{name}.npy", count) for split, count in samples.items() for name in TOKENS]
+    missing = {file: (count, canvas.cells) for file, count in files if not file.is_file()}
+    needed, free = sum(map(math.prod, missing.values())), shutil.disk_usage(out).free
+    if free < needed:
+        raise UserError(out, f"needs {needed / 1e9:.1f} GB, and the disk has {free / 1e9:.1f} GB left")
+    for file, shape in missing.items():
         with writing(file) as beside:
-            np.lib.format.open_memmap(beside, "w+", np.uint8, (samples, canvas.cells)).flush()
+            np.lib.format.open_memmap(beside, "w+", np.uint8, shape).flush()
+            _take_room(beside)
+
+
+def _take_room(file: Path) -> None:
+    """Have the disk set aside all of a file, where it can: a map of one that it has no room for ends in a crash."""
+    if hasattr(os, "posix_fallocate"):
+        with file.open("r+b") as handle:
+            os.posix_fallocate(handle.fileno(), 0, file.stat().st_size)
 
 
 def _open_journal(out: Path, record: dict[str, Any]) -> set[tuple[str, int]] | None:

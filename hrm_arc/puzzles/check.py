@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from hrm_arc.errors import UserError
 from hrm_arc.puzzles.arrays import is_array_folder, read_array_folder
-from hrm_arc.puzzles.formats import examine_file, solutions_beside
+from hrm_arc.puzzles.formats import SUFFIXES, examine_file, puzzle_files, solutions_beside
 from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.puzzles.task import Problem, Task
-
-SUFFIXES = (".json", ".csv")
 
 
 @dataclass
@@ -51,17 +49,20 @@ def check(paths: Sequence[str]) -> Checked:
 
 
 def _check_files(found: Checked, path: Path) -> None:
-    files = list(_files(path))
+    files = [path] if path.is_file() else puzzle_files(path)
     if not files:
         raise UserError(path, f"no puzzle files here, expected {' or '.join(SUFFIXES)}")
-    # Solutions are looked at with the challenges that they belong to.
-    beside = {solutions_beside(file) for file in files}
+    here: dict[str, Path] = {}
     for file in files:
-        found.files += 1
-        if file not in beside:
-            examined = examine_file(file)
-            found.tasks += examined.tasks
-            found.problems += examined.problems
+        # Solutions are looked at with the challenges that they belong to.
+        found.files += 1 if solutions_beside(file) is None else 2
+        examined = examine_file(file)
+        found.tasks += examined.tasks
+        found.problems += examined.problems
+        for task in examined.tasks:
+            if task.id in here:
+                found.problems.append((file, Problem("", f"task {task.id} stands in {here[task.id]}, too")))
+            here.setdefault(task.id, file)
 
 
 def _check_arrays(found: Checked, path: Path) -> None:
@@ -70,12 +71,3 @@ def _check_arrays(found: Checked, path: Path) -> None:
         found.tasks += read_array_folder(path)
     except UserError as error:
         found.problems.append((Path(error.where), Problem("", error.what)))
-
-
-def _files(path: Path) -> Iterator[Path]:
-    if path.is_file():
-        yield path
-        return
-    for file in sorted(path.rglob("*")):
-        if file.suffix.lower() in SUFFIXES and file.is_file() and "submission" not in file.name:
-            yield file

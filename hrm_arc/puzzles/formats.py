@@ -15,9 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hrm_arc.errors import and_more
 from hrm_arc.puzzles.boards import read_boards
 from hrm_arc.puzzles.task import Problem, PuzzleError, Task, build_task, grid_problems, task_problems
 
+SUFFIXES = (".json", ".csv")
 # A file with more problems than this is no puzzle file with mistakes.
 MOST_PROBLEMS = 1000
 LARGEST_FILE = 2**29
@@ -53,8 +55,7 @@ class Examined:
         """
         if self.problems:
             path, problem = self.problems[0]
-            more = f" (and {len(self.problems) - 1} more)" if len(self.problems) > 1 else ""
-            raise PuzzleError(path, f"{problem}{more}")
+            raise PuzzleError(path, f"{problem}{and_more(self.problems)}")
         return tuple(self.tasks)
 
 
@@ -85,6 +86,20 @@ def examine_file(path: Path, group: str = "", most: int | None = None) -> Examin
     except _TooManyError:
         pass
     return found
+
+
+def puzzle_files(folder: Path) -> list[Path]:
+    """The puzzle files under a folder, in a stable order.
+
+    Submissions hold no puzzles, and solutions are read with the challenges that they belong to.
+    """
+    files = [
+        file
+        for file in sorted(folder.rglob("*"))
+        if file.suffix.lower() in SUFFIXES and file.is_file() and "submission" not in file.name
+    ]
+    beside = {solutions_beside(file) for file in files}
+    return [file for file in files if file not in beside]
 
 
 def solutions_beside(path: Path) -> Path | None:

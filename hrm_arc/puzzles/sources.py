@@ -16,16 +16,17 @@ A game's boards are counted with ``:``, as in ``sudoku-9x9:1000``.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hrm_arc.errors import UserError
+from hrm_arc.errors import UserError, and_more
 from hrm_arc.puzzles import boards, hub
 from hrm_arc.puzzles.arrays import is_array_folder, read_array_folder
 from hrm_arc.puzzles.corpus import Corpus
-from hrm_arc.puzzles.formats import examine_file
+from hrm_arc.puzzles.formats import examine_file, puzzle_files
 from hrm_arc.puzzles.task import Task, parse_task
 
 SPLITS = ("training", "evaluation")
@@ -47,6 +48,7 @@ def load_tasks(source: str) -> tuple[Task, ...]:
     name, most = _counted(source)
     base, _, split = name.partition("/")
     if base in BUILT_IN:
+        _refuse_count(source, most)
         splits = (split,) if split else SPLITS
         if any(each not in SPLITS for each in splits):
             raise UserError(source, f"no split {split!r}, expected {base}/training or {base}/evaluation")
@@ -62,6 +64,7 @@ def load_tasks(source: str) -> tuple[Task, ...]:
         return _from_path(path.parent, path.name, most, source)
     for task in (task for built_in in BUILT_IN for each in SPLITS for task in _built_in(built_in, each)):
         if task.id == name:
+            _refuse_count(source, most)
             return (task,)
     known = ", ".join((*BUILT_IN, "sudoku-9x9", "maze-11x11"))
     raise UserError(source, f"no such source or path; sources are {known}, a folder, a file, or a task's name")
@@ -160,9 +163,17 @@ def _from_path(path: Path, split: str, most: int | None, source: str) -> tuple[T
     if not tasks:
         what = f"no {split} tasks" if split else "no tasks"
         raise UserError(source, f"{what} here: expected puzzle files, or a folder of them")
-    if most is not None and not tasks[0].boards:
-        raise UserError(source, "a count is for the boards of a game; these are tasks")
+    if not tasks[0].boards:
+        _refuse_count(source, most)
+    # Whatever is known of a task is known by its name.
+    if twice := [name for name, count in Counter(task.id for task in tasks).items() if count > 1]:
+        raise UserError(source, f"holds task {twice[0]}{and_more(twice)} more than once; names have to differ")
     return tasks
+
+
+def _refuse_count(source: str, most: int | None) -> None:
+    if most is not None:
+        raise UserError(source, "a count is for the boards of a game; these are tasks")
 
 
 def _challenges(folder: Path, split: str = "") -> list[Path]:
@@ -173,10 +184,9 @@ def _challenges(folder: Path, split: str = "") -> list[Path]:
 
 
 def _folder(path: Path) -> tuple[Task, ...]:
-    """Tasks of a folder, or of its folders with each folder's name as the group."""
-    files = [(file, "") for file in sorted(path.glob("*.json"))]
-    files += [(file, file.parent.name) for file in sorted(path.glob("*/*.json"))]
-    return tuple(task for file, group in files for task in examine_file(file, group).only_tasks())
+    """Tasks of a folder, and of folders in it with each folder's name as the group."""
+    groups = [(file, "" if file.parent == path else file.parent.name) for file in puzzle_files(path)]
+    return tuple(task for file, group in groups for task in examine_file(file, group).only_tasks())
 
 
 def _join(sources: Sequence[str], left_out: frozenset[str]) -> tuple[Task, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hrm_arc.errors import UserError
+from hrm_arc.errors import UserError, and_more
 
 MAX_SIDE = 30
 COLOURS = 10
@@ -171,9 +171,7 @@ def parse_task(data: Any, id: str, where: object, group: str = "") -> Task:
     """
     problems = list(task_problems(data))
     if problems:
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise PuzzleError(where, f"{problems[0]}{more}")
-
+        raise PuzzleError(where, f"{problems[0]}{and_more(problems)}")
     return build_task(data, id, group)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from hrm_arc.errors import UserError, check_at_least
+from hrm_arc.errors import UserError, and_more, check_at_least
 from hrm_arc.puzzles.augmented import AugmentedSet
 from hrm_arc.puzzles.canvas import CanvasKind
 from hrm_arc.puzzles.corpus import Corpus
@@ -148,11 +148,10 @@ class Recipe:
             corpus = replace(corpus, solve=smallest(corpus.solve, self.data.smallest))
         found = () if self.data.allow_leak else leaks(corpus)
         if found:
-            more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
             raise UserError(
                 "data.study",
-                f"answers what is to be solved: {found[0]}{more}; leave out {found[0].task} with --data.without, "
-                "or accept it with --allow-leak",
+                f"answers what is to be solved: {found[0]}{and_more(found)}; leave out {found[0].task} with "
+                "--data.without, or accept it with --allow-leak",
             )
         return corpus
 

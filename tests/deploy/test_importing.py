@@ -88,10 +88,10 @@ def damage(tmp_path: Path, kind: str) -> str:
     if kind == "missing":
         del state[first]
         torch.save(state, path)
-        return "lacks H_level.layers.1.mlp.down_proj.weight (and 0 more)"
+        return "lacks H_level.layers.1.mlp.down_proj.weight of HRM's tensors"
     if kind == "left over":
         torch.save({**state, "model.inner.extra.weight": torch.zeros(2)}, path)
-        return "has model.inner.extra.weight (and 0 more), unknown to HRM"
+        return "has model.inner.extra.weight, unknown to HRM"
     if kind == "shape":
         torch.save({**state, first: torch.zeros(3, 3)}, path)
         return "mlp.down_proj.weight has shape (3, 3), expected (64, 256)"

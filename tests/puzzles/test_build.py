@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from hrm_arc.puzzles.build import JOURNAL, PUBLISHED_DIHEDRALS, BuildConfig, bui
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.sources import load_corpus, load_tasks
 from hrm_arc.puzzles.symmetry import turn
-from hrm_arc.puzzles.task import Pair, Task
+from hrm_arc.puzzles.task import Pair, Task, make_grid
 
 TASKS = load_tasks("arc-agi-1/training")
 CORPUS = Corpus(solve=TASKS[:5], study=TASKS[5:8])
@@ -144,6 +145,38 @@ def test_a_finished_build_is_left_alone_and_another_is_refused(built: Path, tmp_
         build(CORPUS, CONFIG, tmp_path, workers=1)
 
 
+def test_a_corrected_answer_makes_another_build(tmp_path: Path) -> None:
+    def corpus(colour: int) -> Corpus:
+        (test, *_), grid = TASKS[0].tests, np.full((3, 3), colour, dtype=np.uint8)
+        return Corpus(solve=(Task("x", TASKS[0].demonstrations, (Pair(test.input, make_grid(grid)),)),))
+
+    config = BuildConfig(("some",), augment=1)
+    build(corpus(1), config, tmp_path / "set", workers=1)
+    build(corpus(1), config, tmp_path / "set", workers=1)
+    with pytest.raises(UserError, match="holds another build"):
+        build(corpus(2), config, tmp_path / "set", workers=1)
+
+
+def test_a_disk_with_room_for_half_of_it_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = sum(
+        len(AugmentedSet(puzzles, augment=7, copies=2))
+        for puzzles in (CORPUS.training_puzzles(), CORPUS.held_back_puzzles())
+    )
+
+    def leave(room: int) -> None:
+        usage = shutil.disk_usage(tmp_path)._replace(free=room)
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+
+    leave(2 * samples * 900 - 1)
+    with pytest.raises(UserError, match=r"needs .* GB, and the disk has .* GB left"):
+        build(CORPUS, CONFIG, tmp_path / "set", workers=1, part=50)
+    assert not list((tmp_path / "set").rglob("*.npy"))
+    leave(2 * samples * 900)
+    build(CORPUS, CONFIG, tmp_path / "set", workers=1, part=50)
+    sizes = [file.stat() for file in (tmp_path / "set").rglob("*puts.npy")]
+    assert all(512 * stat.st_blocks >= stat.st_size for stat in sizes), "no holes for a full disk to crash in"
+
+
 def test_boards_are_written_at_their_own_size(tmp_path: Path) -> None:
     corpus = load_corpus(["sudoku-4x4:20"])
     build(corpus, BuildConfig(("sudoku-4x4:20",), augment=3), tmp_path / "set", workers=1)
@@ -153,6 +186,22 @@ def test_boards_are_written_at_their_own_size(tmp_path: Path) -> None:
     assert game.boards
     assert same(game.demonstrations, corpus.solve[0].demonstrations)
     assert same(game.tests, corpus.solve[0].tests)
+
+
+def test_a_games_folder_gives_none_of_its_answers_away(tmp_path: Path) -> None:
+    boards = np.random.default_rng(0).integers(1, 11, (5, 16))
+    answers = np.random.default_rng(1).integers(1, 11, (5, 16))
+    parts = {"train": (boards[:3], answers[:3]), "test": (boards[3:], answers[3:])}
+    path = str(published(tmp_path / "sudoku", 11, parts))
+    corpus = load_corpus([path])
+    assert (len(corpus.solve), len(corpus.study)) == (1, 0)
+    learned = [pair.output for puzzle in corpus.training_puzzles() for pair in puzzle.drawn]
+    assert sorted(grid.tobytes() for grid in learned if grid is not None) == sorted(
+        row.astype(np.uint8).tobytes() for row in answers[:3] - 1
+    )
+    with pytest.raises(UserError, match="no training tasks here"):
+        load_tasks(f"{path}/training")
+    assert len(load_tasks(f"{path}/evaluation")[0].tests) == 2
 
 
 def published(folder: Path, vocabulary: int, boards: dict[str, tuple[np.ndarray, np.ndarray]]) -> Path:

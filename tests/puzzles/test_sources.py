@@ -129,6 +129,25 @@ def test_the_same_task_twice_is_refused(tmp_path: Path) -> None:
         make_corpus([str(one), str(two)])
 
 
+def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
+    for name in ("a/x", "b/x", "b/y"):
+        write(tmp_path / f"{name}.json")
+    with pytest.raises(UserError, match="holds task x more than once"):
+        load_tasks(str(tmp_path))
+
+
+@pytest.mark.parametrize("source", ["arc-agi-1:5", "arc-agi-1/training:5", "0d3d703e:3"])
+def test_only_boards_are_counted(source: str) -> None:
+    with pytest.raises(UserError, match="a count is for the boards of a game"):
+        load_tasks(source)
+
+
+def test_a_submission_among_tasks_is_none(tmp_path: Path) -> None:
+    write(tmp_path / "x.json")
+    write(tmp_path / "submission.json", {"x": [{"attempt_1": [[1]], "attempt_2": [[2]]}]})
+    assert [task.id for task in load_tasks(str(tmp_path))] == ["x"]
+
+
 def test_tasks_of_other_sources_can_be_left_out() -> None:
     new = make_corpus(["arc-agi-2/training"], without=["arc-agi-1"]).solve
     # Of ARC-AGI-2's 1,000 training tasks 233 are not among ARC-AGI-1's 800.
