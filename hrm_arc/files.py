@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,36 @@ def writing(path: Path, lasting: bool = False) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             beside.unlink()
+
+
+@contextlib.contextmanager
+def claimed(folder: Path, doing: str) -> Iterator[None]:
+    """Keep other processes that ask from working in a folder; what dies gives it back.
+
+    Args:
+        folder: it is there.
+        doing: what the error says that another process is doing.
+
+    Raises:
+        UserError: another process has it.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise UserError(folder, f"another process is {doing} it; wait for its end, or stop it") from None
+    except OSError:
+        pass  # Some network disks have no locks.
+    try:
+        yield
+    finally:
+        os.close(handle)
 
 
 def sync(path: Path) -> None:

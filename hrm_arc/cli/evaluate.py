@@ -2,7 +2,8 @@
 with intervals, and the log's token accuracy beside what empty answers score.
 
 Writes predictions.jsonl, scores.json, submission.json and report.html: into the run's folder, or
-with --data into scores/ there. Stopped or killed, the same command goes on where it was.
+with --data, or for one checkpoint of several, into scores/ there. Stopped or killed, the same
+command goes on where it was.
 
 Anybody's submission is scored in the same way:
   hrm eval --from submission.json --data arc-agi-1/evaluation
@@ -133,10 +134,18 @@ def _answers(model: Opened, tasks: Sequence[Task], journal: Journal, settings: d
 
 
 def _beside(path: Path, data: str | None) -> Path:
-    """Where scores go: the run's folder, or one beside an exported file."""
+    """Where scores go: the run's folder; for one of its checkpoints, in scores/ there; or beside an exported file."""
+    from hrm_arc.runs.checkpoint import CARD
     from hrm_arc.runs.folder import RunFolder
 
-    return RunFolder(path.with_suffix(".scores") if is_exported(path) else path).scored(data).path
+    if is_exported(path):
+        return RunFolder(path.with_suffix(".scores")).scored(data).path
+    if not (path / CARD).is_file():
+        return RunFolder(path).scored(data).path
+    # Not in the checkpoint, which goes when newer ones come.
+    run = RunFolder(path.resolve().parent.parent)
+    name = path.resolve().name if data is None else f"{path.resolve().name}-{run.scored(data).path.name}"
+    return run.path / "scores" / name
 
 
 def _human(result: dict[str, Any]) -> None:

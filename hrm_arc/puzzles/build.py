@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from hrm_arc.errors import UserError
-from hrm_arc.files import write_text, writing
+from hrm_arc.files import claimed, write_text, writing
 from hrm_arc.puzzles.arrays import SEPARATOR
 from hrm_arc.puzzles.augmented import AugmentedSet
 from hrm_arc.puzzles.canvas import FULL, PAD, VOCABULARY, Canvas, CanvasKind
@@ -80,33 +80,45 @@ def build(
         ``train_samples``, ``test_samples``, ``bytes`` on the disk, ``identifiers``.
 
     Raises:
-        UserError: the folder holds something else, or the disk has no room.
+        UserError: the folder holds something else, another process is writing it, or the disk has no room.
     """
     plan = _Plan(corpus, config)
     record = {**asdict(config), "sources": list(config.sources), "fingerprint": plan.fingerprint(), "part": part}
-    done = _open_journal(out, record)
-    todo = [(split, start) for split in plan.sets for start in range(0, len(plan.sets[split]), part)]
-    total = sum(map(len, plan.sets.values()))
-    if done is not None:
-        _reserve(out, {split: len(data) for split, data in plan.sets.items()}, plan.canvas)
-        written = sum(min(part, len(plan.sets[split]) - start) for split, start in done)
-        progress(written, total)
-        left = [each for each in todo if each not in done]
-        with (out / JOURNAL).open("a", encoding="utf-8") as journal:
-            for split, start in _write_parts(plan, out, left, part, workers):
-                journal.write(f"{split} {start}\n")
-                journal.flush()
-                written += min(part, len(plan.sets[split]) - start)
-                progress(written, total)
-        plan.write_rest(out)
-        _write_json(out / RECORD, record | {"finished": True})
-        (out / JOURNAL).unlink(missing_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(out, f"cannot be written: {error.strerror}") from None
+    with claimed(out, "writing"):
+        done = _open_journal(out, record)
+        if done is not None:
+            _fill(plan, out, done, part, workers, progress)
+            _write_json(out / RECORD, record | {"finished": True})
+            (out / JOURNAL).unlink(missing_ok=True)
     return {
         "train_samples": len(plan.sets["train"]),
         "test_samples": len(plan.sets["test"]) if "test" in plan.sets else 0,
         "bytes": sum(file.stat().st_size for file in out.rglob("*") if file.is_file()),
         "identifiers": len(plan.names),
     }
+
+
+def _fill(
+    plan: _Plan, out: Path, done: set[tuple[str, int]], part: int, workers: int, progress: Callable[[int, int], None]
+) -> None:
+    """Write all parts but those that are ``done``, a line of the journal for each, and then the rest."""
+    sizes = {split: len(data) for split, data in plan.sets.items()}
+    _reserve(out, sizes, plan.canvas)
+    todo = [(split, start) for split in sizes for start in range(0, sizes[split], part) if (split, start) not in done]
+    total = sum(sizes.values())
+    written = total - sum(min(part, sizes[split] - start) for split, start in todo)
+    progress(written, total)
+    with (out / JOURNAL).open("a", encoding="utf-8") as journal:
+        for split, start in _write_parts(plan, out, todo, part, workers):
+            journal.write(f"{split} {start}\n")
+            journal.flush()
+            written += min(part, sizes[split] - start)
+            progress(written, total)
+    plan.write_rest(out)
 
 
 @dataclass(frozen=True)
@@ -304,7 +316,7 @@ def _open_journal(out: Path, record: dict[str, Any]) -> set[tuple[str, int]] | N
     """
     journal = out / JOURNAL
     if not (out / RECORD).is_file():
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        if any(out.iterdir()):
             raise UserError(out, "is not empty; choose another folder or remove it")
         _write_json(out / RECORD, record | {"finished": False})
     try:

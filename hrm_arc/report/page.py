@@ -14,6 +14,7 @@ from hrm_arc.report.charts import training_curves
 from hrm_arc.report.gallery import NAMES, answer
 from hrm_arc.report.names import BASELINES, SCORES
 from hrm_arc.runs.folder import RunFolder
+from hrm_arc.runs.metrics import read_metrics
 
 
 def write_page(folder: RunFolder, run: RunFolder | None = None) -> Path:
@@ -36,7 +37,7 @@ def write_page(folder: RunFolder, run: RunFolder | None = None) -> Path:
         scores=scores,
         averages=[(name, what, scores[name], scores["intervals"].get(name, [])) for name, what in SCORES.items()],
         baselines=[(BASELINES[name], values) for name, values in scores["baselines"].items()],
-        curve=training_curves({run.run_id: read_lines(run.metrics_file)}),
+        curve=training_curves({run.run_id: read_metrics(run.metrics_file)}),
         answers=[answer(row) for row in read_lines(folder.predictions_file)],
         outcomes=NAMES,
         attempts=sorted(int(name[5:]) for name in scores if name.startswith("pass@") and name[5:].isdigit()),

@@ -12,6 +12,7 @@ from hrm_arc.report.gallery import asked, attempts, filters
 from hrm_arc.report.names import BASELINES, SCORES
 from hrm_arc.report.page import environment, read_scores
 from hrm_arc.runs.folder import RunFolder
+from hrm_arc.runs.metrics import read_metrics
 
 
 def write_versus(first: RunFolder, second: RunFolder, comparison: Mapping[str, Any], path: Path) -> Path:
@@ -40,7 +41,7 @@ def write_versus(first: RunFolder, second: RunFolder, comparison: Mapping[str, A
         baselines=BASELINES,
         groups=_groups(scores),
         differences=_differences(runs[0].config(), runs[1].config()),
-        curve=training_curves({n: read_lines(run.metrics_file) for n, run in zip(names, runs, strict=True)}),
+        curve=training_curves({n: read_metrics(run.metrics_file) for n, run in zip(names, runs, strict=True)}),
         answers=[
             _answer(row, rows[1][key], names, outcomes)
             for key, row in rows[0].items()

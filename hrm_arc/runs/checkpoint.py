@@ -92,6 +92,7 @@ def save_checkpoint(
     Raises:
         UserError: it cannot be written; what was there is untouched.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file  # Imports torch, which readers of runs may lack.
 
     folder = root / f"{kind}-{card.step:08d}"
@@ -110,16 +111,21 @@ def save_checkpoint(
         sync(root)
     except OSError as error:
         raise UserError(folder, f"cannot be written: {error.strerror}") from None
-    except Exception as error:  # safetensors wraps a full disk in an error of its own.
+    except SafetensorError as error:  # A full disk is one, too.
         raise UserError(folder, f"cannot be written: {error}") from None
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return folder
 
 
-def prune_checkpoints(root: Path, kind: str, keep: int) -> None:
-    """Remove all but the newest ``keep`` checkpoints of a kind."""
-    for folder in list_checkpoints(root, kind)[:-keep]:
+def prune_checkpoints(written: Path, keep: int) -> None:
+    """Remove other checkpoints of the kind of one that was just written, but ``keep`` of them with itself.
+
+    Later ones are of a past that a resumed run has left: damaged, or best in steps that it has not done.
+    """
+    of_its_kind = list_checkpoints(written.parent, written.name.partition("-")[0])
+    place = of_its_kind.index(written)
+    for folder in (*of_its_kind[: max(0, place + 1 - keep)], *of_its_kind[place + 1 :]):
         shutil.rmtree(folder, ignore_errors=True)
 
 

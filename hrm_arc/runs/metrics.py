@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from types import TracebackType
@@ -35,9 +36,12 @@ class Metrics:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The rows of a metrics.jsonl; a last row that a killed process left unfinished is not one."""
+    """The rows of a metrics.jsonl; one that a kill or a full disk cut short is none."""
+    rows = []
     try:
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+            with contextlib.suppress(ValueError):
+                rows += [json.loads(line)] if line.endswith("\n") else []
     except OSError:
         return []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    return rows

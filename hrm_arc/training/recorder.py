@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
@@ -13,7 +13,7 @@ from hrm_arc.errors import UserError
 from hrm_arc.runs.folder import RunFolder
 from hrm_arc.runs.metrics import Metrics
 from hrm_arc.runs.status import State, Status
-from hrm_arc.runs.trackers import TrackerName, open_tracker
+from hrm_arc.runs.trackers import Tracker, TrackerName, open_tracker
 
 
 @dataclass(frozen=True)
@@ -73,20 +73,28 @@ class Recorder:
         self._open = contextlib.ExitStack()
         self._metrics: Metrics | None = None
         self._log: TextIO | None = None
-        self._trackers: list[Any] = []
+        self._trackers: list[Tracker] = []
+        self._unwritten = False
 
     def begin(self, step: int, trackers: list[TrackerName], config: dict[str, Any], **fields: Any) -> None:
-        """Open the files, without rows of steps after ``step``, and say that the run is on."""
+        """Open the files, without rows of steps after ``step``, and say that the run is on.
+
+        Raises:
+            UserError: a file cannot be written, or a tracker is not installed.
+        """
         if not self._leads:
             return
         self._open.enter_context(self.status)
-        self._metrics = self._open.enter_context(Metrics(self._folder.metrics_file, after=step))
-        self._log = self._open.enter_context(self._folder.log_file.open("a", encoding="utf-8"))
-        self._write(f"start at step {step}")
-        for name in trackers:
-            tracker = open_tracker(name, self._folder.path, self._folder.run_id, config, after=step)
-            self._open.callback(tracker.close)
-            self._trackers.append(tracker)
+        try:
+            self._metrics = self._open.enter_context(Metrics(self._folder.metrics_file, after=step))
+            self._log = self._open.enter_context(self._folder.log_file.open("a", encoding="utf-8"))
+            for name in trackers:
+                tracker = open_tracker(name, self._folder.path, self._folder.run_id, config, after=step)
+                self._open.callback(tracker.close)
+                self._trackers.append(tracker)
+        except OSError as error:
+            raise UserError(self._folder.path, f"cannot be written: {error.strerror}") from None
+        self._line(f"start at step {step}")
         self.event(state="running", current_step=step, message=None, **fields)
 
     def tick(self, tick: Tick, timing: dict[str, float], as_row: bool) -> None:
@@ -97,17 +105,18 @@ class Recorder:
         if as_row:
             figures = {name: getattr(tick, name) for name in ("epoch", "loss", "tokens", "exact", "learning_rate")}
             self._row("train", tick.step, **figures, seconds=tick.seconds, rate=tick.rate, timing=timing)
-        self.status.update(
-            current_step=tick.step,
-            current_epoch=tick.epoch,
-            progress=tick.progress,
-            training_loss=tick.loss,
-            training_acc=tick.tokens,
-            training_exact=tick.exact,
-            samples_per_sec=tick.rate,
-            estimated_time_remaining=tick.remaining,
-            timing=timing,
-        )
+        with self._although_full():
+            self.status.update(
+                current_step=tick.step,
+                current_epoch=tick.epoch,
+                progress=tick.progress,
+                training_loss=tick.loss,
+                training_acc=tick.tokens,
+                training_exact=tick.exact,
+                samples_per_sec=tick.rate,
+                estimated_time_remaining=tick.remaining,
+                timing=timing,
+            )
 
     def validation(self, step: int, **result: Any) -> None:
         """A row for a validation."""
@@ -118,48 +127,59 @@ class Recorder:
     def checkpoint(self, name: str) -> None:
         """A checkpoint was written."""
         if self._leads:
-            self._write(f"wrote checkpoints/{name}")
+            self._line(f"wrote checkpoints/{name}")
             self.event(last_checkpoint=f"checkpoints/{name}")
 
     def end(self, state: State, step: int) -> None:
-        """The run ends; where the disk is full, another error has said so already."""
+        """The run ends."""
         if self._leads:
-            with contextlib.suppress(OSError):
-                self._write(f"{state} at step {step}")
-            with contextlib.suppress(UserError):
-                self.event(state=state, current_step=step)
+            self._line(f"{state} at step {step}")
+            self.event(state=state, current_step=step)
 
     def event(self, **fields: Any) -> None:
         """Something happened: write the status now."""
         if self._leads:
-            self.status.update(event=True, **fields)
+            with self._although_full():
+                self.status.update(event=True, **fields)
 
     def warn(self, message: str) -> None:
         """Tell a person, here and in the status."""
         if self._leads:
             self._say(message)
-            with contextlib.suppress(OSError):
-                self._write(message)
-            with contextlib.suppress(UserError):  # A full disk may be what it is about.
-                self.event(message=message)
+            self._line(message)
+            self.event(message=message)
 
     def __enter__(self) -> Recorder:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._open.close()
+        with contextlib.suppress(OSError):  # What a full disk did not take before.
+            self._open.close()
 
     def _row(self, kind: str, step: int, **figures: Any) -> None:
         assert self._metrics is not None, "begin comes first"
         row = {"kind": kind, "step": step, **figures}
-        self._metrics.log(**row)
+        with self._although_full():
+            self._metrics.log(**row)
         shown = (f"{name} {value:.5g}" for name, value in figures.items() if isinstance(value, int | float))
-        self._write(f"{kind} step {step}: {', '.join(shown)}")
+        self._line(f"{kind} step {step}: {', '.join(shown)}")
         for tracker in self._trackers:
-            tracker.log(row)
+            with self._although_full():
+                tracker.log(row)
 
-    def _write(self, line: str) -> None:
+    def _line(self, text: str) -> None:
         """A line of train.log."""
         if self._log is not None:
-            self._log.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {line}\n")
-            self._log.flush()
+            with self._although_full():
+                self._log.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {text}\n")
+                self._log.flush()
+
+    @contextlib.contextmanager
+    def _although_full(self) -> Iterator[None]:
+        """What cannot be written is no reason to end a run; a person hears of it once."""
+        try:
+            yield
+        except (OSError, UserError) as error:
+            if not self._unwritten:
+                self._unwritten = True
+                self._say(f"warning: figures of {self._folder.path} are lost: {error}; training goes on")

@@ -63,8 +63,13 @@ class Checkpoints:
             tensors |= {f"{state.LIVE}.{name}": t.clone() for name, t in self.model.state_dict().items()}
         with in_place(self.average):
             folder = save_checkpoint(self.run.checkpoints, kind, card, self.model.state_dict(), tensors)
-        prune_checkpoints(self.run.checkpoints, kind, self.keep if kind == LATEST else 1)
+        prune_checkpoints(folder, self.keep if kind == LATEST else 1)
         return folder.name
+
+    def tidy(self) -> None:
+        """Remove what killed processes had begun to write; no other process may be training this run."""
+        if self.crew.leads:
+            remove_unfinished(self.run.checkpoints)
 
     def restore(self, tasks: Sequence[str], warn: Callable[[str], None]) -> Card | None:
         """Put the newest whole checkpoint's tensors in place; returns its card, or None if there is none yet.
@@ -74,10 +79,8 @@ class Checkpoints:
             warn: told of each newer checkpoint that is damaged.
 
         Raises:
-            UserError: all are damaged, or were trained on other tasks.
+            UserError: all are damaged, were trained on other tasks, or do not fit the model or the optimisers.
         """
-        if self.crew.leads:
-            remove_unfinished(self.run.checkpoints)
         if not list_checkpoints(self.run.checkpoints, LATEST):
             return None
         folder, damaged = find_checkpoint(self.run.path)
@@ -87,11 +90,15 @@ class Checkpoints:
         if card.tasks != list(tasks):
             raise UserError(folder, "was trained on other tasks than the sources hold now")
         weights, tensors = read_tensors(folder, WEIGHTS), read_tensors(folder, TRAINING)
-        if self.average is not None:
-            self.average.load(weights)
-            weights = {name: tensors[f"{state.LIVE}.{name}"] for name in weights}
-        self.model.load_state_dict(weights)
-        state.restore_optimisers(self.optimisers, tensors)
+        try:
+            # Under another --optimiser.ema there may be an average on one side alone.
+            self.model.load_state_dict({name: tensors.get(f"{state.LIVE}.{name}", t) for name, t in weights.items()})
+            if self.average is not None:
+                self.average.load(weights)
+            state.restore_optimisers(self.optimisers, tensors)
+        except (RuntimeError, ValueError):
+            what = "does not fit the recipe: the model, its sizes and the kind of optimiser stay as they were"
+            raise UserError(folder, what) from None
         own = tensors.get(f"{state.RANDOM}.{self.crew.rank}")
         if own is not None:
             state.restore_random_state(own, self.crew.device)

@@ -12,7 +12,8 @@ class ScheduleConfig:
     """The learning rate's course.
 
     Attributes:
-        warmup: optimiser steps of linear rise at the start.
+        warmup: steps of linear rise at the start. A step is one draw of samples, with an update of the
+            weights after each segment of thought.
         kind: ``constant``; ``cosine`` down to the floor at the end of the run;
             ``decay``: constant, then in a straight line down to the floor over the last
             ``tail`` of the run; or ``restarts``: a cosine that starts again every
@@ -38,7 +39,7 @@ def factor(config: ScheduleConfig, step: int, progress: float) -> float:
 
     Args:
         config: the schedule.
-        step: optimiser steps done so far.
+        step: steps done so far.
         progress: share of the run that is done, 0 to 1.
     """
     rise = min(1.0, (step + 1) / config.warmup) if config.warmup else 1.0

@@ -25,12 +25,22 @@ def optimiser_tensors(optimisers: Sequence[torch.optim.Optimizer]) -> dict[str, 
 
 
 def restore_optimisers(optimisers: Sequence[torch.optim.Optimizer], tensors: Mapping[str, Tensor]) -> None:
-    """The inverse of :func:`optimiser_tensors`, onto fresh optimisers of the same kinds."""
+    """The inverse of :func:`optimiser_tensors`, onto fresh optimisers of the same kinds.
+
+    Raises:
+        ValueError: they are of other kinds, or of other parameters.
+    """
     states: list[dict[int, dict[str, Tensor]]] = [{} for _ in optimisers]
+    shapes = [[p.shape for group in each.param_groups for p in group["params"]] for each in optimisers]
     for key, value in tensors.items():
         if key.startswith(f"{OPTIMISER}."):
             _, which, parameter, name = key.split(".")
-            states[int(which)].setdefault(int(parameter), {})[name] = value
+            optimiser, number = int(which), int(parameter)
+            if optimiser >= len(shapes) or number >= len(shapes[optimiser]):
+                raise ValueError(f"there is no parameter for {key}")
+            if value.ndim and value.shape != shapes[optimiser][number]:
+                raise ValueError(f"{key} has shape {tuple(value.shape)}, not its parameter's")
+            states[optimiser].setdefault(number, {})[name] = value
     for optimiser, state in zip(optimisers, states, strict=True):
         optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
 

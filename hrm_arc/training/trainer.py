@@ -21,6 +21,7 @@ import torch
 
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.baselines import task_baselines
+from hrm_arc.files import claimed
 from hrm_arc.models import build_model
 from hrm_arc.models.conditioning import puzzle_tables
 from hrm_arc.models.reasoner import Batch, adopt
@@ -136,10 +137,12 @@ class Trainer:
             for, ``profile``.
 
         Raises:
-            UserError: the training diverged, memory ran out, or the end could not be saved.
+            UserError: the training diverged, memory ran out, the end could not be saved, or another
+                process is training this run.
         """
         ended: State = "failed"
-        with self._recorder as recorder:
+        with self._claim(), self._recorder as recorder:
+            self._checkpoints.tidy()
             config = self.recipe.as_dict()
             fields = {"baselines": task_baselines(self.corpus.solve), **_best_fields(self._best)}
             recorder.begin(self._step, self.recipe.training.trackers, config, **fields)
@@ -161,6 +164,10 @@ class Trainer:
             "seconds_saved": round(self._gate.seconds_saved, 1),
             **({} if self._profiler is None else {"profile": self._profiler.result}),
         }
+
+    def _claim(self) -> contextlib.AbstractContextManager[None]:
+        """For the process that leads, the folder: two trainers in one would undo each other's work."""
+        return claimed(self.folder.path, "training") if self.leads else contextlib.nullcontext()
 
     def _loop(self) -> State:
         """Train, and save at the end; returns the state that the run ends in."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import threading
 from dataclasses import replace
 from datetime import datetime
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from hrm_arc.errors import UserError
-from hrm_arc.files import read_lines, write_json, write_lines, writing
+from hrm_arc.files import claimed, read_lines, write_json, write_lines, writing
 from hrm_arc.runs.checkpoint import (
     BEST,
     LATEST,
@@ -73,6 +74,7 @@ def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
         stop.set()
         writer.join()
     assert seen == sorted(seen)
+    assert len(set(seen)) > 1
 
 
 def test_a_status_has_no_other_fields(tmp_path: Path) -> None:
@@ -160,19 +162,46 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(name: str, dam
 def test_old_checkpoints_are_pruned_and_the_best_are_apart(tmp_path: Path) -> None:
     root = tmp_path / "checkpoints"
     for step in range(5):
-        saved(tmp_path, step)
-        saved(tmp_path, step, BEST)
-        prune_checkpoints(root, LATEST, 3)
-        prune_checkpoints(root, BEST, 1)
+        prune_checkpoints(saved(tmp_path, step), 3)
+        prune_checkpoints(saved(tmp_path, step, BEST), 1)
     assert [path.name for path in list_checkpoints(root, LATEST)] == [f"step-{step:08d}" for step in (2, 3, 4)]
     assert [path.name for path in list_checkpoints(root, BEST)] == ["best-00000004"]
 
 
+def test_what_was_just_written_is_never_pruned(tmp_path: Path) -> None:
+    root = tmp_path / "checkpoints"
+    for kind in (LATEST, BEST):
+        # A later one is damaged, or from steps that a resumed run has yet to do.
+        for step in (15, 19):
+            saved(tmp_path, step, kind)
+        prune_checkpoints(saved(tmp_path, 16, kind), 1)
+        assert [path.name for path in list_checkpoints(root, kind)] == [f"{kind}-00000016"]
+
+
 def test_a_failed_checkpoint_leaves_the_one_before_and_no_litter(tmp_path: Path) -> None:
     good = saved(tmp_path, 1)
-    with pytest.raises(UserError, match="cannot be written"):
-        save_checkpoint(tmp_path / "checkpoints", LATEST, replace(CARD, step=2), {"w": "no tensor"}, {})  # type: ignore[dict-item]
+    kept = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, kept[1]))
+    try:
+        with pytest.raises(UserError, match="cannot be written"):
+            saved(tmp_path, 2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, kept)
     assert list((tmp_path / "checkpoints").iterdir()) == [good]
+
+
+def test_rows_that_were_cut_short_are_none(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1}\n{"step": 2, "lo{"step": 3}\n{"step": 4}\n{"step": 5')
+    assert read_metrics(path) == [{"step": 1}, {"step": 4}]
+
+
+def test_a_folder_is_claimed_once(tmp_path: Path) -> None:
+    again = claimed(tmp_path, "training")
+    with claimed(tmp_path, "training"), pytest.raises(UserError, match="another process is training it"):
+        again.__enter__()
+    with claimed(tmp_path, "training"):
+        pass
 
 
 def test_a_full_disk_is_told_in_one_line(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import torch
 from safetensors.torch import load_file
 
 from hrm_arc.errors import UserError
+from hrm_arc.files import claimed
 from hrm_arc.models import KINDS
 from hrm_arc.runs.checkpoint import LATEST, TRAINING, WEIGHTS, list_checkpoints
 from hrm_arc.runs.folder import RunFolder
@@ -163,6 +165,62 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_says_so(tmp_path: Path, monke
     assert [line for line in said if "No space left on device" in line] == said != []
     names = [path.name for path in list_checkpoints(trainer.folder.checkpoints, LATEST)]
     assert names == ["step-00000004", "step-00000012"]
+
+
+def test_a_disk_that_fills_up_for_a_while_costs_rows_and_not_the_run(tmp_path: Path) -> None:
+    kept = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def onlooker(tick: Tick) -> None:
+        # From here on, and until there is room again, no file can grow.
+        if tick.step in (4, 9):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1 if tick.step == 4 else kept[0], kept[1]))
+
+    said: list[str] = []
+    flags = ("--training.log_every", "1", "--training.trackers", "[csv]")
+    trainer = Trainer(recipe_for(tmp_path, "grid-hrm", *flags), tmp_path / "runs", onlooker=onlooker, say=said.append)
+    try:
+        assert trainer.fit()["state"] == "finished"
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, kept)
+    assert any("are lost" in line and "training goes on" in line for line in said)
+    assert sum("are lost" in line for line in said) == 1
+    assert any("checkpoints/step-00000008" in line for line in said)
+    steps = [row["step"] for row in rows_of(trainer.folder) if row["kind"] == "train"]
+    assert steps[:3] == [1, 2, 3]
+    assert steps[-1] == 12
+    assert trainer.folder.status()["state"] == "finished"
+    assert [path.name for path in list_checkpoints(trainer.folder.checkpoints, LATEST)][-1] == "step-00000012"
+
+
+def test_a_run_is_trained_by_one_process(tmp_path: Path) -> None:
+    recipe = recipe_for(tmp_path)
+    folder = stopped_at(5, recipe, tmp_path)
+    before = rows_of(folder)
+    with claimed(folder.path, "training"), pytest.raises(UserError, match="another process is training it"):
+        Trainer(recipe, tmp_path, folder).fit()
+    assert rows_of(folder) == before
+    assert Trainer(recipe, tmp_path, folder).fit()["state"] == "finished"
+
+
+@pytest.mark.parametrize(("before", "after"), [("0", "0.9"), ("0.9", "0"), ("0.9", "0.5")])
+def test_an_average_may_begin_and_end_on_the_way(tmp_path: Path, before: str, after: str) -> None:
+    folder = stopped_at(5, recipe_for(tmp_path, "grid-hrm", "--optimiser.ema", before), tmp_path)
+    live = {k.removeprefix("live."): v for k, v in end_of(folder).items() if k.startswith("live.")}
+    recipe = resumed_recipe(folder, None, ["--optimiser.ema", after], ["optimiser.ema"])
+    trainer = Trainer(recipe, tmp_path, folder)
+    own = live or load_file(list_checkpoints(folder.checkpoints, LATEST)[-1] / WEIGHTS)
+    assert all(torch.equal(tensor, own[name]) for name, tensor in trainer.model.state_dict().items())
+    assert trainer.fit()["state"] == "finished"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("optimiser.name", "adamw"), ("model.width", "32"), ("model.h_layers", "2")]
+)
+def test_what_cannot_change_on_the_way_is_told(tmp_path: Path, key: str, value: str) -> None:
+    folder = stopped_at(5, recipe_for(tmp_path), tmp_path)
+    recipe = resumed_recipe(folder, None, [f"--{key}", value], [key])
+    with pytest.raises(UserError, match="does not fit the recipe"):
+        Trainer(recipe, tmp_path, folder)
 
 
 def test_a_loss_that_is_no_number_stops_the_run_with_its_samples(
