@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--data", metavar="SOURCE/SPLIT", help="what to score on (default: what the run was to solve)")
     parser.add_argument(
-        "--votes", type=int, metavar="V", help="variants put to the vote (default: as the recipe says, or 64)"
+        "--votes",
+        type=int,
+        metavar="V",
+        help="variants put to the vote (default: the recipe's, or 64; 1 if imported)",
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: the run's folder)")
     parser.add_argument("--seed", type=int, default=0, help="of the votes' colour permutations")
@@ -61,15 +64,18 @@ def run(options: argparse.Namespace) -> None:
         return
     model = open_model(options.path, options, halting=not options.no_halting)
     out = options.out or _beside(options.path, options.data)
-    votes = options.votes or _usual_votes(model.recipe)
+    votes = options.votes or _usual_votes(model)
     settings = {"votes": votes, "seed": options.seed, "halting": not options.no_halting}
     scores = score_model(model, options.data, out, settings)
     if scores is not None:
         emit(scores, options.json, _human)
 
 
-def _usual_votes(recipe: Mapping[str, Any] | None) -> int:
-    return int((recipe or {}).get("evaluation", {}).get("votes", VOTES))
+def _usual_votes(model: Opened) -> int:
+    if "imported" in model.card.training:
+        # Of a table with a row for each variant, those of tasks as they are: others would be blank.
+        return 1
+    return int((model.recipe or {}).get("evaluation", {}).get("votes", VOTES))
 
 
 def _score_submission(path: Path, data: str | None) -> dict[str, Any]:

@@ -88,7 +88,8 @@ def _learn(options: argparse.Namespace, tasks: tuple[Task, ...], seconds: float,
         folder = newest_checkpoint(options.checkpoint, note)
         card = read_card(folder)
         seen = [f"{name}, given away in the training that it began with" for name in answers_seen(card, tasks)]
-        beginning = Beginning(read_tensors(folder, WEIGHTS), [*card.leaks, *seen])
+        rows = card.rows() if card.variants == 1 else {}
+        beginning = Beginning(read_tensors(folder, WEIGHTS), rows, [*card.leaks, *seen])
     recipe = solving_recipe(options.task, seconds, options.seed, card)
     trained = train(recipe, root, beginning=beginning)
     assert trained is not None, "one process learns a task"

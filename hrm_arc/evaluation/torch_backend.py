@@ -89,6 +89,19 @@ class TorchBackend:
         self.halting = halting
 
     def answer(self, samples: Samples) -> Answers:
+        """Half of the samples at a time, and half of that, where the device's memory runs out.
+
+        Raises:
+            UserError: one sample alone does not fit.
+        """
+        with contextlib.suppress(torch.OutOfMemoryError):
+            return self._answer(samples)
+        if len(samples) == 1:
+            raise UserError("--device", f"a sample does not fit the memory of {self.device}; try --device cpu")
+        halves = [self.answer(half) for half in samples.parts(-(-len(samples) // 2))]
+        return Answers(*(np.concatenate(each) for each in zip(*halves, strict=True)))
+
+    def _answer(self, samples: Samples) -> Answers:
         with _evaluating(self.model):
             thought = think_until_halted(self.model, Batch.of(samples, self.device), self.halting)
         tokens = self._tokens(thought.logits, samples)

@@ -135,11 +135,15 @@ def part_of(state: State, chosen: Tensor) -> State:
     return tuple(tensor[chosen] for tensor in state)
 
 
-def adopt(model: torch.nn.Module, weights: Mapping[str, Tensor]) -> None:
+def adopt(model: Reasoner, weights: Mapping[str, Tensor], rows: Sequence[int | None]) -> None:
     """Begin with the weights of a model that was trained on other tasks.
 
-    A table of tasks gets the mean of what it held for each of its new tasks; its first row, for
-    unseen tasks, is kept.
+    Args:
+        model: where they go.
+        weights: of a model of the same kind and size.
+        rows: the row that each of the model's tasks has in the table of tasks among the weights; None
+            for a new task, which gets the mean of the table. The first row, for unseen tasks, is kept.
+            A model with a row for each variant begins with the mean for all, since variants are numbered anew.
 
     Raises:
         ValueError: the weights are those of another model.
@@ -149,9 +153,10 @@ def adopt(model: torch.nn.Module, weights: Mapping[str, Tensor]) -> None:
         if name not in weights:
             raise ValueError(f"no weights for {name}")
         given = weights[name]
-        if given.shape != own.shape and name in TASK_TABLES and given.shape[1:] == own.shape[1:]:
-            known = given[1:].mean(dim=0, keepdim=True) if len(given) > 1 else given[:1]
-            given = torch.cat([given[:1], known.expand(len(own) - 1, -1)])
+        if name in TASK_TABLES and given.shape[1:] == own.shape[1:]:
+            mean = given[1:].mean(dim=0, keepdim=True) if len(given) > 1 else given[:1]
+            known = rows if model.variants == 1 else [None] * (len(own) - 1)
+            given = torch.cat([given[:1], *(mean if row is None else given[row : row + 1] for row in known)])
         if given.shape != own.shape:
             raise ValueError(f"{name} has shape {tuple(given.shape)}, expected {tuple(own.shape)}")
         fitted[name] = given

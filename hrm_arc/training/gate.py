@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from hrm_arc.errors import check_at_least
+
 Metric = Literal["exact_accuracy", "token_accuracy"]
 
 
@@ -47,8 +49,7 @@ class ValidationConfig:
             raise ValueError(f"fraction is {self.fraction}, expected above 0 and at most 1")
         if self.full == "every" and self.full_every < 1:
             raise ValueError("full is 'every', so full_every has to be at least 1")
-        if self.every < 0 or self.margin < 0:
-            raise ValueError("every and margin are at least 0")
+        check_at_least(self, 0, "every", "full_every", "margin", "augment")
 
 
 @dataclass

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hrm_arc.errors import check_at_least
 from hrm_arc.models.reasoner import Output
 from hrm_arc.puzzles.canvas import PAD
 
@@ -38,6 +39,9 @@ class LossConfig:
     halt_weight: float = 0.1
 
     def __post_init__(self) -> None:
+        check_at_least(self, 0, "label_smoothing", "halt_weight")
+        if self.label_smoothing >= 1:
+            raise ValueError(f"label_smoothing is {self.label_smoothing}, expected below 1")
         if self.normaliser == "stablemax" and self.label_smoothing:
             raise ValueError("label_smoothing goes with softmax, not with stablemax")
 

@@ -77,7 +77,9 @@ class TrainingConfig:
         precision: ``32-true``, ``bf16-mixed`` or ``16-mixed``.
         accelerator: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         log_every: steps between rows of metrics.jsonl.
-        checkpoint_every: steps between checkpoints; 0 writes one at the end alone.
+        checkpoint_every: steps between checkpoints; 0 leaves them to the clock.
+        checkpoint_minutes: the most minutes between checkpoints; 0 leaves them to the steps. There is
+            always one at the end.
         keep: how many of the newest checkpoints are kept.
         trackers: where else the figures go: ``csv``, ``tensorboard``, ``wandb`` (offline).
     """
@@ -90,12 +92,13 @@ class TrainingConfig:
     accelerator: str = "auto"
     log_every: int = 10
     checkpoint_every: int = 0
+    checkpoint_minutes: float = 10.0
     keep: int = 3
     trackers: list[TrackerName] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "steps", "batch", "accumulate", "log_every", "keep")
-        check_at_least(self, 0, "minutes", "checkpoint_every")
+        check_at_least(self, 0, "minutes", "checkpoint_every", "checkpoint_minutes")
 
 
 @dataclass(frozen=True)
@@ -193,16 +196,16 @@ class Recipe:
             copies=self.data.copies,
         )
 
-    def held_back_set(self, corpus: Corpus) -> AugmentedSet:
+    def held_back_set(self, corpus: Corpus, canvas: CanvasKind | None = None) -> AugmentedSet:
         """What validation scores: the test pairs of tasks to be solved, unshifted.
 
-        Labels lie on the full canvas, where token accuracy is counted.
+        Inputs lie on ``canvas``, or as in training; labels on the full one, where token accuracy is counted.
         """
         return AugmentedSet(
             corpus.held_back_puzzles(),
             augment=self.validation.augment,
             seed=self.seed,
-            canvas=self.data.canvas,
+            canvas=canvas or self.data.canvas,
             label_canvas="full",
             copies=self.data.copies,
         )

@@ -25,9 +25,9 @@ def resumed_recipe(run: RunFolder, recipe: str | None, flags: list[str], overrid
     Raises:
         UserError: other keys differ, or there is no run.
     """
-    own = run.config()
-    wanted = load_recipe(recipe or str(run.config_file), flags)
-    changed = [key for key in _differing_keys(own, wanted.as_dict()) if key not in overrides]
+    run.config()  # Says so where this is no run.
+    own, wanted = load_recipe(str(run.config_file)), load_recipe(recipe or str(run.config_file), flags)
+    changed = [key for key in _differing_keys(own.as_dict(), wanted.as_dict()) if key not in overrides]
     if changed:
         raise UserError(
             str(run.path), f"the recipe differs in {', '.join(changed)}; accept each with --override KEY to go on"

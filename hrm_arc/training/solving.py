@@ -21,10 +21,12 @@ class Beginning:
 
     Attributes:
         weights: its own.
+        rows: the row of each task that it knows in its table, where that has a row for each.
         leaks: what it was given that answers what the new run is to solve.
     """
 
     weights: Mapping[str, Tensor]
+    rows: Mapping[str, int]
     leaks: Sequence[str] = ()
 
 

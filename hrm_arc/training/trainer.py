@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from hrm_arc.errors import UserError
-from hrm_arc.evaluation.baselines import task_baselines
+from hrm_arc.evaluation.baselines import Baselines, baselines
 from hrm_arc.files import claimed
 from hrm_arc.models import build_model
 from hrm_arc.models.conditioning import puzzle_tables
@@ -101,7 +101,7 @@ class Trainer:
             )
         if beginning is not None:
             try:
-                adopt(self.model, beginning.weights)
+                adopt(self.model, beginning.weights, [beginning.rows.get(task.id) for task in self.corpus.tasks])
             except ValueError as error:
                 raise UserError("the checkpoint to begin with", str(error)) from None
         self.model.to(crew.device)
@@ -144,7 +144,7 @@ class Trainer:
         with self._claim(), self._recorder as recorder:
             self._checkpoints.tidy()
             config = self.recipe.as_dict()
-            fields = {"baselines": task_baselines(self.corpus.solve), **_best_fields(self._best)}
+            fields = {"baselines": self._baselines(), **_best_fields(self._best)}
             recorder.begin(self._step, self.recipe.training.trackers, config, **fields)
             try:
                 with self._profiler or contextlib.nullcontext():
@@ -169,6 +169,13 @@ class Trainer:
         """For the process that leads, the folder: two trainers in one would undo each other's work."""
         return claimed(self.folder.path, "training") if self.leads else contextlib.nullcontext()
 
+    def _baselines(self) -> Baselines:
+        """What answers that understand nothing score on the part that validation scores."""
+        held_back = self.recipe.held_back_set(self.corpus, canvas="full")
+        # Of tasks without answers there is nothing to score.
+        part = held_back.part(self.recipe.validation.fraction) if len(held_back) else None
+        return baselines(held_back, part)
+
     def _loop(self) -> State:
         """Train, and save at the end; returns the state that the run ends in."""
         options = self.recipe.training
@@ -178,8 +185,15 @@ class Trainer:
             held_back = None
         last_tick, saved = 0.0, self._began
         self._clock.start()
-        progress = self._progress()
-        while progress < 1 and not self._asked_to_stop():
+        progress, saved_at = self._progress(), time.monotonic()
+        while progress < 1:
+            stopping, overdue = self._asked(saved_at)
+            overdue |= options.checkpoint_every > 0 and self._step % options.checkpoint_every == 0
+            if overdue and saved != self._step:
+                saved = self._step if self._try_to_save(LATEST) else saved
+                saved_at = time.monotonic()
+            if stopping:
+                break
             with self._clock.timing("data"):
                 passes = self._batches.step(self._step)
             losses = self._learn(passes, progress)
@@ -193,8 +207,6 @@ class Trainer:
                 self._recorder.tick(self._tick(progress, losses, as_row), self._clock.shares(), as_row)
             if held_back is not None:
                 self._validate(held_back)
-            if options.checkpoint_every and self._step % options.checkpoint_every == 0 and progress < 1:
-                saved = self._step if self._try_to_save(LATEST) else saved
         if saved != self._step:
             self._save(LATEST)
         if self._average is not None:
@@ -260,9 +272,12 @@ class Trainer:
         progress = self._clock.progress(self._step)
         return self._crew.from_the_leader(progress) if self.recipe.training.minutes else progress
 
-    def _asked_to_stop(self) -> bool:
-        """Whether any process was asked to stop."""
-        return self._crew.together([float(self.stopping)], "max") == [1.0]
+    def _asked(self, saved_at: float) -> tuple[bool, bool]:
+        """Whether any process was asked to stop, and whether the one that leads finds a checkpoint overdue."""
+        limit = 60 * self.recipe.training.checkpoint_minutes
+        late = self.leads and 0 < limit < time.monotonic() - saved_at
+        stopping, overdue = self._crew.together([float(self.stopping), float(late)], "max")
+        return stopping == 1, overdue == 1
 
     def _tick(self, progress: float, losses: Losses, everybody: bool) -> Tick:
         """Where the run stands; with the mean over all ranks if they are all here for it."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from hrm_arc.evaluation.predict import FORWARD_CELLS
 from hrm_arc.evaluation.scores import same
 from hrm_arc.evaluation.torch_backend import think_until_halted
 from hrm_arc.models.reasoner import Batch, Output, Reasoner
-from hrm_arc.puzzles.augmented import AugmentedSet
+from hrm_arc.puzzles.augmented import AugmentedSet, Samples
 from hrm_arc.puzzles.canvas import FULL, clip, most_likely_grids, tokens_on_full
 from hrm_arc.training.losses import LossConfig, segment_losses
 
@@ -56,20 +58,25 @@ def validate(model: Reasoner, held_back: AugmentedSet, indices: np.ndarray, loss
     """Score samples of a set whose labels lie on the full canvas; the model is in eval mode."""
     device = next(model.parameters()).device
     total = right = exact = 0.0
-    for start in range(0, len(indices), BATCH):
-        for samples in held_back.samples(indices[start : start + BATCH]):
-            assert samples.labels is not None
-            thought = think_until_halted(model, Batch.of(samples, device))
-            labels = torch.as_tensor(clip(samples.labels, samples.canvas)).long().to(device)
-            halt = torch.logit(thought.confidence[:, None], eps=1e-6)
-            total += segment_losses(Output(thought.logits, halt), labels, loss).answer.sum().item()
-            if loss.ignore_padding:
-                answers = most_likely_grids(thought.logits.float().cpu().numpy(), samples.canvas)
-            else:
-                answers = thought.logits.argmax(dim=-1).to(torch.uint8).cpu().numpy()
-            for tokens, truth in zip(answers, samples.labels, strict=True):
-                right += (tokens_on_full(samples.canvas, tokens, loss.ignore_padding) == truth).sum()
-                wanted = FULL.decode(truth)
-                assert wanted is not None
-                exact += same(samples.canvas.decode(tokens), wanted)
+    for samples in _forward_passes(held_back, indices):
+        assert samples.labels is not None
+        thought = think_until_halted(model, Batch.of(samples, device))
+        labels = torch.as_tensor(clip(samples.labels, samples.canvas)).long().to(device)
+        halt = torch.logit(thought.confidence[:, None], eps=1e-6)
+        total += segment_losses(Output(thought.logits, halt), labels, loss).answer.sum().item()
+        if loss.ignore_padding:
+            answers = most_likely_grids(thought.logits.float().cpu().numpy(), samples.canvas)
+        else:
+            answers = thought.logits.argmax(dim=-1).to(torch.uint8).cpu().numpy()
+        for tokens, truth in zip(answers, samples.labels, strict=True):
+            right += (tokens_on_full(samples.canvas, tokens, loss.ignore_padding) == truth).sum()
+            wanted = FULL.decode(truth)
+            assert wanted is not None
+            exact += same(samples.canvas.decode(tokens), wanted)
     return Totals(len(indices), total, float(right), exact)
+
+
+def _forward_passes(data: AugmentedSet, indices: np.ndarray) -> Iterator[Samples]:
+    for start in range(0, len(indices), BATCH):
+        for samples in data.samples(indices[start : start + BATCH]):
+            yield from samples.parts(FORWARD_CELLS // samples.canvas.cells)

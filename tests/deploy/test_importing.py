@@ -15,6 +15,7 @@ from hrm_arc.errors import UserError
 from hrm_arc.evaluation.torch_backend import load_model
 from hrm_arc.runs.checkpoint import read_card
 from tests.cli.commands import answer, hrm
+from tests.made import write_tasks
 from tests.models.test_published import GOLDEN, batch_of
 
 NAMES = ["<blank>", "aaaa", "aaaa|||t3|||0213456789", "bbbb", "bbbb_5_0213456789"]
@@ -57,6 +58,14 @@ def test_an_imported_checkpoint_answers_as_the_original(tmp_path: Path, name: st
     with torch.inference_mode():
         _, output = backend.model.think(backend.model.start(batch), batch)
     torch.testing.assert_close(output.logits, tensors["segment0.logits"][chosen], atol=1e-4, rtol=0)
+
+
+def test_an_imported_checkpoint_is_asked_about_the_rows_it_has(tmp_path: Path) -> None:
+    published(tmp_path / "step_1", "hrm_tiny", "")
+    import_checkpoint("hrm", tmp_path / "step_1", tmp_path / "run", identifiers(tmp_path), CYCLES["hrm_tiny"])
+    tasks = write_tasks(tmp_path / "tasks", count=1)
+    assert answer("eval", tmp_path / "run", "--data", tasks)["votes"] == 1
+    assert answer("eval", tmp_path / "run", "--data", tasks, "--votes", "3")["votes"] == 3
 
 
 def test_every_tensor_is_accounted_for(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
 from hrm_arc.errors import UserError
@@ -192,6 +193,30 @@ def test_a_disk_that_fills_up_for_a_while_costs_rows_and_not_the_run(tmp_path: P
     assert [path.name for path in list_checkpoints(trainer.folder.checkpoints, LATEST)][-1] == "step-00000012"
 
 
+def test_the_clock_asks_for_checkpoints_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved: list[int] = []
+    save = saving_module.save_checkpoint
+
+    def watched(root: Path, kind: str, card: Any, *tensors: Any) -> Path:
+        saved.append(card.step)
+        return save(root, kind, card, *tensors)
+
+    monkeypatch.setattr(saving_module, "save_checkpoint", watched)
+    for minutes, steps in (("1e-9", list(range(1, 13))), ("10", [12]), ("0", [12])):
+        flags = ("--training.checkpoint_every", "0", "--training.checkpoint_minutes", minutes)
+        Trainer(recipe_for(tmp_path, "grid-hrm", *flags), tmp_path / "runs").fit()
+        assert saved == steps
+        saved.clear()
+
+
+def test_a_run_of_an_older_version_goes_on_with_what_was_usual(tmp_path: Path) -> None:
+    folder = stopped_at(5, recipe_for(tmp_path), tmp_path)
+    config = folder.config()
+    del config["training"]["checkpoint_minutes"]
+    folder.config_file.write_text(yaml.safe_dump(config))
+    assert resumed_recipe(folder, None, [], []).training.checkpoint_minutes == 10
+
+
 def test_a_run_is_trained_by_one_process(tmp_path: Path) -> None:
     recipe = recipe_for(tmp_path)
     folder = stopped_at(5, recipe, tmp_path)
@@ -350,7 +375,7 @@ def test_a_killed_run_ends_as_one_that_was_not(tmp_path: Path) -> None:
             time.sleep(0.01)
         time.sleep(moments.uniform(0, 0.5))
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        assert process.wait() == -signal.SIGKILL, "it was still training"
         (folder,) = runs.iterdir()
         json.loads((folder / "status.json").read_text())
         command = [*HRM, "train", "--resume", folder]
@@ -439,6 +464,8 @@ def test_a_killed_worker_comes_back_and_the_run_ends_right(tmp_path: Path) -> No
     assert (folder.status()["state"], folder.status()["current_step"]) == ("finished", 150)
     assert "start at step" in folder.log_file.read_text().split("start at step 0", 1)[1], "it was started again"
     assert [row["step"] for row in rows_of(folder)] == [row["step"] for row in rows_of(whole)]
+    losses = [[row["loss"] for row in rows_of(each) if row["kind"] == "validation"] for each in (whole, folder)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-2), "but for rounding, it learned the same"
 
 
 def test_processes_share_an_evaluation(tmp_path: Path) -> None:

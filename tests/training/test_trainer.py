@@ -13,19 +13,22 @@ import torch
 from safetensors.torch import load_file
 
 from hrm_arc.errors import UserError
+from hrm_arc.evaluation.baselines import baselines
 from hrm_arc.evaluation.evaluate import predict_tasks, score_predictions, tasks_to_score
 from hrm_arc.evaluation.torch_backend import load_model, think_until_halted
 from hrm_arc.files import read_lines
 from hrm_arc.models import KINDS
 from hrm_arc.models.reasoner import Batch, Output, Reasoner, State
-from hrm_arc.runs.checkpoint import BEST, CARD, WEIGHTS, find_checkpoint, list_checkpoints, read_card
+from hrm_arc.puzzles.selection import smallest
+from hrm_arc.puzzles.sources import load_tasks
+from hrm_arc.runs.checkpoint import BEST, CARD, TRAINING, WEIGHTS, find_checkpoint, list_checkpoints, read_card
 from hrm_arc.runs.folder import RunFolder
 from hrm_arc.training import trainer as trainer_module
 from hrm_arc.training.halting import Thought, think_segment
 from hrm_arc.training.losses import Losses
 from hrm_arc.training.recorder import Tick
 from hrm_arc.training.trainer import Trainer
-from tests.made import TORCHRUN, tiny_recipe, write_tasks
+from tests.made import TORCHRUN, tiny_recipe, write_puzzles, write_tasks
 from tests.models.test_grid_hrm import made_batch
 
 STATUS_KEYS = {
@@ -126,20 +129,49 @@ def test_accumulating_gradients_is_the_same_as_a_larger_batch(tmp_path: Path, mo
         return think_segment(model, thoughts, *rest)
 
     monkeypatch.setattr(trainer_module, "think_segment", watched)
-    one = weights_of(trained(tmp_path / "one", "grid-hrm", "--training.batch", "8"))
+    one = trained(tmp_path / "one", "grid-hrm", "--training.batch", "8", *UNCLIPPED)
     assert set(passed) == {8}
     passed.clear()
-    two = weights_of(trained(tmp_path / "two", "grid-hrm", "--training.batch", "4", "--training.accumulate", "2"))
+    halves = ("--training.batch", "4", "--training.accumulate", "2")
+    two = trained(tmp_path / "two", "grid-hrm", *halves, *UNCLIPPED)
     assert set(passed) == {4}, "a pass holds no more than its batch"
-    for name in one:
-        torch.testing.assert_close(one[name], two[name], atol=1e-5, rtol=1e-4)
+    check_same_training(one.folder, two.folder)
 
 
-@pytest.mark.parametrize("precision", ["bf16-mixed", "32-true"])
-def test_precisions_train_without_a_nan(precision: str, tmp_path: Path) -> None:
-    for model in KINDS:
-        weights = weights_of(trained(tmp_path / model, model, "--training.precision", precision))
-        assert all(tensor.isfinite().all() for tensor in weights.values())
+# So that the size of gradients can be told from AdamW's moments; its steps do not depend on it.
+UNCLIPPED = ("--optimiser.clip", "0")
+
+
+def check_same_training(one: RunFolder, other: RunFolder) -> None:
+    """Whether two runs ended alike but for rounding, and met gradients of the same size on the way."""
+    weights, others = (load_file(newest(folder) / WEIGHTS) for folder in (one, other))
+    for name, tensor in weights.items():
+        torch.testing.assert_close(tensor, others[name], atol=1e-5, rtol=1e-4)
+    moments, others = (load_file(newest(folder) / TRAINING) for folder in (one, other))
+    names = [name for name, tensor in moments.items() if name.startswith("optimiser") and tensor.ndim]
+    kinds = {name.rpartition(".")[2] for name in names}
+    assert kinds
+    for kind in kinds:
+        mine, theirs = (torch.cat([m[n].flatten() for n in names if n.endswith(f".{kind}")]) for m in (moments, others))
+        assert (mine - theirs).norm() <= 0.01 * mine.norm(), kind
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("bf16-mixed", torch.bfloat16), ("32-true", torch.float32)])
+@pytest.mark.parametrize("model", KINDS)
+def test_products_are_in_the_precision_that_was_asked_for(
+    model: str, precision: str, dtype: torch.dtype, tmp_path: Path
+) -> None:
+    recipe = tiny_recipe(write_tasks(tmp_path / "tasks"), model, "--training.precision", precision)
+    trainer = Trainer(recipe, tmp_path / "runs")
+    seen: set[torch.dtype] = set()
+    for module in trainer.model.modules():
+        if isinstance(module, torch.nn.Linear) and min(module.weight.shape) > 2:
+            module.register_forward_hook(lambda module, given, out: seen.add(out.dtype) if module.training else None)
+    trainer.fit()
+    assert seen == {dtype}
+    weights = weights_of(trainer)
+    assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
+    assert all(tensor.isfinite().all() for tensor in weights.values())
 
 
 def test_interrupting_saves_the_state(tmp_path: Path) -> None:
@@ -161,6 +193,13 @@ def test_a_failure_is_told_in_the_status(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="made up"):
         trainer.fit()
     assert trainer.folder.status()["state"] == "failed"
+
+
+def test_baselines_are_those_of_what_is_validated(tmp_path: Path) -> None:
+    trainer = trained(tmp_path, "grid-hrm", "--validation.augment", "6", "--validation.fraction", "0.5")
+    held_back = trainer.recipe.held_back_set(trainer.corpus, canvas="full")
+    assert len(held_back) == 3 * 7
+    assert trainer.folder.status()["baselines"] == baselines(held_back, held_back.part(0.5))
 
 
 def test_a_time_limit_ends_the_run(tmp_path: Path) -> None:
@@ -212,12 +251,14 @@ def test_damaged_weights_are_named(tmp_path: Path) -> None:
         ("grid-hrm", ["--loss.halt", "none"]),
         # A puzzle table, whose gradients are sparse.
         ("hrm", ["--loss.halt", "q-learning"]),
+        # Processes on unlike canvases, and samples that halt, in passes of which the last one sends gradients.
+        ("grid-hrm", [*("--halting.leave", "true", "--halting.exploration", "0"), "--training.accumulate", "2"]),
     ],
-    ids=["grid-hrm", "no halting", "puzzle table"],
+    ids=["grid-hrm", "no halting", "puzzle table", "halting"],
 )
 def test_two_processes_train_as_one(model: str, more: list[str], tmp_path: Path) -> None:
-    tasks = write_tasks(tmp_path / "tasks")
-    flags = ["--training.steps", "20", "--training.log_every", "1", *more]
+    tasks = write_puzzles(tmp_path / "tasks", smallest(load_tasks("arc-agi-1/training"), 4))
+    flags = ["--training.steps", "20", "--training.log_every", "1", "--data.canvas", "cropped", *UNCLIPPED, *more]
     alone = Trainer(tiny_recipe(tasks, model, *flags), tmp_path / "alone")
     alone.fit()
     command = [*TORCHRUN, "2", "-m", "hrm_arc", "train"]
@@ -230,9 +271,7 @@ def test_two_processes_train_as_one(model: str, more: list[str], tmp_path: Path)
     )
     (path,) = (tmp_path / "together").iterdir()
     together = RunFolder(path)
-    weights = load_file(newest(together) / WEIGHTS)
-    for name, tensor in weights_of(alone).items():
-        torch.testing.assert_close(tensor, weights[name], atol=1e-5, rtol=1e-4)
+    check_same_training(alone.folder, together)
     rows = [read_lines(folder.metrics_file) for folder in (alone.folder, together)]
     assert [(row["kind"], row["step"]) for row in rows[0]] == [(row["kind"], row["step"]) for row in rows[1]]
     for one, two in zip(*rows, strict=True):
