@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._processes import hrm
+from hrm_arc.cli.show import note
 from hrm_arc.errors import UserError
 from hrm_arc.files import write_json
 from hrm_arc.training.recipe_files import load_recipe
@@ -59,6 +60,7 @@ def scored_run(root: Path, name: str, recipe: str, flags: Sequence[str], scoring
         if known["made"] != made:
             raise UserError(record, "was made with other settings; keep these runs in another folder")
         return Scored(root / name / known["run"], known["trained"], known["scores"])
+    note(f"{name}: training")
     begun = sorted((root / name).glob("*/config.yaml"))
     if begun:
         # Refused if it was begun with other settings.
@@ -66,6 +68,7 @@ def scored_run(root: Path, name: str, recipe: str, flags: Sequence[str], scoring
     else:
         trained = hrm("train", recipe, *flags, "--out", str(root / name))
     folder = Path(trained["folder"])
+    note(f"{name}: {trained['steps']:,} steps in {trained['seconds']:.0f} s; scoring")
     scores = hrm("eval", str(folder), *scoring)
     write_json(record, {"made": made, "run": folder.name, "trained": trained, "scores": scores})
     return Scored(folder, trained, scores)

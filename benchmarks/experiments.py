@@ -137,6 +137,7 @@ def _go_on(experiment: Experiment, folder: Path, scale: float, ends: float) -> s
     else:
         command = ["train", experiment.recipe, *experiment.flags, *_length(experiment, scale), "--out", str(runs)]
     folder.mkdir(parents=True, exist_ok=True)
+    _describe(experiment, folder)
     if not _finished(begun[-1].parent if begun else None):
         state = _hrm(command, folder, ends)
         if state != "done":
@@ -145,7 +146,8 @@ def _go_on(experiment: Experiment, folder: Path, scale: float, ends: float) -> s
     votes = ["--votes", "1"] if scale < 1 else []
     state = _hrm(["eval", str(run), *votes], folder, ends)
     if state == "done":
-        _keep(experiment, run, folder)
+        for name in ("config.yaml", "metrics.jsonl", "scores.json", "submission.json"):
+            shutil.copy(run / name, folder / name)
     return state
 
 
@@ -184,15 +186,13 @@ def _hrm(arguments: list[str], folder: Path, ends: float) -> str:
     return "done" if process.returncode == 0 else "failed"
 
 
-def _keep(experiment: Experiment, run: Path, folder: Path) -> None:
-    """The record: what was run, on what, and how it came out."""
+def _describe(experiment: Experiment, folder: Path) -> None:
+    """What is run, with which code, on what: of failures, too."""
     import torch
 
     def git(*arguments: str) -> str:
         return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False).stdout.strip()
 
-    for name in ("config.yaml", "metrics.jsonl", "scores.json", "submission.json"):
-        shutil.copy(run / name, folder / name)
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "CPU"
     about = {
         "experiment": experiment.name,

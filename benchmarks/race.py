@@ -7,7 +7,7 @@ input's size. Widths are reduced so that a race is fair on two cores: see recipe
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +34,9 @@ def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 def _race(root: Path, model: str, minutes: float, seeds: Sequence[int]) -> dict[str, Any]:
     runs = [race_run(root, model, minutes, seed) for seed in seeds]
-    outputs = np.array([_outputs(run.folder) for run in runs], dtype=float)
-    low, high = _interval(outputs)
+    by_task = [_outcomes(run.folder) for run in runs]
+    outputs = np.array([[solved for task in outcomes.values() for solved in task] for outcomes in by_task])
+    low, high = _interval(by_task)
     return {
         "model": model,
         "parameters, table included": f"{_parameters(runs[0].folder):,}",
@@ -59,12 +60,14 @@ def race_run(root: Path, model: str, minutes: float, seed: int, tasks: int = TAS
     return scored_run(root, f"{model}-{seed}-of-{tasks}", f"race/{model}", flags)
 
 
-def _outputs(run: Path) -> list[bool]:
-    """Whether each test output is among the two attempts."""
+def _outcomes(run: Path) -> dict[str, list[bool]]:
+    """For each task, whether each of its test outputs is among the two attempts."""
     from hrm_arc.files import read_lines
 
-    rows = read_lines(run / "predictions.jsonl")
-    return [any(c["grid"] == row["truth"] for c in row["candidates"][:2]) for row in rows]
+    found: dict[str, list[bool]] = {}
+    for row in read_lines(run / "predictions.jsonl"):
+        found.setdefault(row["task"], []).append(row["solved"])
+    return found
 
 
 def _curve(run: Path) -> list[tuple[float, float]]:
@@ -88,12 +91,18 @@ def _parameters(run: Path) -> int:
         return int(sum(np.prod(file.get_slice(name).get_shape()) for name in file.keys()))  # noqa: SIM118
 
 
-def _interval(outputs: np.ndarray) -> tuple[float, float]:
-    """95% bootstrap over test outputs and seeds, ``[seeds, outputs]``."""
+def _interval(by_task: Sequence[Mapping[str, Sequence[bool]]]) -> tuple[float, float]:
+    """95% bootstrap over tasks, whose outputs stand or fall together, and over seeds."""
     draw = np.random.default_rng(0)
-    seeds, count = outputs.shape
-    means = [outputs[draw.integers(seeds, size=seeds)][:, draw.integers(count, size=count)].mean() for _ in range(2000)]
-    low, high = np.percentile(means, [2.5, 97.5])
+    names = sorted(by_task[0])
+    solved = np.array([[sum(outcomes[name]) for name in names] for outcomes in by_task])
+    asked = np.array([len(by_task[0][name]) for name in names])
+    shares = []
+    for _ in range(2000):
+        seeds = draw.integers(len(solved), size=len(solved))
+        tasks = draw.integers(len(names), size=len(names))
+        shares.append(solved[seeds][:, tasks].sum() / (len(seeds) * asked[tasks].sum()))
+    low, high = np.percentile(shares, [2.5, 97.5])
     return float(low), float(high)
 
 

@@ -84,7 +84,8 @@ def _right_passes(run: Scored) -> float:
 
     rows = read_lines(run.folder / "predictions.jsonl")
     right = sum(c["votes"] for row in rows for c in row["candidates"] if c["grid"] == row["truth"])
-    return right / sum(c["votes"] for row in rows for c in row["candidates"])
+    # Passes without a readable answer are among them.
+    return right / (run.scores["votes"] * len(rows))
 
 
 def _length(flags: Sequence[str], options: argparse.Namespace) -> list[str]:

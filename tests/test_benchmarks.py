@@ -72,8 +72,11 @@ def test_every_experiment_is_a_recipe_and_has_its_own_record() -> None:
 
 
 def test_a_run_that_solves_everything_has_no_interval_below_one() -> None:
-    assert race._interval(np.ones((3, 10))) == (1.0, 1.0)
-    low, high = race._interval(np.eye(10)[:3])
+    def seeds(solved: np.ndarray) -> list[dict[str, list[bool]]]:
+        return [{f"task {n}": [bool(value)] for n, value in enumerate(row)} for row in solved]
+
+    assert race._interval(seeds(np.ones((3, 10)))) == (1.0, 1.0)
+    low, high = race._interval(seeds(np.eye(10)[:3]))
     assert 0 <= low < 0.1 < high < 0.4
 
 

@@ -19,6 +19,8 @@ from typing import Any
 from hrm_arc.cli.show import note, table
 from hrm_arc.errors import UserError
 
+PICTURES = (".png", ".svg")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", help="which one")
@@ -51,17 +53,23 @@ def run(options: argparse.Namespace) -> None:
         raise UserError(f"hrm bench {options.name}", str(error)) from None
     if rest:
         raise UserError(rest[0], f"bench {options.name} has no such argument; see hrm bench {options.name} --help")
-    rows = _collect(module.measure(chosen), live=not chosen.json)
-    if getattr(chosen, "plot", None):
-        module.draw(rows, chosen.plot)
-        note(f"wrote {chosen.plot}")
-    if chosen.json:
-        print(json.dumps({"benchmark": options.name, "rows": rows}))
-
-
-def _collect(measured: Iterable[dict[str, Any]], live: bool) -> list[dict[str, Any]]:
-    """The rows; as a Markdown table, each when it is there, if a person is looking."""
+    plot = getattr(chosen, "plot", None)
+    if plot is not None and (plot.suffix not in PICTURES or not plot.parent.is_dir()):
+        raise UserError("--plot", f"{plot}, expected a {' or '.join(PICTURES)} in a folder that is there")
     rows: list[dict[str, Any]] = []
+    try:
+        _collect(rows, module.measure(chosen), live=not chosen.json)
+    finally:
+        # What there is of an hour's rows when it is stopped, too.
+        if chosen.json and rows:
+            print(json.dumps({"benchmark": options.name, "rows": rows}))
+    if plot is not None:
+        module.draw(rows, plot)
+        note(f"wrote {plot}")
+
+
+def _collect(rows: list[dict[str, Any]], measured: Iterable[dict[str, Any]], live: bool) -> None:
+    """Gather rows; as a Markdown table, each when it is there, if a person is looking."""
     for row in measured:
         # What is not for the table, such as the points of a curve, is under a key with _.
         cells = {key: value for key, value in row.items() if not key.startswith("_")}
@@ -71,7 +79,6 @@ def _collect(measured: Iterable[dict[str, Any]], live: bool) -> list[dict[str, A
         if live:
             print("| " + " | ".join(map(str, cells.values())) + " |", flush=True)
         rows.append(row)
-    return rows
 
 
 def _list() -> None:

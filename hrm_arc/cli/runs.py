@@ -30,7 +30,7 @@ def _human(result: dict[str, Any]) -> None:
     columns = ["run", "recipe", "model", "state", "step", "held back", "pass@2"]
     rows = [
         [
-            *(row["run_id"], row["name"], row["model"], row["state"], f"{row['step']:,}"),
+            *(row["run_id"], row["name"] or "-", row["model"] or "-", row["state"], f"{row['step']:,}"),
             *("-" if value is None else f"{value:.1%}" for value in (row["best"], row["pass_at_2"])),
         ]
         for row in result["runs"]

@@ -37,6 +37,7 @@ def run(options: argparse.Namespace) -> None:
         Console().print(view)
         return
     with contextlib.suppress(KeyboardInterrupt), Live(view, auto_refresh=False) as live:
-        while state_of(folder.status()) in ("running", "validating"):
+        # A run that has just begun has said nothing yet.
+        while state_of(folder.status()) in ("running", "validating", "unknown"):
             time.sleep(options.every)
             live.update(live_view(folder), refresh=True)

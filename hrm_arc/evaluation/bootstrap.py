@@ -23,7 +23,8 @@ def interval(figures: Callable[[np.ndarray], np.ndarray], tasks: int, seed: int)
         low and high ends, ``[2, ...]``.
     """
     random = np.random.default_rng(seed)
-    found = [figures(random.integers(tasks, size=(AT_ONCE, tasks))) for _ in range(RESAMPLES // AT_ONCE)]
+    sizes = [min(AT_ONCE, RESAMPLES - start) for start in range(0, RESAMPLES, AT_ONCE)]
+    found = [figures(random.integers(tasks, size=(size, tasks))) for size in sizes]
     return np.percentile(np.concatenate(found), [2.5, 97.5], axis=0)
 
 

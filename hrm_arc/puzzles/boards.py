@@ -179,9 +179,10 @@ def _board(cells: str) -> Grid:
 
 def _hold_back(boards: Sequence[Pair]) -> tuple[list[Pair], list[Pair]]:
     """Every tenth board, or the last of fewer; the others come first."""
-    held = set(range(HELD_BACK - 1, len(boards), HELD_BACK) or [len(boards) - 1])
-    learned = [board for number, board in enumerate(boards) if number not in held]
-    return learned, [boards[number] for number in sorted(held)]
+    if len(boards) < HELD_BACK:
+        return list(boards[:-1]), list(boards[-1:])
+    learned = [board for number, board in enumerate(boards, start=1) if number % HELD_BACK]
+    return learned, list(boards[HELD_BACK - 1 :: HELD_BACK])
 
 
 class _Sudoku:

@@ -24,7 +24,8 @@ from hrm_arc.runs.metrics import read_metrics
 from hrm_arc.runs.status import HEARTBEAT_SECONDS
 
 BARS = "▁▂▃▄▅▆▇█"
-# A live run writes its status at least this often; after twice that it is taken for dead.
+# A live run writes its status at every heartbeat; after so many that did not come it is taken for dead.
+MISSED_HEARTBEATS = 4
 
 
 def find_runs(root: Path) -> list[RunFolder]:
@@ -45,26 +46,32 @@ def newest_run(root: Path) -> RunFolder:
 
 
 def run_rows(root: Path) -> list[dict[str, Any]]:
-    """One row for each run: what it is, where it stands, how it scored."""
-    rows = []
-    for run in find_runs(root):
-        config, status = run.config(), run.status()
-        rows.append(
-            {
-                "run_id": run.run_id,
-                "name": config["name"],
-                "model": config["model"]["name"],
-                "state": state_of(status),
-                "step": status.get("current_step", 0),
-                "steps": config["training"]["steps"],
-                "training_exact": status.get("training_exact"),
-                "best": (status.get("best") or {}).get("score"),
-                "pass_at_2": status.get("pass_at_2"),
-                "started": status.get("start_time"),
-                "folder": str(run.path),
-            }
-        )
-    return rows
+    """One row for each run: what it is, where it stands, how it scored.
+
+    A folder whose configuration is none of ours is in state ``damaged``.
+    """
+    return [_run_row(run) for run in find_runs(root)]
+
+
+def _run_row(run: RunFolder) -> dict[str, Any]:
+    status = run.status()
+    try:
+        config = run.config()
+        what = {"name": config["name"], "model": config["model"]["name"], "steps": config["training"]["steps"]}
+        state = state_of(status)
+    except (UserError, KeyError, TypeError):
+        what, state = {"name": None, "model": None, "steps": None}, "damaged"
+    return {
+        "run_id": run.run_id,
+        **what,
+        "state": state,
+        "step": status.get("current_step", 0),
+        "training_exact": status.get("training_exact"),
+        "best": (status.get("best") or {}).get("score"),
+        "pass_at_2": status.get("pass_at_2"),
+        "started": status.get("start_time"),
+        "folder": str(run.path),
+    }
 
 
 def state_of(status: dict[str, Any], now: datetime | None = None) -> str:
@@ -73,7 +80,7 @@ def state_of(status: dict[str, Any], now: datetime | None = None) -> str:
     if state not in ("running", "validating"):
         return state
     silence = (now or datetime.now().astimezone()) - datetime.fromisoformat(status["last_update"])
-    return "lost" if silence.total_seconds() > 4 * HEARTBEAT_SECONDS else state
+    return "lost" if silence.total_seconds() > MISSED_HEARTBEATS * HEARTBEAT_SECONDS else state
 
 
 def sparkline(values: Sequence[float], width: int = 40) -> str:

@@ -41,7 +41,11 @@ def test_eval_on_another_source_writes_where_it_is_told(run_folder: Path, tmp_pa
 
 def test_audit_of_a_run_and_of_a_claim(run_folder: Path) -> None:
     audited = answer("audit", run_folder)
-    assert set(audited) >= {"token_accuracy", "baselines", "verdict", "dependence"}
+    scores = answer("eval", run_folder)
+    assert {key: audited[key] for key in ("token_accuracy", "exact_accuracy", "baselines")} == {
+        key: scores[key] for key in ("token_accuracy", "exact_accuracy", "baselines")
+    }
+    assert {"verdict", "dependence"} <= set(audited)
     claimed = answer("audit", "--data", "arc-agi-1/evaluation", "--claim", "0.7121")
     assert "is the score of padding everywhere" in str(claimed["verdict"])
 

@@ -138,10 +138,11 @@ def test_smaller_files_are_smaller_and_much_the_same(precision: str, wide_run: P
     small, whole = tmp_path / "small.onnx", wide_run / "whole.onnx"
     exported, compared = export(wide_run, small, precision, samples=100)  # type: ignore[arg-type]
     assert small.stat().st_size / whole.stat().st_size < {"int8": 0.3, "fp16": 0.55}[precision]
-    assert compared.tokens_different < compared.positions / 4
+    assert compared.tokens_different <= compared.positions * {"int8": 0.05, "fp16": 0.002}[precision]
     assert exported.precision == precision
     if precision == "int8":
         assert exported.floats["Softmax"] > 0, "it says what stays in floating point"
+        assert exported.float_layers
         assert all("_layers." in layer for layer in exported.float_layers)
 
 
