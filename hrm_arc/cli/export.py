@@ -12,10 +12,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hrm_arc.cli.show import add_json, counting, emit, note, table
 from hrm_arc.errors import UserError
+
+if TYPE_CHECKING:
+    from hrm_arc.deploy.exported import Exported
+    from hrm_arc.deploy.parity import Parity
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +72,7 @@ def _check(options: argparse.Namespace) -> dict[str, Any]:
     return _result(options.check, other.exported, compared)
 
 
-def _result(path: Path, exported: Any, compared: Any) -> dict[str, Any]:
+def _result(path: Path, exported: Exported, compared: Parity) -> dict[str, Any]:
     return {
         "file": str(path),
         "bytes": path.stat().st_size,

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hrm_arc.cli.show import add_json, emit, table
 from hrm_arc.errors import UserError
+
+if TYPE_CHECKING:
+    from hrm_arc.runs.folder import RunFolder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +40,7 @@ def run(options: argparse.Namespace) -> None:
     emit({"report": str(write_page(first))}, options.json, lambda result: print(f"written to {result['report']}"))
 
 
-def _versus(first: Any, second: Any, out: Path | None) -> dict[str, Any]:
+def _versus(first: RunFolder, second: RunFolder, out: Path | None) -> dict[str, Any]:
     from hrm_arc.evaluation.comparison import compare
     from hrm_arc.files import read_lines
     from hrm_arc.report.page import read_scores

@@ -13,11 +13,14 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hrm_arc.cli.backends import add_runtime, is_exported, open_model
 from hrm_arc.cli.show import ACCURACY_COLUMNS, add_json, baseline_rows, counting, emit, note, table
 from hrm_arc.errors import UserError
+
+if TYPE_CHECKING:
+    from hrm_arc.deploy.validating import Progress
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,13 +45,13 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _validate(options: argparse.Namespace) -> dict[str, Any]:
-    from hrm_arc.deploy import validating
+    from hrm_arc.deploy import agreement, validating
     from hrm_arc.evaluation.evaluate import tasks_to_score, warnings
     from hrm_arc.puzzles.augmented import AugmentedSet
     from hrm_arc.puzzles.corpus import Corpus
     from hrm_arc.puzzles.sources import load_corpus
 
-    theirs = validating.read_result(options.against) if options.against else None
+    theirs = agreement.read_result(options.against) if options.against else None
     model = open_model(options.path, options)
     card = model.card
     corpus = load_corpus([options.data]) if options.data else Corpus(solve=tasks_to_score(card, None))
@@ -58,10 +61,10 @@ def _validate(options: argparse.Namespace) -> dict[str, Any]:
     held_back = AugmentedSet(puzzles, augment=options.augment, seed=card.seed, canvas=card.canvas, label_canvas="full")
     indices = held_back.part(options.fraction)
     runs_on = (options.provider, options.memory) if is_exported(options.path) else (options.device,)
-    marks = validating.marks(corpus.solve, held_back, indices, (model.checksum, model.checkpoint), runs_on)
+    marks = agreement.marks(corpus.solve, held_back, indices, (model.checksum, model.checkpoint), runs_on)
     file = options.out or _beside(options.path)
     if theirs is not None:
-        validating.check_comparable(theirs, marks, options.against)
+        agreement.check_comparable(theirs, marks, options.against)
         if file.resolve() == options.against.resolve():
             raise UserError("--against", f"{file} is where this validation is written; name another with --out")
     validating.begin(file, marks, options.resume)
@@ -84,11 +87,11 @@ def _validate(options: argparse.Namespace) -> dict[str, Any]:
             raise
     result = {**result, "warnings": unfair, "file": str(file)}
     if theirs is not None:
-        result["against"] = {**asdict(validating.agreement(result, theirs)), "theirs": theirs}
+        result["against"] = {**asdict(agreement.agreement(result, theirs)), "theirs": theirs}
     return result
 
 
-def _running(progress: Any) -> str:
+def _running(progress: Progress) -> str:
     figures = progress.figures()
     rate = progress.speed()["samples_per_second"]
     return f"{figures['token_accuracy']:.2%} of tokens, {figures['exact_accuracy']:.2%} exact, {rate:.1f} samples/s"

@@ -7,7 +7,6 @@ taken from the published configuration unless it is given.
 
 from __future__ import annotations
 
-import json
 import pickle
 import re
 from collections.abc import Mapping
@@ -20,7 +19,7 @@ from torch import Tensor
 
 from hrm_arc.errors import UserError, and_more
 from hrm_arc.models import build_model
-from hrm_arc.puzzles.arrays import SEPARATOR
+from hrm_arc.puzzles.arrays import SEPARATOR, read_identifiers
 from hrm_arc.runs.checkpoint import LATEST, Card, save_checkpoint
 
 PREFIXES = ("_orig_mod.", "model.", "inner.", "module.")
@@ -130,14 +129,7 @@ def _rows(table: Tensor | None, identifiers: Path | None) -> tuple[list[str], Te
     """The tasks that a table has rows for, and those rows after the blank one."""
     if table is None or identifiers is None:
         return [], None
-    try:
-        names = json.loads(identifiers.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(identifiers, f"cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise UserError(identifiers, f"not JSON: {error}") from None
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise UserError(identifiers, "expected a list of names")
+    names = read_identifiers(identifiers)
     if len(names) != len(table):
         raise UserError(identifiers, f"{len(names)} names, and the puzzle table has {len(table)} rows")
     # HRM joins a variant's parts by underscores, TRM by bars; a task as it is has neither.

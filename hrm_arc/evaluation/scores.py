@@ -16,7 +16,7 @@ import numpy as np
 from hrm_arc.evaluation.baselines import task_baselines
 from hrm_arc.evaluation.bootstrap import interval
 from hrm_arc.evaluation.predict import Prediction
-from hrm_arc.puzzles.canvas import FULL
+from hrm_arc.puzzles.canvas import FULL, Canvas, tokens_on_full
 from hrm_arc.puzzles.task import Grid, Task
 
 # How many of the best candidates may hold the right grid.
@@ -65,6 +65,21 @@ def outcomes(tasks: Sequence[Task], predictions: Sequence[Prediction]) -> list[O
 def same(answer: Grid | None, truth: Grid) -> bool:
     """Whether an answer is exactly right: the size and every cell."""
     return answer is not None and np.array_equal(answer, truth)
+
+
+def right_tokens(canvas: Canvas, tokens: np.ndarray, truth: np.ndarray, complete: bool) -> tuple[int, bool]:
+    """How many of 900 cells an answer gets right, the log's metric, and whether its grid is exactly right.
+
+    Args:
+        canvas: that the answer lies on.
+        tokens: the answer, ``[canvas.cells]``.
+        truth: the right one on the full canvas, ``[900]``.
+        complete: as in :func:`~hrm_arc.puzzles.canvas.tokens_on_full`.
+    """
+    wanted = FULL.decode(truth)
+    assert wanted is not None, "a label is a grid"
+    right = int((tokens_on_full(canvas, tokens, complete) == truth).sum())
+    return right, same(canvas.decode(tokens), wanted)
 
 
 def right_votes(tasks: Sequence[Task], predictions: Sequence[Prediction]) -> int:

@@ -86,7 +86,7 @@ class DualLoop(Reasoner):
         self._prefix = SHARED_LENGTH if self.conditioning else 0
 
     def start(self, batch: Batch) -> State:
-        # The first slice has fixed ends, so that a tool that folds an exported graph's constants can drop the rest.
+        # The first slice has fixed ends, so that an export can leave out the rows that no canvas reaches.
         embedded = self.token_embedding(batch.inputs) + self.positions[: FULL.cells][: batch.inputs.shape[1]]
         if self.conditioning is not None:
             embedded = torch.cat([self.conditioning.tokens(batch, self.token_embedding), embedded], dim=1)

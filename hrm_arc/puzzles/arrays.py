@@ -44,7 +44,7 @@ def read_array_folder(path: Path, split: str = "", most: int | None = None) -> t
     """
     train = _Part(path / "train")
     test = _Part(path / "test") if (path / "test" / "dataset.json").is_file() else None
-    names = _identifiers(path)
+    names = read_identifiers(path / "identifiers.json") if (path / "identifiers.json").is_file() else []
     if train.vocabulary in BOARD_TOKENS or len(names) <= 1:
         # One task that is to be solved: its boards to learn from are its demonstrations.
         return () if split == "training" else (_game(path.name, train, test, most),)
@@ -157,10 +157,15 @@ def _game(name: str, train: _Part, test: _Part | None, most: int | None) -> Task
     return Task(name, tuple(learned), tuple(asked), boards=True)
 
 
-def _identifiers(path: Path) -> list[str]:
-    names = _read(path / "identifiers.json") if (path / "identifiers.json").is_file() else []
+def read_identifiers(file: Path) -> list[str]:
+    """What a published set's identifiers.json says: a name for each row of a puzzle table.
+
+    Raises:
+        UserError: it cannot be read, or is no list of names.
+    """
+    names = _read(file)
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise UserError(path / "identifiers.json", "expected a list of names")
+        raise UserError(file, "expected a list of names")
     return names
 
 

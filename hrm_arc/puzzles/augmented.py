@@ -8,7 +8,7 @@ symmetry (eight dihedral transforms times permutations of colours 1-9).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -46,11 +46,12 @@ class Samples:
 
     def parts(self, most: int) -> Iterator[Samples]:
         """The same, at most so many and at least one at a time."""
-        arrays = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "canvas"}
         step = max(1, most)
         for start in range(0, len(self), step):
-            cut = {name: None if array is None else array[start : start + step] for name, array in arrays.items()}
-            yield replace(self, **cut)
+            rows = slice(start, start + step)
+            labels = None if self.labels is None else self.labels[rows]
+            told = (self.task[rows], self.dihedral[rows], self.colours[rows], self.variant[rows])
+            yield Samples(self.canvas, self.inputs[rows], labels, *told)
 
 
 class AugmentedSet:

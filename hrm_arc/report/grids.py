@@ -6,6 +6,7 @@ import base64
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Group, RenderableType
@@ -15,6 +16,9 @@ from rich.text import Text
 
 from hrm_arc.files import writing
 from hrm_arc.puzzles.task import Grid, Pair, Task
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # The colours of arcprize.org's editor, from 0 to 9.
 PALETTE = (
@@ -133,11 +137,9 @@ def _pairs(task: Task, answers: bool) -> Sequence[tuple[str, Pair, bool]]:
     return shown + [(f"test {n}", pair, answers) for n, pair in enumerate(task.tests, start=1)]
 
 
-def _draw(axis: object, grid: Grid) -> None:
-    from matplotlib.axes import Axes
+def _draw(axis: Axes, grid: Grid) -> None:
     from matplotlib.colors import ListedColormap
 
-    assert isinstance(axis, Axes)
     axis.pcolormesh(grid, cmap=ListedColormap(PALETTE), vmin=-0.5, vmax=9.5, edgecolors=LINE, linewidth=0.5)
     axis.set_aspect("equal")
     axis.invert_yaxis()

@@ -11,7 +11,7 @@ from hrm_arc.report.charts import training_curves
 from hrm_arc.report.gallery import asked, attempts, filters
 from hrm_arc.report.names import BASELINES, SCORES
 from hrm_arc.report.page import environment, read_scores
-from hrm_arc.runs.folder import RunFolder
+from hrm_arc.runs.folder import RunFolder, differences
 from hrm_arc.runs.metrics import read_metrics
 
 
@@ -40,7 +40,7 @@ def write_versus(first: RunFolder, second: RunFolder, comparison: Mapping[str, A
         meanings=SCORES,
         baselines=BASELINES,
         groups=_groups(scores),
-        differences=_differences(runs[0].config(), runs[1].config()),
+        differences=differences(runs[0].config(), runs[1].config()),
         curve=training_curves({n: read_metrics(run.metrics_file) for n, run in zip(names, runs, strict=True)}),
         answers=[
             _answer(row, rows[1][key], names, outcomes)
@@ -80,17 +80,3 @@ def _groups(scores: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for row in scores[0]["groups"]
         if row["group"] in second
     ]
-
-
-def _differences(one: dict[str, Any], other: dict[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Keys of the recipes that differ, with both values."""
-    flat = [_flat(config) for config in (one, other)]
-    keys = dict.fromkeys([*flat[0], *flat[1]])
-    return [(k, flat[0].get(k, ""), flat[1].get(k, "")) for k in keys if flat[0].get(k) != flat[1].get(k)]
-
-
-def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
-    return flat

@@ -12,10 +12,10 @@ scores/SOURCE/     the same for each other source it was scored on
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,6 +25,7 @@ import yaml
 
 from hrm_arc.errors import UserError
 from hrm_arc.files import write_text
+from hrm_arc.runs.status import read_status
 
 
 @dataclass(frozen=True)
@@ -110,10 +111,21 @@ class RunFolder:
 
     def status(self) -> dict[str, Any]:
         """What status.json says, or nothing where it is missing."""
-        try:
-            return json.loads(self.status_file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
+        return read_status(self.status_file)
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Dotted keys under which two recipes, as plain data, say different things, with what each says; None: nothing."""
+    flat = [_flat(recipe) for recipe in (one, other)]
+    both = {key: (flat[0].get(key), flat[1].get(key)) for key in sorted(flat[0] | flat[1])}
+    return {key: values for key, values in both.items() if values[0] != values[1]}
+
+
+def _flat(recipe: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in recipe.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
 
 
 def new_run_id(now: datetime | None = None) -> str:

@@ -60,7 +60,7 @@ class Status:
             "message": None,
         }
         # A run that goes on keeps what it said before, such as when it started.
-        earlier = _read(path)
+        earlier = read_status(path)
         self._fields |= {key: value for key, value in earlier.items() if key in self._fields}
 
     def update(self, *, event: bool = False, **fields: Any) -> None:
@@ -96,12 +96,13 @@ class Status:
 
 def amend_status(path: Path, **fields: Any) -> None:
     """Change fields of a status.json that no trainer keeps any more, where there is one."""
-    status = _read(path)
+    status = read_status(path)
     if status:
         write_json(path, {**status, **fields})
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_status(path: Path) -> dict[str, Any]:
+    """What a status.json says, or nothing where there is none."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from hrm_arc.errors import UserError
-from hrm_arc.runs.folder import RunFolder
+from hrm_arc.runs.folder import RunFolder, differences
 from hrm_arc.training.recipe import Recipe
 from hrm_arc.training.recipe_files import load_recipe
 
@@ -27,7 +26,7 @@ def resumed_recipe(run: RunFolder, recipe: str | None, flags: list[str], overrid
     """
     run.config()  # Says so where this is no run.
     own, wanted = load_recipe(str(run.config_file)), load_recipe(recipe or str(run.config_file), flags)
-    changed = [key for key in _differing_keys(own.as_dict(), wanted.as_dict()) if key not in overrides]
+    changed = [key for key in differences(own.as_dict(), wanted.as_dict()) if key not in overrides]
     if changed:
         raise UserError(
             str(run.path), f"the recipe differs in {', '.join(changed)}; accept each with --override KEY to go on"
@@ -46,20 +45,3 @@ def restarted_run(recipe: Recipe, root: Path) -> RunFolder | None:
     wanted = recipe.as_dict()
     runs = [RunFolder(path.parent) for path in sorted(root.glob("*/config.yaml"), reverse=True)]
     return next((run for run in runs if run.config() == wanted and run.status().get("state") != "finished"), None)
-
-
-def _differing_keys(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """Dotted keys under which two recipes, as plain data, say different things."""
-    flat_one, flat_other = _flat(one), _flat(other)
-    keys = sorted(flat_one.keys() | flat_other.keys())
-    return [key for key in keys if flat_one.get(key) != flat_other.get(key)]
-
-
-def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in data.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat

@@ -35,12 +35,12 @@ def restore_optimisers(optimisers: Sequence[torch.optim.Optimizer], tensors: Map
     for key, value in tensors.items():
         if key.startswith(f"{OPTIMISER}."):
             _, which, parameter, name = key.split(".")
-            optimiser, number = int(which), int(parameter)
-            if optimiser >= len(shapes) or number >= len(shapes[optimiser]):
+            place, number = int(which), int(parameter)
+            if place >= len(shapes) or number >= len(shapes[place]):
                 raise ValueError(f"there is no parameter for {key}")
-            if value.ndim and value.shape != shapes[optimiser][number]:
+            if value.ndim and value.shape != shapes[place][number]:
                 raise ValueError(f"{key} has shape {tuple(value.shape)}, not its parameter's")
-            states[optimiser].setdefault(number, {})[name] = value
+            states[place].setdefault(number, {})[name] = value
     for optimiser, state in zip(optimisers, states, strict=True):
         optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
 

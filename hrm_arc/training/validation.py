@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from hrm_arc.evaluation.predict import FORWARD_CELLS
-from hrm_arc.evaluation.scores import same
+from hrm_arc.evaluation.scores import right_tokens
 from hrm_arc.evaluation.torch_backend import think_until_halted
 from hrm_arc.models.reasoner import Batch, Output, Reasoner
 from hrm_arc.puzzles.augmented import AugmentedSet, Samples
-from hrm_arc.puzzles.canvas import FULL, clip, most_likely_grids, tokens_on_full
+from hrm_arc.puzzles.canvas import FULL, clip, most_likely_grids
 from hrm_arc.training.losses import LossConfig, segment_losses
 
 BATCH = 256
@@ -69,11 +69,10 @@ def validate(model: Reasoner, held_back: AugmentedSet, indices: np.ndarray, loss
         else:
             answers = thought.logits.argmax(dim=-1).to(torch.uint8).cpu().numpy()
         for tokens, truth in zip(answers, samples.labels, strict=True):
-            right += (tokens_on_full(samples.canvas, tokens, loss.ignore_padding) == truth).sum()
-            wanted = FULL.decode(truth)
-            assert wanted is not None
-            exact += same(samples.canvas.decode(tokens), wanted)
-    return Totals(len(indices), total, float(right), exact)
+            cells, whole = right_tokens(samples.canvas, tokens, truth, loss.ignore_padding)
+            right += cells
+            exact += whole
+    return Totals(len(indices), total, right, exact)
 
 
 def _forward_passes(data: AugmentedSet, indices: np.ndarray) -> Iterator[Samples]:

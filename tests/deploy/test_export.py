@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -65,6 +66,8 @@ def test_every_model_answers_as_in_torch(model: str, tmp_path: Path) -> None:
     assert compared.largest_logit_difference < 1e-3
     assert (compared.exact, compared.solved) == (compared.other_exact, compared.other_solved)
     assert exported.card.model == model
+    tables = [tensor.dims for tensor in onnx.load(tmp_path / "model.onnx").graph.initializer if len(tensor.dims) == 2]
+    assert max(rows for rows, _ in tables) <= 900, "no positions that no canvas reaches"
 
 
 def test_halting_and_refinement_are_those_of_torch(run_folder: Path, exported_file: Path) -> None:
@@ -107,8 +110,6 @@ def test_few_samples_at_once_give_the_same_answers(exported_file: Path) -> None:
 
 
 def test_a_file_tells_what_it_is(run_folder: Path, exported_file: Path) -> None:
-    import onnx
-
     model = onnx.load(exported_file)
     onnx.checker.check_model(model)
     metadata = {entry.key: entry.value for entry in model.metadata_props}

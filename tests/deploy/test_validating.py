@@ -10,18 +10,8 @@ import numpy as np
 import pytest
 
 from hrm_arc.deploy import board
-from hrm_arc.deploy.validating import (
-    BATCH,
-    Marks,
-    Progress,
-    agreement,
-    begin,
-    check_comparable,
-    marks,
-    read_progress,
-    read_result,
-    validate,
-)
+from hrm_arc.deploy.agreement import Marks, agreement, check_comparable, marks, read_result
+from hrm_arc.deploy.validating import BATCH, Progress, begin, read_progress, validate
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.baselines import baselines
 from hrm_arc.evaluation.predict import Answers
