@@ -28,21 +28,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--grids", type=int, default=64, help="asked in each measurement (default 64)")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--tasks", type=int, default=8, help="that the log's model is validated on (default 8)")
+    parser.add_argument("--only", choices=["grids", "validation"], help="one half of the table")
 
 
 def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        shape = ["--model.width", str(options.width), "--model.heads", "8", "--validation.every", "0"]
-        trained = hrm("train", options.recipe, *MODEL, *shape, "--out", folder)
-        models = {"torch": Path(trained["folder"])}
-        for name, flags in (("ONNX fp32", []), ("ONNX int8", ["--int8"])):
-            models[name] = root / f"{name[5:]}.onnx"
-            hrm("export", trained["folder"], "--out", str(models[name]), "--samples", "50", *flags)
-        for canvas in ("cropped", "full"):
-            for threads in (1, 2):
-                yield from _compare(models, canvas, threads, options)
-        yield from _validations(root / "log", options)
+        if options.only != "validation":
+            yield from _grids(root, options)
+        if options.only != "grids":
+            yield from _validations(root / "log", options)
+
+
+def _grids(root: Path, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """grid-hrm in every runtime, on every canvas, on one core and two."""
+    shape = ["--model.width", str(options.width), "--model.heads", "8", "--validation.every", "0"]
+    trained = hrm("train", options.recipe, *MODEL, *shape, "--out", str(root / "run"))
+    models = {"torch": Path(trained["folder"])}
+    for name, flags in (("ONNX fp32", []), ("ONNX int8", ["--int8"])):
+        models[name] = root / f"{name[5:]}.onnx"
+        hrm("export", trained["folder"], "--out", str(models[name]), "--samples", "50", *flags)
+    for canvas in ("cropped", "full"):
+        for threads in (1, 2):
+            yield from _compare(models, canvas, threads, options)
 
 
 def _validations(root: Path, options: argparse.Namespace) -> Iterator[dict[str, Any]]:

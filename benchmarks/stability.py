@@ -14,9 +14,13 @@ from typing import Any
 from benchmarks._processes import hrm
 from benchmarks.race import MODELS
 from hrm_arc.errors import UserError
+from hrm_arc.training.recipe_files import load_recipe
 
-# Small, since a CPU without hardware for bfloat16 takes long over it.
-SMALL = ["--data.smallest", "4", "--model.width", "32", "--validation.every", "0", "--training.batch", "4"]
+# Small, since a CPU without hardware for bfloat16 takes long over it; no sample leaves before the last segment.
+SMALL = [
+    *("--data.smallest", "4", "--model.width", "32", "--training.batch", "4"),
+    *("--validation.every", "0", "--halting.leave", "false"),
+]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,13 +29,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     for model in MODELS:
+        # Each segment of thought moves the weights.
+        segments = load_recipe(f"race/{model}").model.get("segments", 1)
+        steps = -(-options.steps // segments)
         for precision in ("32-true", "bf16-mixed"):
-            flags = ["--training.minutes", "0", "--training.steps", str(options.steps)]
+            flags = ["--training.minutes", "0", "--training.steps", str(steps), "--training.precision", precision]
             with tempfile.TemporaryDirectory() as folder:
                 try:
-                    flags += ["--training.precision", precision, "--out", folder]
-                    trained = hrm("train", f"race/{model}", *SMALL, *flags)
-                    steps, end = trained["steps"], trained["state"]
+                    trained = hrm("train", f"race/{model}", *SMALL, *flags, "--out", folder)
+                    updates, end = f"{trained['steps'] * segments:,}", trained["state"]
                 except UserError:
-                    steps, end = "-", "stopped: see above"
-            yield {"model": model, "precision": precision, "steps": steps, "end": end}
+                    updates, end = "-", "stopped: see above"
+            yield {"model": model, "precision": precision, "updates": updates, "end": end}

@@ -7,14 +7,16 @@ tokens that is most of a step's time and many gigabytes.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Rows of an attention matrix worked on at once: 900 columns of them fit a core's cache.
-BLOCK = 225
+# Rows of one attention matrix that are worked on at once, and cells of several: they fit a core's cache.
+ROWS = 225
+CELLS = ROWS * 900
 
 
 def attend_with_dropout(q: Tensor, k: Tensor, v: Tensor, rate: float) -> Tensor:
@@ -45,7 +47,7 @@ def _cut(rate: float) -> tuple[int, float]:
 
 
 class DroppedAttention(torch.autograd.Function):
-    """A block of rows of one head at a time, in buffers that stay in the cache.
+    """As many rows or heads at a time as stay in the cache, in buffers that are used over and over.
 
     Backward computes the weights again from q and k, and draws the same dropout again from
     its seed (the recomputation of Dao et al. 2022, FlashAttention, with blocks of whole rows).
@@ -58,10 +60,9 @@ class DroppedAttention(torch.autograd.Function):
         ctx.rate, ctx.seed = rate, seed
         mixed = torch.empty_like(v, memory_format=torch.contiguous_format)
         scratch = _Scratch(q, rate, seed)
-        for n in range(len(q)):
-            for rows in scratch.blocks:
-                weights, kept = scratch.weights(q[n, rows], k[n])
-                torch.mm(weights.mul_(kept), v[n], out=mixed[n, rows])
+        for heads, rows in scratch.blocks:
+            weights, kept = scratch.weights(q[heads][..., rows, :], k[heads])
+            torch.matmul(weights.mul_(kept), v[heads], out=mixed[heads][..., rows, :])
         return mixed.mul_(scratch.scale)
 
     @staticmethod
@@ -70,43 +71,66 @@ class DroppedAttention(torch.autograd.Function):
         grad = grads[0]
         grad_q, grad_k, grad_v = (torch.zeros_like(t, memory_format=torch.contiguous_format) for t in (q, k, v))
         scratch = _Scratch(q, ctx.rate, ctx.seed)
-        buffer = torch.empty(BLOCK, q.shape[1], dtype=q.dtype)
-        for n in range(len(q)):
-            for rows in scratch.blocks:
-                weights, kept = scratch.weights(q[n, rows], k[n])
-                inner = buffer[: len(weights)]
-                # Through the product with v and the dropout, to the weights before it ...
-                torch.mm(grad[n, rows], v[n].T, out=inner).mul_(kept)
-                # ... and through the softmax, to the scores.
-                inner.mul_(scratch.scale)
-                inner.sub_(torch.linalg.vecdot(inner, weights).unsqueeze(1)).mul_(weights)
-                torch.mm(inner, k[n], out=grad_q[n, rows])
-                grad_k[n].addmm_(inner.T, q[n, rows])
-                grad_v[n].addmm_(weights.mul_(kept).T, grad[n, rows])
+        buffer = torch.empty_like(scratch.buffer)
+        for heads, rows in scratch.blocks:
+            asked, given = q[heads][..., rows, :], grad[heads][..., rows, :]
+            weights, kept = scratch.weights(asked, k[heads])
+            inner = buffer[: weights.numel()].view_as(weights)
+            # Through the product with v and the dropout, to the weights before it ...
+            torch.matmul(given, v[heads].mT, out=inner).mul_(kept)
+            # ... and through the softmax, to the scores.
+            inner.mul_(scratch.scale)
+            inner.sub_(torch.linalg.vecdot(inner, weights).unsqueeze(-1)).mul_(weights)
+            torch.matmul(inner, k[heads], out=grad_q[heads][..., rows, :])
+            _add_product(grad_k[heads], inner.mT, asked)
+            _add_product(grad_v[heads], weights.mul_(kept).mT, given)
         softener = q.shape[-1] ** -0.5
         return grad_q.mul_(softener), grad_k.mul_(softener), grad_v.mul_(scratch.scale), None, None
 
 
+def _add_product(total: Tensor, one: Tensor, other: Tensor) -> None:
+    """Add a product of matrices, or of as many as there are, to ``total``."""
+    if total.ndim == 2:
+        total.addmm_(one, other)
+    else:
+        total.baddbmm_(one, other)
+
+
 class _Scratch:
-    """Buffers for a block of weights and its dropout mask, filled anew for each in turn."""
+    """Buffers for a block of weights and its dropout mask, filled anew for each in turn.
+
+    Attributes:
+        blocks: which heads and rows of them are worked on at once: a few rows of one long head,
+            or many short heads.
+        buffer: room for the weights of a block.
+        scale: what makes up for what is dropped.
+    """
 
     def __init__(self, q: Tensor, rate: float, seed: int):
-        tokens = q.shape[1]
-        self.blocks = [slice(start, min(start + BLOCK, tokens)) for start in range(0, tokens, BLOCK)]
-        self._softener = q.shape[-1] ** -0.5
+        count, tokens, width = q.shape
+        rows = min(tokens, ROWS)
+        heads = max(1, CELLS // (rows * tokens))
+        self.blocks: list[tuple[int | slice, slice]] = [
+            (first if heads == 1 else slice(first, min(first + heads, count)), slice(start, min(start + rows, tokens)))
+            for first in range(0, count, heads)
+            for start in range(0, tokens, rows)
+        ]
+        self._softener = width**-0.5
         self._generator = torch.Generator().manual_seed(seed)
         self._cut, self.scale = _cut(rate)
-        self._draws = torch.empty((BLOCK * tokens + 3) // 4, dtype=torch.int64)
-        self._weights = torch.empty(BLOCK, tokens, dtype=q.dtype)
+        room = min(heads, count) * rows * tokens
+        self._draws = torch.empty((room + 3) // 4, dtype=torch.int64)
+        self.buffer = torch.empty(room, dtype=q.dtype)
         # Ones and zeros of the weights' own kind: products with truth values would turn them into such each time.
-        self._kept = torch.empty(BLOCK, tokens, dtype=q.dtype)
+        self._kept = torch.empty(room, dtype=q.dtype)
 
     def weights(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
-        """Weights ``[rows, tokens]`` before dropout, and which of them are kept."""
-        weights, kept = self._weights[: len(q)], self._kept[: len(q)]
-        torch.mm(q * self._softener, k.T, out=weights)
-        torch.softmax(weights, dim=1, out=weights)
-        self._draws.random_(-(2**63), None, generator=self._generator)
-        uniform = self._draws.view(torch.int16)[: weights.numel()].view_as(weights)
-        torch.ge(uniform, self._cut, out=kept)
+        """Weights ``[..., rows, tokens]`` before dropout, and which of them are kept."""
+        shape = (*q.shape[:-1], k.shape[-2])
+        count = math.prod(shape)
+        weights, kept = self.buffer[:count].view(shape), self._kept[:count].view(shape)
+        torch.matmul(q * self._softener, k.mT, out=weights)
+        torch.softmax(weights, dim=-1, out=weights)
+        draws = self._draws[: (count + 3) // 4].random_(-(2**63), None, generator=self._generator)
+        torch.ge(draws.view(torch.int16)[:count].view(shape), self._cut, out=kept)
         return weights, kept

@@ -13,19 +13,17 @@ import contextlib
 import itertools
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from hrm_arc.errors import UserError
-from hrm_arc.evaluation.baselines import Baselines, baselines
 from hrm_arc.files import claimed
 from hrm_arc.models import build_model
 from hrm_arc.models.conditioning import puzzle_tables
 from hrm_arc.models.reasoner import Batch, adopt
-from hrm_arc.puzzles.augmented import AugmentedSet, Samples
+from hrm_arc.puzzles.augmented import Samples
 from hrm_arc.puzzles.leaks import leaks
 from hrm_arc.runs.checkpoint import BEST, LATEST
 from hrm_arc.runs.folder import RunFolder, create_run
@@ -33,10 +31,10 @@ from hrm_arc.runs.status import State
 from hrm_arc.training.batches import Batches
 from hrm_arc.training.clock import Clock
 from hrm_arc.training.faults import diverged, out_of_memory
-from hrm_arc.training.gate import Gate
 from hrm_arc.training.halting import Thought, portions, think_segment
+from hrm_arc.training.held_back import HeldBack
 from hrm_arc.training.losses import Losses
-from hrm_arc.training.optimisers import Average, build_optimisers, dense, in_place, set_learning_rate
+from hrm_arc.training.optimisers import Average, build_optimisers, dense, set_learning_rate
 from hrm_arc.training.processes import Processes
 from hrm_arc.training.profiling import Profiler
 from hrm_arc.training.recipe import Recipe
@@ -44,7 +42,6 @@ from hrm_arc.training.recorder import Recorder, Tick
 from hrm_arc.training.saving import Checkpoints
 from hrm_arc.training.schedules import factor
 from hrm_arc.training.solving import Beginning
-from hrm_arc.training.validation import Totals, Validation, validate
 
 # An onlooker hears from a slow run at least this often.
 TICK_SECONDS = 5.0
@@ -111,15 +108,14 @@ class Trainer:
         # The weights above were the same on all ranks; dropout is not to be.
         torch.manual_seed(recipe.seed + 1 + crew.rank)
         self._step = self._began = 0
-        self._best: dict[str, Any] | None = None
         own_leaks = leaks(self.corpus) if recipe.data.allow_leak else ()
         self._leaks = [*map(str, own_leaks), *(beginning.leaks if beginning else ())]
-        self._gate = Gate(recipe.validation)
         self._clock = Clock(options.steps, options.minutes)
         self.stopping = False
         self.folder = resume or self._make_folder(root)
         self._profiler = Profiler(self.folder.trace_file) if profile and self.leads else None
         self._recorder = Recorder(self.folder, self.leads, onlooker, say)
+        self._held_back = HeldBack(recipe, self.corpus, crew, self.model, self._average, self._recorder)
         self._checkpoints = Checkpoints(self.folder, crew, self.model, self._optimisers, self._average, options.keep)
         if resume is not None:
             self._restore()
@@ -144,7 +140,7 @@ class Trainer:
         with self._claim(), self._recorder as recorder:
             self._checkpoints.tidy()
             config = self.recipe.as_dict()
-            fields = {"baselines": self._baselines(), **_best_fields(self._best)}
+            fields = {"baselines": self._held_back.baselines(), **self._held_back.status()}
             recorder.begin(self._step, self.recipe.training.trackers, config, **fields)
             try:
                 with self._profiler or contextlib.nullcontext():
@@ -158,10 +154,10 @@ class Trainer:
             "folder": str(self.folder.path),
             "state": ended,
             "steps": self._step,
-            "best": self._best,
+            "best": self._held_back.best,
             "seconds": round(self._clock.seconds(), 1),
-            "full_validations": self._gate.opened,
-            "seconds_saved": round(self._gate.seconds_saved, 1),
+            "full_validations": self._held_back.gate.opened,
+            "seconds_saved": round(self._held_back.gate.seconds_saved, 1),
             **({} if self._profiler is None else {"profile": self._profiler.result}),
         }
 
@@ -169,20 +165,10 @@ class Trainer:
         """For the process that leads, the folder: two trainers in one would undo each other's work."""
         return claimed(self.folder.path, "training") if self.leads else contextlib.nullcontext()
 
-    def _baselines(self) -> Baselines:
-        """What answers that understand nothing score on the part that validation scores."""
-        held_back = self.recipe.held_back_set(self.corpus, canvas="full")
-        # Of tasks without answers there is nothing to score.
-        part = held_back.part(self.recipe.validation.fraction) if len(held_back) else None
-        return baselines(held_back, part)
-
     def _loop(self) -> State:
         """Train, and save at the end; returns the state that the run ends in."""
         options = self.recipe.training
-        held_back = self.recipe.held_back_set(self.corpus) if self.recipe.validation.every else None
-        if held_back is not None and not len(held_back):
-            self._recorder.warn("the tasks to be solved have no answers here: nothing to validate on")
-            held_back = None
+        self._held_back.warn_if_empty()
         last_tick, saved = 0.0, self._began
         self._clock.start()
         progress, saved_at = self._progress(), time.monotonic()
@@ -205,8 +191,10 @@ class Trainer:
             if as_row or time.monotonic() - last_tick > TICK_SECONDS:
                 last_tick = time.monotonic()
                 self._recorder.tick(self._tick(progress, losses, as_row), self._clock.shares(), as_row)
-            if held_back is not None:
-                self._validate(held_back)
+            with self._clock.timing("validation"):
+                improved = self._held_back.look(self._step)
+            if improved and self.recipe.validation.keep_best:
+                self._try_to_save(BEST)
         if saved != self._step:
             self._save(LATEST)
         if self._average is not None:
@@ -296,45 +284,6 @@ class Trainer:
             learning_rate=self._optimisers[0].param_groups[0]["lr"],
         )
 
-    # Validation -------------------------------------------------------------------------
-
-    def _validate(self, held_back: AugmentedSet) -> None:
-        """Score the fixed part when it is due, and the whole set when the gate opens."""
-        config, fast = self.recipe.validation, None
-        if self._gate.fast_is_due(self._step):
-            fast = self._score(held_back, config.fraction)
-        if self._gate.full_is_due(self._step, None if fast is None else getattr(fast, config.metric)):
-            full = self._score(held_back, 1.0)
-            self._gate.full_took(full.seconds)
-            self._compare(full)
-        elif fast is not None and config.full == "never":
-            self._compare(fast)
-
-    def _score(self, held_back: AugmentedSet, fraction: float) -> Validation:
-        """Score a fraction of the held-back samples, shared among the ranks."""
-        self._recorder.event(state="validating")
-        started = time.monotonic()
-        self.model.eval()
-        with self._clock.timing("validation"), in_place(self._average):
-            own = held_back.part(fraction)[self._crew.rank :: self._crew.ranks]
-            totals = Totals(*self._crew.together(validate(self.model, held_back, own, self.recipe.loss), "sum"))
-        result = Validation.of(totals, time.monotonic() - started)
-        self._recorder.validation(self._step, full=fraction == 1, **asdict(result))
-        self._recorder.event(state="running")
-        return result
-
-    def _compare(self, result: Validation) -> None:
-        """Remember the best score, and keep its weights if the recipe asks for that."""
-        score = getattr(result, self.recipe.validation.metric)
-        if self._best is not None and score <= self._best["score"]:
-            return
-        self._best = {"step": self._step, "score": score, **asdict(result)}
-        self._recorder.event(**_best_fields(self._best))
-        if self.recipe.validation.keep_best:
-            self._try_to_save(BEST)
-
-    # Checkpoints ------------------------------------------------------------------------
-
     def _try_to_save(self, kind: str) -> bool:
         """Write a checkpoint, or go on with the last one in place and say so."""
         try:
@@ -350,8 +299,7 @@ class Trainer:
         """Write a checkpoint; every process takes part."""
         training = {
             "seconds": self._clock.seconds(),
-            "best": self._best,
-            "gate": self._gate.as_dict(),
+            **self._held_back.as_dict(),
             "precision": self._crew.precision.state_dict(),
         }
         card = self.recipe.card(self.corpus, self.model.variants, self._leaks, self._step, self.folder.run_id, training)
@@ -367,8 +315,8 @@ class Trainer:
             return
         training, options = card.training, self.recipe.training
         self._step = self._began = card.step
-        self._leaks, self._best = card.leaks, training["best"]
-        self._gate = Gate(self.recipe.validation, **training["gate"])
+        self._leaks = card.leaks
+        self._held_back.restore(training)
         self._clock = Clock(options.steps, options.minutes, training["seconds"])
         if training["precision"]:
             self._crew.precision.load_state_dict(training["precision"])
@@ -377,11 +325,3 @@ class Trainer:
         """Rank 0 makes the run folder and tells the others where it is."""
         path = create_run(root, self.recipe.as_dict()).path if self.leads else root
         return RunFolder(self._crew.from_the_leader(path))
-
-
-def _best_fields(best: dict[str, Any] | None) -> dict[str, Any]:
-    """The status's fields about the best validation; the log's accuracy is that of tokens."""
-    if best is None:
-        return {}
-    log = {"best_val_loss": best["loss"], "best_val_acc": best["token_accuracy"], "best_step": best["step"]}
-    return {"best": best, **log}

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from hrm_arc.models import dropout as dropout_module
 from hrm_arc.models.dropout import DroppedAttention, attend_with_dropout, drop
 from hrm_arc.models.layers import Canvases, PostNormBlock
 
@@ -61,11 +62,28 @@ def test_without_dropout_attention_is_torchs() -> None:
     torch.testing.assert_close(attend_with_dropout(q, k, v, 1e-9), expected, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("rows", "cells"), [(225, 202_500), (2, 10), (5, 50)], ids=["all", "rows", "heads"])
 @pytest.mark.parametrize("rate", [0.0, 0.25])
-def test_gradients_through_dropped_weights_are_those_of_finite_differences(rate: float) -> None:
+def test_gradients_through_dropped_weights_are_those_of_finite_differences(
+    rate: float, rows: int, cells: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # All heads at once, some rows of one, or two heads and then the third.
+    monkeypatch.setattr(dropout_module, "ROWS", rows)
+    monkeypatch.setattr(dropout_module, "CELLS", cells)
     generator = torch.Generator().manual_seed(0)
     q, k, v = (torch.randn(3, 5, 4, generator=generator, dtype=torch.float64, requires_grad=True) for _ in range(3))
     assert torch.autograd.gradcheck(lambda *inputs: DroppedAttention.apply(*inputs, rate, 7), (q, k, v))
+
+
+def test_blocks_change_nothing_where_nothing_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    q, k, v = torch.randn(3, 2, 4, 7, 8, generator=torch.Generator().manual_seed(0))
+    answers = []
+    for rows, cells in ((225, 202_500), (3, 10), (7, 3 * 49)):
+        monkeypatch.setattr(dropout_module, "ROWS", rows)
+        monkeypatch.setattr(dropout_module, "CELLS", cells)
+        answers.append(attend_with_dropout(q, k, v, 1e-9))
+    for answer in answers[1:]:
+        torch.testing.assert_close(answer, answers[0], atol=1e-6, rtol=1e-6)
 
 
 def test_the_same_seed_drops_the_same_weights() -> None:

@@ -25,8 +25,8 @@ from hrm_arc.runs.checkpoint import LATEST, TRAINING, WEIGHTS, list_checkpoints
 from hrm_arc.runs.folder import RunFolder
 from hrm_arc.runs.metrics import read_metrics
 from hrm_arc.training import halting as halting_module
+from hrm_arc.training import held_back as held_back_module
 from hrm_arc.training import saving as saving_module
-from hrm_arc.training import trainer as trainer_module
 from hrm_arc.training.faults import DivergedError
 from hrm_arc.training.gate import Gate, ValidationConfig
 from hrm_arc.training.recipe import Recipe
@@ -346,7 +346,7 @@ def test_session_5_validates_in_full_as_often_as_its_rule_says(tmp_path: Path, m
         value = 0.5 if count == len(held_back) else next(fast)
         return Totals(count, count, value * count * 900, 0.0)
 
-    monkeypatch.setattr(trainer_module, "validate", made_up)
+    monkeypatch.setattr(held_back_module, "validate", made_up)
     trainer = Trainer(small_session(5, tmp_path, "--training.steps", str(len(curve))), tmp_path / "runs")
     assert trainer.fit()["full_validations"] == 3
     full = [row["step"] for row in rows_of(trainer.folder) if row["kind"] == "validation" and row["full"]]
