@@ -16,7 +16,6 @@ import numpy as np
 from benchmarks._runs import Scored, add_keep, runs_folder, scored_run
 
 MODELS = ("dual-loop", "hrm", "trm", "grid-hrm")
-TASKS = 40
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,13 +50,10 @@ def _race(root: Path, model: str, minutes: float, seeds: Sequence[int]) -> dict[
     }
 
 
-def race_run(root: Path, model: str, minutes: float, seed: int, tasks: int = TASKS) -> Scored:
-    """One model's run of the race, made if it is not in ``root``; on fewer tasks with more variants of each."""
+def race_run(root: Path, model: str, minutes: float, seed: int) -> Scored:
+    """One model's run of the race, made if it is not in ``root``."""
     flags = ["--seed", str(seed), "--training.minutes", str(minutes)]
-    if tasks == TASKS:
-        return scored_run(root, f"{model}-{seed}", f"race/{model}", flags)
-    flags += ["--data.smallest", str(tasks), "--data.augment", str(4000 // tasks)]
-    return scored_run(root, f"{model}-{seed}-of-{tasks}", f"race/{model}", flags)
+    return scored_run(root, f"{model}-{seed}", f"race/{model}", flags)
 
 
 def _outcomes(run: Path) -> dict[str, list[bool]]:
@@ -107,7 +103,7 @@ def _interval(by_task: Sequence[Mapping[str, Sequence[bool]]]) -> tuple[float, f
 
 
 def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Solved against minutes, a line for each seed; the voted score as a dot at the end."""
+    """Solved against minutes in one pass, a line for each seed; the score with votes as a dot at the end."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4), layout="constrained")
@@ -116,9 +112,15 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
         colour = f"C{number}"
         for curve in row["_curves"]:
             axes.plot(*zip(*curve, strict=True), color=colour, alpha=0.5, linewidth=1)
-        axes.plot([row["_minutes"]], [row["_pass@2"]], "o", color=colour, label=f"{row['model']}, with votes")
+        # Side by side, since several may be at nothing.
+        place = row["_minutes"] * (1.01 + 0.025 * number)
+        axes.plot(
+            [place], [row["_pass@2"]], "o", color=colour, label=f"{row['model']}: {row['_pass@2']:.0%} with votes"
+        )
     axes.set_xlabel("minutes of training on two cores")
-    axes.set_ylabel("test outputs solved")
+    axes.set_ylabel("test outputs solved, one pass")
+    axes.set_xlim(left=0)
     axes.set_ylim(-0.02, 1)
-    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, loc="upper left")
     figure.savefig(path, dpi=150)
