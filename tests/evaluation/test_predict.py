@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hrm_arc.evaluation.predict import Answers, Prediction, predict, tally, voting_symmetries
-from hrm_arc.puzzles.augmented import Samples
+from hrm_arc.evaluation.predict import Answers, Prediction, known_variants, predict, tally, voting_symmetries
+from hrm_arc.puzzles.augmented import AugmentedSet, Samples
+from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.puzzles.symmetry import IDENTITY, Symmetry
 from hrm_arc.puzzles.task import Grid, Pair, Task, make_grid
@@ -74,6 +75,20 @@ def test_predictions_do_not_depend_on_test_outputs(task: Task, votes: int) -> No
         for each in (task, changed)
     )
     assert one == two
+
+
+@pytest.mark.parametrize("votes", [1, 5, 21])
+def test_a_model_with_a_row_for_each_variant_is_asked_about_those_it_was_trained_on(votes: int) -> None:
+    corpus = Corpus(solve=TASKS)
+    trained = AugmentedSet(corpus.training_puzzles(), augment=20, seed=3)
+    for number, task in enumerate(TASKS):
+        symmetries, numbers = known_variants(task, votes, seed=3)
+        variants = np.arange(min(votes, int(trained.variants[number])))
+        dihedrals, colours = trained.symmetries(np.full_like(variants, number), variants)
+        assert numbers == variants.tolist()
+        assert [(s.dihedral, s.colours) for s in symmetries] == [
+            (int(d), tuple(c.tolist())) for d, c in zip(dihedrals, colours, strict=True)
+        ]
 
 
 def test_votes_begin_with_the_input_as_it_is_and_its_other_orientations() -> None:

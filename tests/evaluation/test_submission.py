@@ -12,7 +12,7 @@ import pytest
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.predict import Candidate, Prediction
 from hrm_arc.evaluation.scores import score
-from hrm_arc.evaluation.submission import read_submission, submission, submission_problems
+from hrm_arc.evaluation.submission import read_answers, read_submission, submission, submission_problems
 from hrm_arc.puzzles.canvas import FULL
 from hrm_arc.puzzles.task import Pair, Task, make_grid
 
@@ -128,6 +128,24 @@ def broken(kind: str, data: dict[str, Any]) -> tuple[Any, str]:
         return data, f"{name}[0].attempt_2: missing"
     data[name][0]["attempt_1"] = [[1, 10]]
     return data, f"{name}[0].attempt_1[0][1]: colour 10, expected 0 to 9"
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ({"candidates": [{"grid": [[10]], "votes": 1, "confidence": 0.5}]}, "not the predictions of an evaluation"),
+        ({"tokens": "00"}, "not the predictions of an evaluation"),
+        ({"test": 9}, "no such test input to be answered"),
+    ],
+)
+def test_wrong_predictions_are_named(tmp_path: Path, damage: dict[str, Any], message: str) -> None:
+    tasks, predictions = made()
+    rows = [prediction.as_row() for prediction in predictions]
+    path = tmp_path / "predictions.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in [{**rows[0], **damage}, *rows[1:]]))
+    with pytest.raises(UserError, match=message) as caught:
+        read_answers(path, tasks)
+    assert str(caught.value).startswith(f"{path}: ")
 
 
 @pytest.mark.parametrize("kind", ["list", "missing task", "strange task", "too few", "one attempt", "colour"])

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hrm_arc.puzzles.augmented import AugmentedSet, Samples
-from hrm_arc.puzzles.canvas import FULL
+from hrm_arc.puzzles.canvas import FULL, SIDES
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.sources import load_corpus, load_tasks
 from hrm_arc.puzzles.symmetry import Symmetry
@@ -140,6 +140,27 @@ def test_study_tasks_give_their_test_pairs_and_solve_tasks_do_not() -> None:
     for task, held, given_away in zip(SOME, solve, study, strict=True):
         assert len(held.drawn) == len(task.demonstrations)
         assert len(given_away.drawn) == len(task.demonstrations) + len(task.tests)
+
+
+def test_squares_are_the_smallest_of_their_sides_and_hold_every_turn() -> None:
+    puzzles = Corpus(study=load_tasks("arc-agi-1/training")[:60]).training_puzzles()
+    data = AugmentedSet(puzzles, augment=15, canvas="squares")
+    chosen = np.arange(0, len(data), 7)
+    seen: dict[int, int] = {}
+    for samples in data.samples(chosen):
+        side = samples.canvas.height
+        assert samples.canvas.width == side
+        assert samples.labels is not None
+        seen[side] = seen.get(side, 0) + len(samples)
+        for tokens in (*samples.inputs, *samples.labels):
+            assert samples.canvas.decode(tokens) is not None, "no grid is cut off, whichever way it is turned"
+    wanted: dict[int, int] = {}
+    for puzzle in data.locate(chosen)[0].tolist():
+        largest = max(puzzles[puzzle].canvas.height, puzzles[puzzle].canvas.width)
+        side = min(side for side in SIDES if side >= largest)
+        wanted[side] = wanted.get(side, 0) + 1
+    assert seen == wanted
+    assert len(seen) > 5
 
 
 def test_labels_that_do_not_fit_are_cut_off() -> None:

@@ -11,6 +11,7 @@ from rich.console import Console
 from hrm_arc.errors import UserError
 from hrm_arc.report.watch import BARS, live_view, newest_run, run_rows, sparkline, state_of
 from hrm_arc.training.trainer import Trainer
+from tests.cli.commands import hrm
 from tests.made import tiny_recipe, write_tasks
 
 
@@ -45,6 +46,20 @@ def test_the_view_and_the_list_tell_of_a_run(tmp_path: Path) -> None:
         assert part in view, part
     (row,) = run_rows(tmp_path / "runs")
     assert (row["run_id"], row["state"], row["step"]) == (trainer.folder.run_id, "finished", 6)
+
+
+def test_a_damaged_run_is_listed_beside_the_others(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    Trainer(tiny_recipe(write_tasks(tmp_path / "tasks")), runs).fit()
+    for name, config in (("foreign", "learning_rate: 3"), ("torn", "name: [")):
+        (runs / name).mkdir()
+        (runs / name / "config.yaml").write_text(config)
+    states = {row["run_id"]: row["state"] for row in run_rows(runs)}
+    assert (states.pop("foreign"), states.pop("torn")) == ("damaged", "damaged")
+    assert list(states.values()) == ["finished"]
+    listed = hrm("runs", runs)
+    assert listed.returncode == 0, listed.stderr
+    assert "3 runs" in listed.stdout
 
 
 def test_no_runs_is_told(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import hrm_arc
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.baselines import baselines
 from hrm_arc.evaluation.evaluate import predict_tasks, score_predictions, tasks_to_score
@@ -200,6 +201,16 @@ def test_baselines_are_those_of_what_is_validated(tmp_path: Path) -> None:
     held_back = trainer.recipe.held_back_set(trainer.corpus, canvas="full")
     assert len(held_back) == 3 * 7
     assert trainer.folder.status()["baselines"] == baselines(held_back, held_back.part(0.5))
+
+
+def test_a_solver_gives_the_attempts_of_an_evaluation(tmp_path: Path) -> None:
+    trainer = trained(tmp_path)
+    solver = hrm_arc.Solver.load(trainer.folder.path)
+    (task, *_) = hrm_arc.load_tasks(str(tmp_path / "tasks-None"))
+    (prediction,) = predict_tasks(solver.backend, solver.card, [task], votes=8)
+    (attempts,) = solver.solve(task, votes=8)
+    assert [grid.tolist() for grid in attempts] == [c.grid.tolist() for c in prediction.candidates[:2]]
+    assert len(solver.solve(task, votes=8, attempts=1)[0]) == 1
 
 
 def test_a_time_limit_ends_the_run(tmp_path: Path) -> None:
