@@ -25,8 +25,11 @@ SMALL = [
     *("--optimiser.learning_rate", "2e-3", "--validation.every", "0"),
 ]
 
-# The log's loop of eight cycles learns nothing in minutes, and not of tasks from a loss that counts padding.
-OWN = {"dual-loop": ["--model.cycles", "2", "--loss.ignore_padding", "true"]}
+# Fewer cycles than usual, where those learn nothing in minutes; nor does a loss that counts padding teach tasks.
+OWN = {
+    "dual-loop": ["--model.cycles", "2", "--loss.ignore_padding", "true"],
+    "trm": ["--model.h_cycles", "2", "--model.l_cycles", "2"],
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
