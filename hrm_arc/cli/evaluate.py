@@ -140,7 +140,7 @@ def _answers(model: Opened, tasks: Sequence[Task], journal: Journal, settings: d
 
 
 def _beside(path: Path, data: str | None) -> Path:
-    """Where scores go: the run's folder; for one of its checkpoints, in scores/ there; or beside an exported file."""
+    """Where scores go: the run's folder; for one of its checkpoints, in scores/ there; else beside what is scored."""
     from hrm_arc.runs.checkpoint import CARD
     from hrm_arc.runs.folder import RunFolder
 
@@ -149,8 +149,11 @@ def _beside(path: Path, data: str | None) -> Path:
     if not (path / CARD).is_file():
         return RunFolder(path).scored(data).path
     # Not in the checkpoint, which goes when newer ones come.
-    run = RunFolder(path.resolve().parent.parent)
-    name = path.resolve().name if data is None else f"{path.resolve().name}-{run.scored(data).path.name}"
+    checkpoint = path.resolve()
+    if checkpoint.parent.name != "checkpoints":
+        return RunFolder(checkpoint.with_name(f"{checkpoint.name}.scores")).scored(data).path
+    run = RunFolder(checkpoint.parent.parent)
+    name = checkpoint.name if data is None else f"{checkpoint.name}-{run.scored(data).path.name}"
     return run.path / "scores" / name
 
 

@@ -98,7 +98,7 @@ def agreement(ours: Mapping[str, Any], theirs: Mapping[str, Any], points: float 
     """Whether two results are the same but for rounding.
 
     Args:
-        ours, theirs: results of :func:`validate`, comparable ones.
+        ours, theirs: results of :func:`~hrm_arc.deploy.validating.validate`, comparable ones.
         points: the largest difference, in hundredths, that is put down to rounding.
     """
     tokens = ours["token_accuracy"] - theirs["token_accuracy"]

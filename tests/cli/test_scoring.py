@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import time
@@ -37,6 +38,17 @@ def test_eval_on_another_source_writes_where_it_is_told(run_folder: Path, tmp_pa
     scores = answer("eval", run_folder, "--data", other, "--votes", "1", "--out", tmp_path / "out")
     assert (scores["test_outputs"], scores["unseen_tasks"]) == (5, 2)
     assert (tmp_path / "out" / "submission.json").is_file()
+
+
+def test_scores_of_one_checkpoint_lie_beside_the_runs_own(run_folder: Path, tmp_path: Path) -> None:
+    (checkpoint,) = (run_folder / "checkpoints").glob("step-*")
+    inside = {file.name for file in checkpoint.iterdir()}
+    scores = answer("eval", checkpoint, "--votes", "1")
+    assert scores["folder"] == str(run_folder / "scores" / checkpoint.name)
+    assert answer("report", str(scores["folder"]))["report"] == scores["report"]
+    assert {file.name for file in checkpoint.iterdir()} == inside
+    alone = shutil.copytree(checkpoint, tmp_path / "alone")
+    assert answer("eval", alone, "--votes", "1")["folder"] == str(tmp_path / "alone.scores")
 
 
 def test_audit_of_a_run_and_of_a_claim(run_folder: Path) -> None:
