@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import resource
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -28,14 +26,14 @@ from hrm_arc.training import halting as halting_module
 from hrm_arc.training import held_back as held_back_module
 from hrm_arc.training import saving as saving_module
 from hrm_arc.training.faults import DivergedError
-from hrm_arc.training.gate import Gate, ValidationConfig
 from hrm_arc.training.recipe import Recipe
 from hrm_arc.training.recipe_files import load_recipe
 from hrm_arc.training.recorder import Tick
-from hrm_arc.training.resume import restarted_run, resumed_recipe
+from hrm_arc.training.resume import resumed_recipe
 from hrm_arc.training.trainer import Trainer
 from hrm_arc.training.validation import Totals
-from tests.made import TORCHRUN, tiny_recipe, write_tasks
+from tests.cli.commands import HRM
+from tests.made import tiny_recipe, write_tasks
 
 TIMES = {"seconds", "rate", "timing"}
 
@@ -283,38 +281,6 @@ def test_memory_that_runs_out_names_a_batch_to_try(tmp_path: Path, monkeypatch: 
         trainer.fit()
 
 
-@pytest.mark.parametrize(
-    ("margin", "curve", "opens"),
-    [
-        (0.01, [0.10, 0.10, 0.1005, 0.102, 0.101, 0.2], [1, 0, 0, 1, 0, 1]),
-        (0.01, [0.0, 0.0, 0.01, 0.01], [1, 0, 1, 0]),
-        (0.0, [0.5, 0.5, 0.50001], [1, 0, 1]),
-        # Its best is the best ever: small gains do not add up to an opening.
-        (0.01, [0.5, 0.504, 0.508, 0.514], [1, 0, 0, 1]),
-    ],
-)
-def test_the_gate_opens_when_the_rule_says(margin: float, curve: list[float], opens: list[int]) -> None:
-    gate = Gate(ValidationConfig(every=10, full="improved", margin=margin))
-    assert [int(gate.full_is_due(10 * n, fast)) for n, fast in enumerate(curve, start=1)] == opens
-    assert gate.kept_shut == opens.count(0)
-
-
-def test_the_gate_tells_what_it_saved() -> None:
-    gate = Gate(ValidationConfig(every=1, full="improved"))
-    for fast in (0.5, 0.5, 0.5, 0.6):
-        if gate.full_is_due(1, fast):
-            gate.full_took(30.0)
-    assert (gate.opened, gate.kept_shut, gate.seconds_saved) == (2, 2, 60.0)
-
-
-def test_other_rules_for_full_validations() -> None:
-    every = Gate(ValidationConfig(every=10, full="every", full_every=30))
-    assert [step for step in range(1, 91) if every.full_is_due(step, None)] == [30, 60, 90]
-    never = Gate(ValidationConfig(every=10))
-    assert not any(never.full_is_due(step, 1.0) for step in range(100))
-    assert [step for step in range(1, 31) if never.fast_is_due(step)] == [10, 20, 30]
-
-
 def small_session(session: int, tmp_path: Path, *flags: str) -> Recipe:
     """A session of the log on made tasks, at a width that trains in a second."""
     tasks = write_tasks(tmp_path / "tasks")
@@ -351,9 +317,6 @@ def test_session_5_validates_in_full_as_often_as_its_rule_says(tmp_path: Path, m
     assert trainer.fit()["full_validations"] == 3
     full = [row["step"] for row in rows_of(trainer.folder) if row["kind"] == "validation" and row["full"]]
     assert full == [1, 4, 6]
-
-
-HRM = [sys.executable, "-m", "hrm_arc"]
 
 
 def test_a_killed_run_ends_as_one_that_was_not(tmp_path: Path) -> None:
@@ -401,79 +364,3 @@ def test_sigterm_saves_and_leaves(tmp_path: Path) -> None:
     status = RunFolder(folder).status()
     assert status["state"] == "interrupted"
     assert status["last_checkpoint"] == f"checkpoints/step-{status['current_step']:08d}"
-
-
-def torchrun(workers: int, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [*TORCHRUN, str(workers), "-m", "hrm_arc"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [*command, *map(str, arguments)], capture_output=True, text=True, env=environment, timeout=300
-    )
-
-
-def test_a_run_goes_on_with_another_number_of_processes(tmp_path: Path) -> None:
-    recipe = recipe_for(tmp_path)
-    whole = straight(recipe, tmp_path)
-    folder = stopped_at(4, recipe, tmp_path / "pieces")
-    done = torchrun(2, "train", "--resume", folder.path)
-    assert done.returncode == 0, done.stderr
-    assert folder.status()["state"] == "finished"
-    one, two = end_of(whole), end_of(folder)
-    for name in one:
-        if not name.startswith("random"):
-            torch.testing.assert_close(one[name], two[name], atol=1e-4, rtol=1e-3)
-    losses = [[row["loss"] for row in rows_of(folder) if row["kind"] == "validation"] for folder in (whole, folder)]
-    assert losses[0] == pytest.approx(losses[1], abs=1e-4)
-
-
-def test_a_restarted_worker_finds_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = recipe_for(tmp_path)
-    root = tmp_path / "runs"
-    folder = stopped_at(1, recipe, root)
-    assert restarted_run(recipe, root) is None
-    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
-    assert restarted_run(recipe, root) == folder
-    assert restarted_run(recipe_for(tmp_path, "grid-hrm", "--seed", "5"), root) is None
-    Trainer(recipe, root, folder).fit()
-    assert restarted_run(recipe, root) is None
-
-
-def test_a_killed_worker_comes_back_and_the_run_ends_right(tmp_path: Path) -> None:
-    flags = ["--training.steps", "150", "--training.checkpoint_every", "4", "--validation.every", "10"]
-    whole = straight(tiny_recipe(write_tasks(tmp_path / "tasks"), "grid-hrm", *flags), tmp_path)
-    command = [*TORCHRUN, "2", "--max-restarts", "3"]
-    with (tmp_path / "said.txt").open("w") as said:
-        process = subprocess.Popen(
-            [*command, "-m", "hrm_arc", "train", tmp_path / "grid-hrm.yaml", *flags, "--out", tmp_path / "runs"],
-            stdout=said,
-            stderr=said,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-    try:
-        while not metrics_size(tmp_path / "runs"):
-            assert process.poll() is None
-            time.sleep(0.02)
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        os.kill(int(children[-1]), signal.SIGKILL)
-        assert process.wait(timeout=200) == 0, (tmp_path / "said.txt").read_text()
-    finally:
-        process.terminate()
-        process.wait(timeout=60)
-    (path,) = (tmp_path / "runs").iterdir()
-    folder = RunFolder(path)
-    assert (folder.status()["state"], folder.status()["current_step"]) == ("finished", 150)
-    assert "start at step" in folder.log_file.read_text().split("start at step 0", 1)[1], "it was started again"
-    assert [row["step"] for row in rows_of(folder)] == [row["step"] for row in rows_of(whole)]
-    losses = [[row["loss"] for row in rows_of(each) if row["kind"] == "validation"] for each in (whole, folder)]
-    assert losses[0] == pytest.approx(losses[1], abs=1e-2), "but for rounding, it learned the same"
-
-
-def test_processes_share_an_evaluation(tmp_path: Path) -> None:
-    folder = straight(recipe_for(tmp_path), tmp_path)
-    alone = subprocess.run([*HRM, "eval", folder.path, "--votes", "8", "--json"], capture_output=True, check=True)
-    predictions = folder.predictions_file.read_bytes()
-    shared = torchrun(2, "eval", folder.path, "--votes", "8", "--json")
-    assert shared.returncode == 0, shared.stderr
-    assert folder.predictions_file.read_bytes() == predictions
-    one, two = json.loads(alone.stdout), json.loads(shared.stdout)
-    assert {**one, "seconds": 0} == {**two, "seconds": 0}
