@@ -71,11 +71,10 @@ def predict_tasks(
         tasks: what to answer.
         votes, seed, refine, progress: see :func:`hrm_arc.evaluation.predict.predict`.
         rows: which row of its task table stands for which task; the checkpoint's own if None.
-        journal: predictions that it has are taken from there, others are written to it.
+        journal: predictions that it has are taken from there, others are written to it; memory then
+            does not grow with tasks.
     """
-    known = {} if journal is None else journal.read()
-    new = []
-    for prediction in predict(
+    answered = predict(
         backend,
         tasks,
         card.rows() if rows is None else rows,
@@ -86,14 +85,16 @@ def predict_tasks(
         variants_seed=card.seed,
         seed=seed,
         refine=refine,
-        skip=known,
+        skip=set() if journal is None else set(journal.read()),
         progress=progress,
-    ):
-        if journal is not None:
-            journal.add(prediction)
-        new.append(prediction)
+    )
+    if journal is None:
+        return list(answered)
+    for prediction in answered:
+        # Kept on disk alone: small arrays between the large ones of each pass leave the heap full of holes.
+        journal.add(prediction)
     names = {task.id for task in tasks}
-    return [*(prediction for prediction in known.values() if prediction.task in names), *new]
+    return [prediction for prediction in journal.read().values() if prediction.task in names]
 
 
 def score_predictions(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from hrm_arc.evaluation.evaluate import predict_tasks
 from hrm_arc.evaluation.journal import Journal, fingerprint
-from hrm_arc.evaluation.predict import Answers
+from hrm_arc.evaluation.predict import Answers, Prediction
 from hrm_arc.puzzles.augmented import Samples
 from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.puzzles.task import Pair, make_grid
@@ -56,6 +57,18 @@ def test_a_stopped_evaluation_goes_on_and_ends_with_the_same_predictions(tmp_pat
     answered(all_of_it, None)
     assert last.asked < all_of_it.asked
     assert answered(Copies(0), Journal(tmp_path, "same")) == whole, "nothing is left to ask"
+
+
+def test_predictions_that_are_on_disk_are_not_held_in_memory_too(tmp_path: Path) -> None:
+    held = []
+    predict_tasks(
+        Copies(), CARD, TASKS, votes=4, journal=Journal(tmp_path, "one"), progress=lambda done: held.append(alive())
+    )
+    assert max(held) <= 1, "the one that was made last"
+
+
+def alive() -> int:
+    return sum(isinstance(thing, Prediction) for thing in gc.get_objects())
 
 
 def test_another_evaluation_begins_anew(tmp_path: Path) -> None:
