@@ -1,25 +1,36 @@
-"""The one exception that is the user's to fix."""
+"""What ends a command and is told in one line."""
 
 from __future__ import annotations
 
 from collections.abc import Sized
+from typing import ClassVar
 
 
-class UserError(Exception):
-    """A mistake in what the user gave: a file, a flag, a recipe key.
+class ReportedError(Exception):
+    """What keeps a command from its end, foreseen and nobody's mistake: no network, a loss that is no number.
 
-    The command line prints it as one line, ``error: <where>: <what>``, and exits
-    with status 2.
+    The command line prints it as one line, ``error: <where>: <what>``.
 
     Args:
-        where: the file, flag or key that is at fault.
-        what: what is wrong with it and what would be right, in one sentence.
+        where: the file, flag, key or step that it is about.
+        what: what is wrong with it and what to do, in one sentence.
+
+    Attributes:
+        status: what the command line exits with.
     """
+
+    status: ClassVar[int] = 1
 
     def __init__(self, where: object, what: str):
         super().__init__(f"{where}: {what}")
         self.where = str(where)
         self.what = what
+
+
+class UserError(ReportedError):
+    """A mistake in what the user gave, and theirs to fix: a file, a flag, a recipe key."""
+
+    status: ClassVar[int] = 2
 
 
 def and_more(things: Sized) -> str:

@@ -26,7 +26,7 @@ from hrm_arc.cli import (
     validate,
     watch,
 )
-from hrm_arc.errors import UserError
+from hrm_arc.errors import ReportedError, UserError
 
 DESCRIPTION = """\
 Train, score, understand and ship small recursive reasoning models on grid puzzles.
@@ -78,7 +78,8 @@ class Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status.
 
-    0 done; 2 the user's mistake, told in one line; 130 interrupted, with the state saved.
+    0 done; 1 what nobody is to blame for, and 2 the user's mistake, both told in one line; 130 interrupted,
+    with the state saved.
     """
     parser = _parser()
     signal.signal(signal.SIGTERM, _interrupt)
@@ -92,9 +93,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.rest = rest
         options.run(options)
         return 0
-    except UserError as error:
+    except ReportedError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return error.status
     except ModuleNotFoundError as error:
         extra = EXTRAS.get((error.name or "").split(".")[0])
         if extra is None:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from hrm_arc.errors import UserError
+from hrm_arc.errors import ReportedError, UserError
 from hrm_arc.files import write_json
 from hrm_arc.training.recipe import TrainingConfig
 
 
-class DivergedError(UserError):
+class DivergedError(ReportedError):
     """The loss or a gradient is no number any more."""
 
 

@@ -133,8 +133,8 @@ class Trainer:
             for, ``profile``.
 
         Raises:
-            UserError: the training diverged, memory ran out, the end could not be saved, or another
-                process is training this run.
+            DivergedError: the loss or a gradient was no number.
+            UserError: memory ran out, the end could not be saved, or another process is training this run.
         """
         ended: State = "failed"
         with self._claim(), self._recorder as recorder:

@@ -20,8 +20,8 @@ def answer(*arguments: str | Path, cwd: Path | None = None) -> dict[str, object]
     return json.loads(done.stdout)
 
 
-def check_one_line(done: subprocess.CompletedProcess[str], where: str, what: str) -> None:
-    assert done.returncode == 2
+def check_one_line(done: subprocess.CompletedProcess[str], where: str, what: str, status: int = 2) -> None:
+    assert done.returncode == status
     assert done.stdout == ""
     lines = done.stderr.strip().splitlines()
     assert len(lines) == 1, done.stderr

@@ -99,6 +99,37 @@ def test_an_interrupted_run_saves_its_state_and_says_so(tmp_path: Path) -> None:
     assert json.loads(status.read_text())["state"] == "interrupted"
 
 
+def test_a_second_interrupt_leaves_at_once(tmp_path: Path) -> None:
+    tiny_recipe(write_tasks(tmp_path / "tasks"))
+    # One step that takes minutes.
+    command = [*HRM, "train", "grid-hrm.yaml", "--training.steps", "1", "--training.batch", "100000"]
+    command += ["--model.segments", "100", "--validation.every", "0"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    while "run " not in process.stderr.readline():
+        assert process.poll() is None
+    while not any((tmp_path / "runs").glob("*/status.json")):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    while "once more to leave at once" not in process.stderr.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, "Traceback" in errors) == (130, False)
+    (status,) = (tmp_path / "runs").glob("*/status.json")
+    assert json.loads(status.read_text())["state"] == "failed"
+
+
+def test_a_run_that_diverged_is_one_line_and_no_mistake_in_what_was_given(tmp_path: Path) -> None:
+    tiny_recipe(write_tasks(tmp_path / "tasks"))
+    # Clipped or not, the first update takes the weights beyond what single precision holds.
+    done = hrm("train", "grid-hrm.yaml", "--optimiser.learning_rate", "1e38", cwd=tmp_path)
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: step 0: the loss or a gradient is not finite")
+    assert "Traceback" not in done.stderr
+
+
 BAD_FILES = {
     "ragged": ('{"train": [{"input": [[1, 2], [3]], "output": [[1]]}], "test": [{"input": [[1]]}]}', "ragged"),
     "colour": ('{"train": [{"input": [[10]], "output": [[1]]}], "test": [{"input": [[1]]}]}', "colour 10"),

@@ -6,11 +6,15 @@ from types import ModuleType
 
 import pytest
 
-from hrm_arc.errors import UserError
+from hrm_arc.errors import ReportedError, UserError
 from hrm_arc.puzzles.sources import load_tasks
 
 
 class NotInCacheError(Exception):
+    pass
+
+
+class NoSuchSetError(Exception):
     pass
 
 
@@ -27,6 +31,7 @@ def fake_hub(monkeypatch: pytest.MonkeyPatch, answer: Path | Exception) -> list[
     hub, errors = ModuleType("huggingface_hub"), ModuleType("huggingface_hub.errors")
     hub.snapshot_download = snapshot_download  # type: ignore[attr-defined]
     errors.LocalEntryNotFoundError = NotInCacheError  # type: ignore[attr-defined]
+    errors.RepositoryNotFoundError = NoSuchSetError  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
     monkeypatch.setitem(sys.modules, "huggingface_hub.errors", errors)
     return asked
@@ -41,21 +46,23 @@ def test_a_download_is_a_source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("name", "error", "message"),
+    ("name", "error", "status", "message"),
     [
-        ("sudoku-extreme", NotInCacheError(), "is not in the cache, and the hub cannot be reached"),
-        ("someone/else", OSError("connection refused\nmore"), "cannot be downloaded: connection refused"),
-        ("nosuch", None, "no such data set, expected owner/name or one of sudoku-extreme"),
+        ("sudoku-extreme", NotInCacheError(), 1, "is not in the cache, and the hub cannot be reached"),
+        ("someone/else", OSError("connection refused\nmore"), 1, "cannot be downloaded: connection refused"),
+        ("someone/nosuch", NoSuchSetError(), 2, "the hub has no data set someone/nosuch"),
+        ("nosuch", None, 2, "no such data set, expected owner/name or one of sudoku-extreme"),
     ],
 )
 def test_what_cannot_be_downloaded_is_told_in_one_line(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, error: Exception | None, message: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, error: Exception | None, status: int, message: str
 ) -> None:
     fake_hub(monkeypatch, error or tmp_path)
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(ReportedError) as caught:
         load_tasks(f"hub:{name}")
     assert str(caught.value).startswith(f"hub:{name}: {message}")
     assert "\n" not in str(caught.value)
+    assert caught.value.status == status
 
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
