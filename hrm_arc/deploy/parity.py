@@ -34,9 +34,9 @@ class Parity:
         grids_different: samples that got another grid, or one of two none.
         largest_logit_difference: after the first segment of thought, over some twenty batches.
         exact, other_exact: each one's share of test outputs right in one pass.
-        right, other_right: each one's share of samples whose grid is exactly right.
+        right, other_right: each one's share of samples whose grid is exactly right, of those whose answer is known.
         solved, other_solved: test outputs that two attempts solve, for each.
-        test_outputs: how many there are.
+        test_outputs: how many there are with a known answer.
     """
 
     samples: int
@@ -97,7 +97,9 @@ def parity(
             grids += not _same(asked.canvas.decode(ours), asked.canvas.decode(theirs))
     looked_at = [asked for (asked, _), _ in pairs[:: max(1, len(pairs) // 20)]]
     count = sum(len(tokens) for (_, tokens), _ in pairs)
-    right = [right_votes(tasks, each) / count for each in predictions]
+    # Every test input was asked equally often.
+    known = count // outputs * scores[0]["test_outputs"]
+    right = [right_votes(tasks, each) / max(1, known) for each in predictions]
     return Parity(
         samples=count,
         positions=sum(tokens.size for (_, tokens), _ in pairs),

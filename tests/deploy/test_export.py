@@ -16,13 +16,15 @@ from hrm_arc.deploy.parity import parity
 from hrm_arc.deploy.runtime import OnnxBackend
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.evaluate import predict_tasks, tasks_to_score
+from hrm_arc.evaluation.predict import Answers
 from hrm_arc.evaluation.torch_backend import load_model
 from hrm_arc.models import KINDS
 from hrm_arc.puzzles.augmented import AugmentedSet, Samples
+from hrm_arc.puzzles.canvas import VOCABULARY
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.sources import load_tasks
-from hrm_arc.puzzles.task import Task
-from hrm_arc.runs.checkpoint import find_checkpoint, read_card, save_checkpoint
+from hrm_arc.puzzles.task import Pair, Task
+from hrm_arc.runs.checkpoint import Card, find_checkpoint, read_card, save_checkpoint
 from hrm_arc.training.trainer import Trainer
 from tests.made import tiny_recipe, write_puzzles
 
@@ -171,6 +173,27 @@ def test_parity_counts_what_differs(run_folder: Path) -> None:
     differs = parity(backend, Other(), card, tasks, samples=30)  # type: ignore[arg-type]
     assert differs.tokens_different == differs.samples
     assert differs.largest_logit_difference == pytest.approx(0.5, abs=1e-5)
+
+
+def test_parity_counts_right_answers_among_those_that_are_known() -> None:
+    class Copies:
+        """It answers with the input."""
+
+        def answer(self, samples: Samples) -> Answers:
+            return Answers(samples.inputs, np.full(len(samples), 0.5), np.ones(len(samples)))
+
+        def refine(self, samples: Samples) -> np.ndarray:
+            return samples.inputs[None]
+
+        def logits(self, samples: Samples) -> np.ndarray:
+            return np.zeros((*samples.inputs.shape, VOCABULARY))
+
+    (pair, *_) = TASKS[0].tests
+    task = replace(TASKS[0], tests=(Pair(pair.input, pair.input), Pair(pair.input, None)))
+    card = Card("grid-hrm", {}, [], "cropped", True, [], [], 0, 1, 0, [], 1, "run", {})
+    compared = parity(Copies(), Copies(), card, [task], samples=20)
+    assert (compared.samples, compared.test_outputs) == (20, 1)
+    assert (compared.right, compared.other_right) == (1, 1)
 
 
 def test_any_altered_byte_is_found(exported_file: Path, tmp_path: Path) -> None:
