@@ -102,21 +102,19 @@ def _result(tasks: tuple[Task, ...], predictions: list[Prediction]) -> dict[str,
     """Attempts for each test input: of one task a list, of several lists by name."""
     by_task: dict[str, list[list[dict[str, Any]]]] = {task.id: [] for task in tasks}
     for prediction in predictions:
-        cast = sum(candidate.votes for candidate in prediction.candidates)
-        by_task[prediction.task].append(
-            [{"grid": c.grid.tolist(), "share": c.votes / cast} for c in prediction.candidates[:2]]
-        )
+        by_task[prediction.task].append([{"grid": g.tolist(), "share": share} for g, share in prediction.shares()])
     answered, solved = _solved(tasks, predictions)
     attempts = by_task[tasks[0].id] if len(tasks) == 1 else by_task
     return {"attempts": attempts, "answers_known": answered, "solved": solved}
 
 
 def _solved(tasks: tuple[Task, ...], predictions: list[Prediction]) -> tuple[int, int]:
-    """How many test outputs are known, and how many of those two attempts hold."""
+    """How many test outputs are known, and how many of those the attempts hold."""
     from hrm_arc.evaluation.scores import outcomes
+    from hrm_arc.puzzles.task import ATTEMPTS
 
     found = outcomes(tasks, predictions)
-    return len(found), sum(outcome.rank is not None and outcome.rank <= 2 for outcome in found)
+    return len(found), sum(outcome.rank is not None and outcome.rank <= ATTEMPTS for outcome in found)
 
 
 def _human(tasks: tuple[Task, ...], predictions: list[Prediction], result: dict[str, Any]) -> None:
@@ -127,8 +125,7 @@ def _human(tasks: tuple[Task, ...], predictions: list[Prediction], result: dict[
     console = Console()
     inputs = {(task.id, n): test.input for task in tasks for n, test in enumerate(task.tests)}
     for prediction in predictions:
-        cast = sum(candidate.votes for candidate in prediction.candidates)
-        attempts = [(c.grid, f"{c.votes / cast:.0%} of the votes") for c in prediction.candidates[:2]]
+        attempts = [(grid, f"{share:.0%} of the votes") for grid, share in prediction.shares()]
         title = f"{prediction.task}, test {prediction.test + 1}"
         colour = console.color_system is not None
         console.print(terminal_answer(title, inputs[prediction.task, prediction.test], attempts, colour))

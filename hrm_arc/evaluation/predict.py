@@ -17,7 +17,7 @@ from hrm_arc.puzzles.canvas import FULL, VOCABULARY, Canvas, CanvasKind, placed,
 from hrm_arc.puzzles.corpus import OTHER, UNSEEN, Corpus
 from hrm_arc.puzzles.keyed import mix, name_key
 from hrm_arc.puzzles.symmetry import DIHEDRALS, IDENTITY, Symmetry, swaps_sides
-from hrm_arc.puzzles.task import COLOURS, Grid, Task, make_grid
+from hrm_arc.puzzles.task import ATTEMPTS, COLOURS, Grid, Task, make_grid
 
 # Samples of one forward pass; more bring no speed and cost memory.
 FORWARD_CELLS = 65_536
@@ -79,9 +79,14 @@ class Prediction:
     segments: float
     refinement: tuple[Grid | None, ...] = ()
 
-    def attempts(self, count: int = 2) -> list[Grid]:
+    def attempts(self, count: int = ATTEMPTS) -> list[Grid]:
         """The best ``count`` candidates, or as many as there are."""
-        return [candidate.grid for candidate in self.candidates[:count]]
+        return [grid for grid, _ in self.shares(count)]
+
+    def shares(self, count: int = ATTEMPTS) -> list[tuple[Grid, float]]:
+        """The same, each with its share of the votes that were cast."""
+        cast = sum(candidate.votes for candidate in self.candidates)
+        return [(candidate.grid, candidate.votes / cast) for candidate in self.candidates[:count]]
 
     def as_row(self) -> dict[str, Any]:
         """The prediction as one JSON object.

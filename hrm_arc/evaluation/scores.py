@@ -19,8 +19,8 @@ from hrm_arc.evaluation.predict import Prediction
 from hrm_arc.puzzles.canvas import FULL, Canvas, tokens_on_full
 from hrm_arc.puzzles.task import Grid, Task
 
-# How many of the best candidates may hold the right grid.
-ATTEMPTS = (1, 2, 5, 10, 100)
+# Among how many of the best candidates the right grid may be.
+RANKS = (1, 2, 5, 10, 100)
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def score(tasks: Sequence[Task], predictions: Sequence[Prediction], seed: int = 
     Returns:
         ``tasks`` and ``test_outputs``, counted where answers are known; a game's boards
         count as tasks;
-        for each k of ``ATTEMPTS``:
+        for each k of ``RANKS``:
         ``pass@k``: share of test outputs with the right grid among the k best (Kaggle, k = 2);
         ``pass@k_tasks_strict``: share of tasks with every output so solved (ARC-AGI-2, k = 2);
         ``pass@k_tasks_mean``: mean over tasks of the share of outputs solved (HRM, TRM, k = 2);
@@ -110,7 +110,7 @@ def score(tasks: Sequence[Task], predictions: Sequence[Prediction], seed: int = 
         ``mean_segments``; ``solved_pass1``, ``solved_pass2``: counts.
     """
     results = outcomes(tasks, predictions)
-    table = np.array([_row(outcome) for outcome in results], dtype=float).reshape(-1, len(ATTEMPTS) + 2)
+    table = np.array([_row(outcome) for outcome in results], dtype=float).reshape(-1, len(RANKS) + 2)
     groups = _groups(tasks, results)
     # A task's sums stand for its rows: every average is one of them, and so is one over resampled tasks.
     sums = np.array([table[group].sum(axis=0) for group in groups]).reshape(-1, table.shape[1])
@@ -118,8 +118,8 @@ def score(tasks: Sequence[Task], predictions: Sequence[Prediction], seed: int = 
     return {
         "tasks": len(groups),
         "test_outputs": len(results),
-        "solved_pass1": int(table[:, ATTEMPTS.index(1)].sum()),
-        "solved_pass2": int(table[:, ATTEMPTS.index(2)].sum()),
+        "solved_pass1": int(table[:, RANKS.index(1)].sum()),
+        "solved_pass2": int(table[:, RANKS.index(2)].sum()),
         **_averages(sums, sizes),
         "intervals": _intervals(sums, sizes, seed),
         "baselines": task_baselines(tasks),
@@ -139,7 +139,7 @@ def _groups(tasks: Sequence[Task], results: Sequence[Outcome]) -> list[np.ndarra
 def _row(outcome: Outcome) -> list[float]:
     """Solved with each number of attempts, exact in one pass, share of tokens."""
     rank = outcome.rank or 10**9
-    return [*(float(rank <= count) for count in ATTEMPTS), float(outcome.single), outcome.tokens]
+    return [*(float(rank <= count) for count in RANKS), float(outcome.single), outcome.tokens]
 
 
 def _averages(sums: np.ndarray, sizes: np.ndarray) -> dict[str, float]:
@@ -165,13 +165,13 @@ def _intervals(sums: np.ndarray, sizes: np.ndarray, seed: int) -> dict[str, list
 def _values(sums: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """The averages of ``_names`` of each draw of tasks: ``[draws, names]`` from ``[draws, tasks, ...]``."""
     outputs = sums.sum(axis=1) / sizes.sum(axis=1, keepdims=True)
-    shares = sums[:, :, : len(ATTEMPTS)] / sizes[:, :, None]
-    solved = [outputs[:, : len(ATTEMPTS)], shares.mean(axis=1), (shares == 1).mean(axis=1)]
+    shares = sums[:, :, : len(RANKS)] / sizes[:, :, None]
+    solved = [outputs[:, : len(RANKS)], shares.mean(axis=1), (shares == 1).mean(axis=1)]
     # Beside each other: one number of attempts under all three averages.
     by_attempts = np.stack(solved, axis=2).reshape(len(sums), -1)
-    return np.concatenate([by_attempts, outputs[:, len(ATTEMPTS) :]], axis=1)
+    return np.concatenate([by_attempts, outputs[:, len(RANKS) :]], axis=1)
 
 
 def _names() -> list[str]:
-    averages = [f"pass@{count}{average}" for count in ATTEMPTS for average in ("", "_tasks_mean", "_tasks_strict")]
+    averages = [f"pass@{count}{average}" for count in RANKS for average in ("", "_tasks_mean", "_tasks_strict")]
     return [*averages, "exact_accuracy", "token_accuracy"]

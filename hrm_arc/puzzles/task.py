@@ -12,6 +12,8 @@ from hrm_arc.errors import UserError, and_more
 
 MAX_SIDE = 30
 COLOURS = 10
+# How many answers may be given to a test input, as ARC Prize counts them.
+ATTEMPTS = 2
 
 # A grid is a read-only uint8 array [height, width] of colours 0-9, each side 1-30.
 Grid = np.ndarray

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hrm_arc.puzzles.task import Grid, make_grid
+from hrm_arc.puzzles.task import ATTEMPTS, Grid, make_grid
 from hrm_arc.report.grids import svg
 
 NAMES = ("solved", "not solved", "answer not known")
@@ -49,9 +49,9 @@ def asked(row: dict[str, Any]) -> Iterator[Figure]:
 
 
 def attempts(row: dict[str, Any], whose: str = "attempt") -> Iterator[Figure]:
-    """The two attempts, or a word where there is none."""
+    """The attempts, or a word where there is none."""
     total = sum(candidate["votes"] for candidate in row["candidates"])
-    for number, candidate in enumerate(row["candidates"][:2], start=1):
+    for number, candidate in enumerate(row["candidates"][:ATTEMPTS], start=1):
         share = f"{candidate['votes'] / total:.0%} of the votes"
         yield _held_against_truth(row, candidate["grid"], f"{whose} {number}: {share}, ")
     if not row["candidates"]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hrm_arc.evaluation.audit import audit
 from hrm_arc.evaluation.baselines import baselines, task_baselines
 from hrm_arc.evaluation.predict import Candidate, Prediction
-from hrm_arc.evaluation.scores import ATTEMPTS, outcomes, score
+from hrm_arc.evaluation.scores import RANKS, outcomes, score
 from hrm_arc.evaluation.submission import submission
 from hrm_arc.puzzles.augmented import AugmentedSet
 from hrm_arc.puzzles.canvas import FULL
@@ -97,7 +97,7 @@ def test_scores_agree_with_a_naive_scorer(made: list[list[list[Grid]]]) -> None:
     tasks = [made_task(str(n), *[TWO] * len(tests)) for n, tests in enumerate(made)]
     predictions = [predicted(str(n), k, *given_) for n, tests in enumerate(made) for k, given_ in enumerate(tests)]
     scores = score(tasks, predictions)
-    by_name = {name: value for k in ATTEMPTS for name, value in naive(tasks, predictions, k).items()}
+    by_name = {name: value for k in RANKS for name, value in naive(tasks, predictions, k).items()}
     assert set(by_name) == {name for name in scores if name.startswith("pass@")}
     for name, value in by_name.items():
         assert scores[name] == pytest.approx(value), name
