@@ -23,7 +23,9 @@ def run(options: argparse.Namespace) -> None:
 
     folder = RunFolder(options.path)
     scores = read_scores(folder)
-    result = {"groups": scores["groups"], "errors": scores["errors"], "report": str(write_page(folder))}
+    # An imported checkpoint is nobody's run, and has no curve or recipe to make a page of.
+    page = str(write_page(folder)) if folder.owner().config_file.is_file() else None
+    result = {"groups": scores["groups"], "errors": scores["errors"], "report": page}
     emit(result, options.json, _human)
 
 
@@ -32,4 +34,5 @@ def _human(result: dict[str, Any]) -> None:
     print()
     rows = [[row["kind"], str(row["count"]), f"{row['share']:.0%}"] for row in result["errors"]]
     table("wrong first attempts", ["how", "test outputs", "share"], rows)
-    print(f"\nwritten to {result['report']}")
+    if result["report"]:
+        print(f"\nwritten to {result['report']}")

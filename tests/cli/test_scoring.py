@@ -33,6 +33,10 @@ def test_eval_writes_scores_predictions_submission_and_page(run_folder: Path) ->
     assert {k: v for k, v in again.items() if k != "seconds"} == {k: v for k, v in scores.items() if k != "seconds"}
 
 
+def test_eval_thinks_to_the_end_where_it_is_told_to(run_folder: Path, tmp_path: Path) -> None:
+    assert answer("eval", run_folder, "--votes", "2", "--no-halting", "--out", tmp_path)["mean_segments"] == 2
+
+
 def test_eval_on_another_source_writes_where_it_is_told(run_folder: Path, tmp_path: Path) -> None:
     other = write_tasks(tmp_path / "other", count=5)
     scores = answer("eval", run_folder, "--data", other, "--votes", "1", "--out", tmp_path / "out")
@@ -89,6 +93,16 @@ def test_analyze_tells_kinds_of_task_and_of_error(run_folder: Path, tmp_path: Pa
     page = Path(str(told["report"])).read_text()
     assert "By kind of task" in page
     assert "symmetry" in hrm("analyze", run_folder).stdout
+
+
+def test_a_checkpoint_that_is_nobodys_run_is_analysed_without_a_page(run_folder: Path, tmp_path: Path) -> None:
+    checkpoint = next((run_folder / "checkpoints").glob("step-*"))
+    shutil.copytree(checkpoint, tmp_path / "alone")
+    assert answer("eval", tmp_path / "alone", "--votes", "1", "--out", tmp_path / "scores")["report"] is None
+    told = answer("analyze", tmp_path / "scores")
+    assert told["report"] is None
+    assert told["groups"]
+    assert "written to" not in hrm("analyze", tmp_path / "scores").stdout
 
 
 def test_scores_on_another_source_do_not_touch_the_runs_own(run_folder: Path, tmp_path: Path) -> None:
