@@ -46,7 +46,8 @@ def test_a_built_set_can_be_trained_from(tmp_path: Path) -> None:
     assert trained["steps"] == 2
 
 
-def test_a_build_that_was_killed_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)])
+def test_a_build_that_was_stopped_goes_on(number: signal.Signals, status: int, tmp_path: Path) -> None:
     command = ["data", "build", "arc-agi-1/training", "--augment", "60", "--workers", "1"]
     assert hrm(*command, "--out", tmp_path / "one").returncode == 0
     out = tmp_path / "two"
@@ -54,8 +55,8 @@ def test_a_build_that_was_killed_goes_on(tmp_path: Path) -> None:
     journal = out / "building.journal"
     while process.poll() is None and not (journal.is_file() and journal.read_text()):
         time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    process.send_signal(number)
+    assert process.wait() == status
     assert hrm(*command, "--out", out).returncode == 0
     for file in (tmp_path / "one").rglob("*"):
         if file.is_file():

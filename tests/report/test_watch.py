@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import contextlib
+import os
+import pty
+import subprocess
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -9,9 +13,10 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from hrm_arc.errors import UserError
+from hrm_arc.files import write_json
 from hrm_arc.report.watch import BARS, live_view, newest_run, run_rows, sparkline, state_of
 from hrm_arc.training.trainer import Trainer
-from tests.cli.commands import hrm
+from tests.cli.commands import HRM, hrm
 from tests.made import tiny_recipe, write_tasks
 
 
@@ -46,6 +51,30 @@ def test_the_view_and_the_list_tell_of_a_run(tmp_path: Path) -> None:
         assert part in view, part
     (row,) = run_rows(tmp_path / "runs")
     assert (row["run_id"], row["state"], row["step"]) == (trainer.folder.run_id, "finished", 6)
+
+
+def test_watch_follows_a_run_to_its_end_in_a_terminal(tmp_path: Path) -> None:
+    trainer = Trainer(tiny_recipe(write_tasks(tmp_path / "tasks")), tmp_path / "runs")
+    trainer.fit()
+    status = trainer.folder.status()
+    now = datetime.now().astimezone().isoformat()
+    write_json(trainer.folder.status_file, {**status, "state": "running", "last_update": now})
+    ours, theirs = pty.openpty()
+    command = [*HRM, "watch", "--root", str(tmp_path / "runs"), "--every", "0.1"]
+    watcher = subprocess.Popen(command, stdout=theirs, stderr=subprocess.STDOUT, env={**os.environ, "TERM": "xterm"})
+    os.close(theirs)
+    seen = b""
+    while b"running" not in seen:
+        seen += os.read(ours, 4096)
+    assert watcher.poll() is None
+    write_json(trainer.folder.status_file, status)
+    with contextlib.suppress(OSError):  # The end of a terminal that nobody holds any more.
+        while part := os.read(ours, 4096):
+            seen += part
+    assert watcher.wait(timeout=60) == 0
+    assert b"finished" in seen
+    assert trainer.folder.run_id.encode() in seen
+    assert hrm("watch", trainer.folder.path, "--once").stdout.count(trainer.folder.run_id) >= 1
 
 
 def test_a_damaged_run_is_listed_beside_the_others(tmp_path: Path) -> None:

@@ -32,6 +32,19 @@ def test_csv_has_a_line_for_each_figure_and_goes_on_after_a_restart(tmp_path: Pa
     ]
 
 
+def test_tensorboard_forgets_what_a_killed_run_had_said_after_its_checkpoint(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    lost = {"kind": "train", "step": 9, "loss": 0.1}
+    for rows, after in (([ROWS[0], lost], 0), ([{**ROWS[0], "step": 4}], 2)):
+        tracker = open_tracker("tensorboard", tmp_path, "run", {}, after=after)
+        for row in rows:
+            tracker.log(row)
+        tracker.close()
+    kept = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [event.step for event in kept.Scalars("train/loss")] == [2, 4]
+
+
 def test_a_run_feeds_its_trackers(tmp_path: Path) -> None:
     recipe = tiny_recipe(write_tasks(tmp_path / "tasks"), "grid-hrm", "--training.trackers", "[csv]")
     trainer = Trainer(recipe, tmp_path / "runs")
