@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks._runs import Scored, runs_folder, scored_run
+from benchmarks._runs import Scored, add_keep, runs_folder, scored_run
 
 COMMON = [
     *("--data.solve", "[arc-agi-2/training]", "--data.without", "[arc-agi-1]"),
@@ -46,6 +46,7 @@ SETTINGS: dict[str, list[str]] = {
     "100 variants a task": ["--data.augment", "100"],
     "a tied head": ["--model.tied", "true"],
     "a convolution in each feed-forward": ["--model.convolution", "3"],
+    "a tied head and convolutions": ["--model.tied", "true", "--model.convolution", "3"],
     "sinusoids instead of rows and columns": ["--model.positions", "sinusoids"],
     "squares instead of exact canvases": ["--data.canvas", "squares"],
 }
@@ -59,14 +60,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--only", nargs="+", choices=SETTINGS, default=list(SETTINGS), metavar="NAME", help="some of the settings"
     )
+    add_keep(parser)
 
 
 def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     for name in options.only:
         few = ["--data.smallest", str(options.tasks)]
         flags = [*COMMON, *few, *SETTINGS[name], *_length(SETTINGS[name], options)]
-        with runs_folder(None) as root:
-            runs = [scored_run(root, str(seed), "quickstart", [*flags, "--seed", str(seed)]) for seed in options.seeds]
+        with runs_folder(options.keep) as root:
+            runs = [
+                scored_run(root, f"{name}, seed {seed}", "quickstart", [*flags, "--seed", str(seed)])
+                for seed in options.seeds
+            ]
             passes = [_right_passes(run) for run in runs]
         outputs = runs[0].scores["test_outputs"]
         yield {

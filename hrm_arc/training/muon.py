@@ -48,7 +48,10 @@ class Muon(torch.optim.Optimizer):
             if not moved:
                 continue
             grads = [p.grad for p in moved]
-            sums = [self.state[p].setdefault("momentum_buffer", torch.zeros_like(p)) for p in moved]
+            for p in moved:
+                if "momentum_buffer" not in self.state[p]:
+                    self.state[p]["momentum_buffer"] = torch.zeros_like(p)
+            sums = [self.state[p]["momentum_buffer"] for p in moved]
             torch._foreach_lerp_(sums, grads, 1 - group["momentum"])
             ahead = torch._foreach_lerp(grads, sums, group["momentum"])
             torch._foreach_mul_(moved, 1 - group["lr"] * group["weight_decay"])

@@ -53,7 +53,12 @@ class OptimiserConfig:
 
 
 def build_optimisers(model: nn.Module, config: OptimiserConfig) -> list[torch.optim.Optimizer]:
-    """AdamW; beside it Muon (Jordan et al. 2024) for matrices, and SignSGD for a puzzle table."""
+    """The optimisers of a model, each with its peak learning rate in its groups.
+
+    Returns:
+        AdamW; beside it Muon (Jordan et al. 2024) for matrices where the configuration says so, and
+        SignSGD where the model has a puzzle table.
+    """
     parameters = [p for p in model.parameters() if p.requires_grad]
     matrices = _matrices(model) if config.name == "muon" else []
     tables = puzzle_tables(model)
@@ -84,6 +89,11 @@ class SignSGD(torch.optim.Optimizer):
 
     As HRM and TRM train their puzzle tables: a row is met so rarely that the size of its
     gradient says little.
+
+    Args:
+        parameters: tables ``[rows, width]``, with sparse gradients or dense ones.
+        lr: by how much each number of a row moves.
+        weight_decay: times the learning rate, of the rows that move.
     """
 
     def __init__(self, parameters: Sequence[Tensor], lr: float, weight_decay: float):
@@ -109,6 +119,10 @@ class Average:
     """An exponential moving average of a model's weights.
 
     The decay starts low and rises to its value, so that the first steps are forgotten.
+
+    Args:
+        model: its floating-point weights and buffers are averaged where they lie.
+        decay: of the average at each update, in the end; at least 0 and below 1.
     """
 
     def __init__(self, model: nn.Module, decay: float):
