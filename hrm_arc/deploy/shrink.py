@@ -47,42 +47,57 @@ def to_int8(model: Any, samples: Sequence[dict[str, np.ndarray]]) -> tuple[Any, 
     Returns:
         the new model, how many operations of which kind stayed in floating point, and which layers.
     """
-    import onnx
-    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
     with tempfile.TemporaryDirectory() as folder:
-        plain, ready, small = (Path(folder) / f"{name}.onnx" for name in ("plain", "ready", "small"))
-        onnx.save(model, plain)
-        quant_pre_process(plain, ready, skip_symbolic_shape=True)
-        graph = onnx.load(ready)
-        _split_sums(graph)
-        onnx.save(graph, ready)
+        ready = Path(folder) / "ready.onnx"
+        graph = _prepare(model, ready)
         products = _products(graph)
         noise = _noise(graph, {product.input for product in products}, samples)
         # All products with a weight or none, such as the cycles of a loop: else it is held twice.
         uneven = {product.weight for product in products if noise[product.input] > NOISE}
         noisy = [product for product in products if product.weight in uneven]
-        quantize_static(
-            ready,
-            small,
-            _Reader(iter(samples)),
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=["MatMul"],
-            nodes_to_quantize=[product.node for product in products if product not in noisy],
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            calibrate_method=CalibrationMethod.MinMax,
-            # What comes out goes into sums and norms, which are in floating point.
-            extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul"]},
-        )
-        quantised = onnx.load(small)
+        quantised = _quantise(ready, [product.node for product in products if product not in noisy], samples)
     _shrink_weights(quantised, noisy)
     _shrink_tables(quantised)
     layers = _layers(model)
     left = dict.fromkeys(layers.get(product.node, product.node) for product in noisy)
     return quantised, _left(quantised), list(left)
+
+
+def _prepare(model: Any, ready: Path) -> Any:
+    """The graph with its shapes worked out and its sums apart from its products, on the disk and as it lies there."""
+    import onnx
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    plain = ready.with_name("plain.onnx")
+    onnx.save(model, plain)
+    quant_pre_process(plain, ready, skip_symbolic_shape=True)
+    graph = onnx.load(ready)
+    _split_sums(graph)
+    onnx.save(graph, ready)
+    return graph
+
+
+def _quantise(ready: Path, nodes: list[str], samples: Sequence[dict[str, np.ndarray]]) -> Any:
+    """The graph with these products in eight bits, their inputs' ranges taken from samples."""
+    import onnx
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+
+    small = ready.with_name("small.onnx")
+    quantize_static(
+        ready,
+        small,
+        _Reader(iter(samples)),
+        quant_format=QuantFormat.QDQ,
+        op_types_to_quantize=["MatMul"],
+        nodes_to_quantize=nodes,
+        per_channel=True,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        calibrate_method=CalibrationMethod.MinMax,
+        # What comes out goes into sums and norms, which are in floating point.
+        extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul"]},
+    )
+    return onnx.load(small)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from hrm_arc.errors import UserError
 from hrm_arc.files import claimed
 from hrm_arc.models import build_model
 from hrm_arc.models.conditioning import puzzle_tables
-from hrm_arc.models.reasoner import Batch, adopt
+from hrm_arc.models.reasoner import Batch, Reasoner, adopt
 from hrm_arc.puzzles.augmented import Samples
 from hrm_arc.puzzles.leaks import leaks
 from hrm_arc.runs.checkpoint import BEST, LATEST
@@ -88,24 +88,11 @@ class Trainer:
         self._batches = Batches(
             training_set, options.batch, options.accumulate, recipe.data.draw, crew.rank, crew.ranks
         )
-        torch.manual_seed(recipe.seed)
-        variants = int(training_set.variants.max())
-        self.model = build_model(recipe.model["name"], recipe.model_options, len(self.corpus.tasks), variants)
-        if self.model.variants > 1 and any(task.boards for task in self.corpus.tasks):
-            raise UserError(
-                "data.augment",
-                "a row for each variant cannot stand for those of a game's boards; 0, or --model.identity shared",
-            )
-        if beginning is not None:
-            try:
-                adopt(self.model, beginning.weights, [beginning.rows.get(task.id) for task in self.corpus.tasks])
-            except ValueError as error:
-                raise UserError("the checkpoint to begin with", str(error)) from None
-        self.model.to(crew.device)
+        self.model = self._build_model(int(training_set.variants.max()), beginning).to(crew.device)
         self._optimisers = build_optimisers(self.model, recipe.optimiser)
         self._wrapped, self._stepped = crew.setup(self.model, self._optimisers)
         self._average = Average(self.model, recipe.optimiser.ema) if recipe.optimiser.ema else None
-        # The weights above were the same on all ranks; dropout is not to be.
+        # Weights are the same on all ranks; dropout is not to be.
         torch.manual_seed(recipe.seed + 1 + crew.rank)
         self._step = self._began = 0
         own_leaks = leaks(self.corpus) if recipe.data.allow_leak else ()
@@ -119,6 +106,23 @@ class Trainer:
         self._checkpoints = Checkpoints(self.folder, crew, self.model, self._optimisers, self._average, options.keep)
         if resume is not None:
             self._restore()
+
+    def _build_model(self, variants: int, beginning: Beginning | None) -> Reasoner:
+        """The recipe's model with its first weights: the same in every process of a run."""
+        torch.manual_seed(self.recipe.seed)
+        tasks = self.corpus.tasks
+        model = build_model(self.recipe.model["name"], self.recipe.model_options, len(tasks), variants)
+        if model.variants > 1 and any(task.boards for task in tasks):
+            raise UserError(
+                "data.augment",
+                "a row for each variant cannot stand for those of a game's boards; 0, or --model.identity shared",
+            )
+        if beginning is not None:
+            try:
+                adopt(model, beginning.weights, [beginning.rows.get(task.id) for task in tasks])
+            except ValueError as error:
+                raise UserError("the checkpoint to begin with", str(error)) from None
+        return model
 
     def stop(self) -> None:
         """Ask the run to save its state and leave after the step it is in."""

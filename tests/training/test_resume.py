@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import resource
 import signal
 import subprocess
 import time
@@ -22,10 +21,8 @@ from hrm_arc.models import KINDS
 from hrm_arc.runs.checkpoint import LATEST, TRAINING, WEIGHTS, list_checkpoints
 from hrm_arc.runs.folder import RunFolder
 from hrm_arc.runs.metrics import read_metrics
-from hrm_arc.training import halting as halting_module
 from hrm_arc.training import held_back as held_back_module
 from hrm_arc.training import saving as saving_module
-from hrm_arc.training.faults import DivergedError
 from hrm_arc.training.recipe import Recipe
 from hrm_arc.training.recipe_files import load_recipe
 from hrm_arc.training.recorder import Tick
@@ -148,49 +145,6 @@ def test_other_tasks_than_the_runs_are_refused(tmp_path: Path) -> None:
         Trainer(recipe, tmp_path, folder)
 
 
-def test_a_full_disk_keeps_the_last_checkpoint_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = recipe_for(tmp_path)
-    save = saving_module.save_checkpoint
-
-    def full(root: Path, kind: str, card: Any, *tensors: Any) -> Path:
-        if card.step == 8:
-            raise UserError(root, "cannot be written: No space left on device")
-        return save(root, kind, card, *tensors)
-
-    monkeypatch.setattr(saving_module, "save_checkpoint", full)
-    said: list[str] = []
-    trainer = Trainer(recipe, tmp_path / "runs", say=said.append)
-    assert trainer.fit()["state"] == "finished"
-    assert [line for line in said if "No space left on device" in line] == said != []
-    names = [path.name for path in list_checkpoints(trainer.folder.checkpoints, LATEST)]
-    assert names == ["step-00000004", "step-00000012"]
-
-
-def test_a_disk_that_fills_up_for_a_while_costs_rows_and_not_the_run(tmp_path: Path) -> None:
-    kept = resource.getrlimit(resource.RLIMIT_FSIZE)
-
-    def onlooker(tick: Tick) -> None:
-        # From here on, and until there is room again, no file can grow.
-        if tick.step in (4, 9):
-            resource.setrlimit(resource.RLIMIT_FSIZE, (1 if tick.step == 4 else kept[0], kept[1]))
-
-    said: list[str] = []
-    flags = ("--training.log_every", "1", "--training.trackers", "[csv]")
-    trainer = Trainer(recipe_for(tmp_path, "grid-hrm", *flags), tmp_path / "runs", onlooker=onlooker, say=said.append)
-    try:
-        assert trainer.fit()["state"] == "finished"
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, kept)
-    assert any("are lost" in line and "training goes on" in line for line in said)
-    assert sum("are lost" in line for line in said) == 1
-    assert any("checkpoints/step-00000008" in line for line in said)
-    steps = [row["step"] for row in rows_of(trainer.folder) if row["kind"] == "train"]
-    assert steps[:3] == [1, 2, 3]
-    assert steps[-1] == 12
-    assert trainer.folder.status()["state"] == "finished"
-    assert [path.name for path in list_checkpoints(trainer.folder.checkpoints, LATEST)][-1] == "step-00000012"
-
-
 def test_the_clock_asks_for_checkpoints_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved: list[int] = []
     save = saving_module.save_checkpoint
@@ -244,41 +198,6 @@ def test_what_cannot_change_on_the_way_is_told(tmp_path: Path, key: str, value: 
     recipe = resumed_recipe(folder, None, [f"--{key}", value], [key])
     with pytest.raises(UserError, match="does not fit the recipe"):
         Trainer(recipe, tmp_path, folder)
-
-
-def test_a_loss_that_is_no_number_stops_the_run_with_its_samples(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    recipe = recipe_for(tmp_path)
-    losses = halting_module.segment_losses
-    calls = [0]
-
-    def broken(*arguments: Any) -> Any:
-        calls[0] += 1
-        result = losses(*arguments)
-        # Two segments a step: the tenth call is in the fifth step, after the checkpoint of the fourth.
-        return result._replace(total=result.total * float("nan")) if calls[0] >= 10 else result
-
-    monkeypatch.setattr(halting_module, "segment_losses", broken)
-    trainer = Trainer(recipe, tmp_path / "runs")
-    with pytest.raises(DivergedError, match="step 4: the loss or a gradient is not finite"):
-        trainer.fit()
-    assert trainer.folder.status()["state"] == "failed"
-    (path,) = trainer.folder.path.glob("diverged-*.json")
-    kept = json.loads(path.read_text())
-    assert (kept["step"], len(kept["indices"])) == (4, 8)
-    assert [path.name for path in list_checkpoints(trainer.folder.checkpoints, LATEST)] == ["step-00000004"]
-    assert all(tensor.isfinite().all() for tensor in trainer.model.state_dict().values())
-
-
-def test_memory_that_runs_out_names_a_batch_to_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def greedy(*arguments: Any) -> Any:
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    monkeypatch.setattr(halting_module, "segment_losses", greedy)
-    trainer = Trainer(recipe_for(tmp_path), tmp_path / "runs")
-    with pytest.raises(UserError, match=r"try --training\.batch 4 --training\.accumulate 2"):
-        trainer.fit()
 
 
 def small_session(session: int, tmp_path: Path, *flags: str) -> Recipe:
