@@ -25,6 +25,8 @@ class Shared:
         pairs: how many pairs of ``other`` are among those of ``task``.
         answers: how many of them are answers to its tests.
         whole: whether one symmetry makes all of one task's pairs all of the other's.
+        unanswered: whether a test of ``other`` has no known answer, while every demonstration of
+            it is among those pairs: most likely the same task, whose answers lie elsewhere for now.
     """
 
     task: str
@@ -32,10 +34,13 @@ class Shared:
     pairs: int
     answers: int
     whole: bool
+    unanswered: bool = False
 
     def __str__(self) -> str:
         if self.whole:
             return f"{self.task} is {self.other}"
+        if self.unanswered:
+            return f"{self.task} has every demonstration of {self.other}, and may have its unknown answers"
         of_tests = f", {self.answers} of its test answers among them" if self.answers else ""
         return f"{self.task} has {self.pairs} pairs of {self.other}{of_tests}"
 
@@ -44,7 +49,8 @@ def shared(tasks: Sequence[Task], others: Sequence[Task]) -> list[Shared]:
     """Pairs of tasks, one of each side, that tell each other's answers.
 
     They are the same puzzle, show the same demonstrations, or one has an answer to the other's
-    test. The order of pairs, a turn or reflection and the colours' names make no difference.
+    test, perhaps one that is not known to the other. The order of pairs, a turn or reflection and
+    the colours' names make no difference.
     """
     found = _common_pairs(tasks, others)
     rows = []
@@ -53,14 +59,16 @@ def shared(tasks: Sequence[Task], others: Sequence[Task]) -> list[Shared]:
         answers = sum(number >= len(other.demonstrations) for number in numbers)
         answered_here = any(number >= len(task.demonstrations) for number in _common_pairs([other], [task])[0, 0])
         whole = _same(_known(task), _known(other))
-        if whole or answers or answered_here or _same(task.demonstrations, other.demonstrations):
-            rows.append(Shared(task.id, other.id, len(numbers), answers, whole))
+        asks = any(test.output is None for test in other.tests)
+        unanswered = asks and set(numbers) >= set(range(len(other.demonstrations)))
+        if whole or answers or answered_here or unanswered or _same(task.demonstrations, other.demonstrations):
+            rows.append(Shared(task.id, other.id, len(numbers), answers, whole, unanswered))
     return rows
 
 
 @lru_cache(maxsize=4)
 def leaks(corpus: Corpus) -> tuple[Shared, ...]:
-    """Tasks that are learned from and hold an answer that is to be found.
+    """Tasks that are learned from and hold an answer that is to be found, or most likely do.
 
     Tasks that are given away are looked at in every disguise. Among tasks to be solved, and
     boards of a game, only a pair that is the same cell by cell counts: small puzzles of one
@@ -68,7 +76,7 @@ def leaks(corpus: Corpus) -> tuple[Shared, ...]:
     """
     asked = [task for task in corpus.solve if not task.boards]
     given = [task for task in corpus.study if not task.boards]
-    rows = [row for row in shared(given, asked) if row.answers or row.whole]
+    rows = [row for row in shared(given, asked) if row.answers or row.whole or row.unanswered]
     rows += _answers_seen(asked)
     return (*rows, *_boards_seen(corpus))
 

@@ -92,7 +92,16 @@ def test_a_tasks_own_demonstrations_are_no_leak() -> None:
 def test_without_answers_the_demonstrations_tell() -> None:
     blind = replace(SOME[0], id="blind").blind()
     (found,) = shared([SOME[0]], [blind])
-    assert (found.pairs, found.answers) == (len(blind.demonstrations), 0)
+    assert (found.pairs, found.answers, found.unanswered) == (len(blind.demonstrations), 0, True)
+
+
+def test_a_task_whose_answer_lies_elsewhere_is_not_given_away_unnoticed() -> None:
+    # As in a competition, whose answers come later: ARC-AGI-1 gives one evaluation task away.
+    asked = tuple(task.blind() for task in load_tasks("arc-agi-1/evaluation"))
+    found = leaks(Corpus(solve=asked, study=load_tasks("arc-agi-1/training")))
+    assert [str(leak) for leak in found] == [
+        "40853293 has every demonstration of 070dd51e, and may have its unknown answers"
+    ]
 
 
 def test_training_on_a_leak_has_to_be_agreed_to(tmp_path: Path) -> None:
