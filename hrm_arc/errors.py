@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sized
 from typing import ClassVar
 
@@ -31,6 +32,12 @@ class UserError(ReportedError):
     """A mistake in what the user gave, and theirs to fix: a file, a flag, a recipe key."""
 
     status: ClassVar[int] = 2
+
+
+def unwritable(where: object, error: OSError) -> ReportedError:
+    """What to raise where something cannot be written: a full or broken disk is nobody's mistake."""
+    kind = ReportedError if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else UserError
+    return kind(where, f"cannot be written: {error.strerror}")
 
 
 def and_more(things: Sized) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import sys
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hrm_arc.errors import UserError
+from hrm_arc.errors import UserError, unwritable
 
 
 @contextlib.contextmanager
@@ -21,7 +22,7 @@ def writing(path: Path, lasting: bool = False) -> Iterator[Path]:
     the disk before it takes the other's place, so that a loss of power leaves one of the two.
 
     Raises:
-        UserError: the folder cannot be made or written to.
+        ReportedError: the folder cannot be made or written to; a :class:`UserError` unless the disk is at fault.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -33,10 +34,27 @@ def writing(path: Path, lasting: bool = False) -> Iterator[Path]:
         if lasting:
             sync(path.parent)
     except OSError as error:
-        raise UserError(path, f"cannot be written: {error.strerror}") from None
+        raise unwritable(path, error) from None
     finally:
         with contextlib.suppress(OSError):
             beside.unlink()
+
+
+def existing(name: str) -> Path | None:
+    """The file or folder of that name, ``~`` spelled out, or None where there is none.
+
+    Raises:
+        UserError: it cannot be looked at.
+    """
+    try:
+        path = Path(name).expanduser()
+        return path if path.exists() else None
+    except RuntimeError:  # No such user.
+        return None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return None
+        raise UserError(name, f"cannot be read: {error.strerror}") from None
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from hrm_arc.errors import UserError
+from hrm_arc.errors import ReportedError, UserError, unwritable
 from hrm_arc.files import claimed, write_text, writing
 from hrm_arc.puzzles.arrays import SEPARATOR
 from hrm_arc.puzzles.augmented import AugmentedSet
@@ -81,13 +81,14 @@ def build(
 
     Raises:
         UserError: the folder holds something else, another process is writing it, or the disk has no room.
+        ReportedError: a process that wrote it was killed.
     """
     plan = _Plan(corpus, config)
     record = {**asdict(config), "sources": list(config.sources), "fingerprint": plan.fingerprint(), "part": part}
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(out, f"cannot be written: {error.strerror}") from None
+        raise unwritable(out, error) from None
     with claimed(out, "writing"):
         done = _open_journal(out, record)
         if done is not None:
@@ -250,7 +251,7 @@ def _write_parts(
                 yield future.result()
         except BrokenProcessPool:
             what = "a process that wrote it was killed, perhaps for want of memory; the same command goes on"
-            raise UserError(out, f"{what}, with fewer --workers") from None
+            raise ReportedError(out, f"{what}, with fewer --workers") from None
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hrm_arc.errors import UserError
+from hrm_arc.errors import ReportedError, UserError, unwritable
 from hrm_arc.files import sync
 from hrm_arc.puzzles.canvas import CanvasKind
 
@@ -72,6 +72,11 @@ class Card:
     run_id: str
     training: dict[str, Any]
 
+    @property
+    def imported(self) -> bool:
+        """Whether it was trained elsewhere, by a published system."""
+        return "imported" in self.training
+
     def rows(self) -> dict[str, int]:
         """The row of each task in the model's table."""
         return {name: row for row, name in enumerate(self.tasks, start=1)}
@@ -90,7 +95,7 @@ def save_checkpoint(
         training: what else it takes to go on training.
 
     Raises:
-        UserError: it cannot be written; what was there is untouched.
+        ReportedError: it cannot be written; what was there is untouched.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file  # Imports torch, which readers of runs may lack.
@@ -110,9 +115,9 @@ def save_checkpoint(
         os.replace(beside, folder)
         sync(root)
     except OSError as error:
-        raise UserError(folder, f"cannot be written: {error.strerror}") from None
+        raise unwritable(folder, error) from None
     except SafetensorError as error:  # A full disk is one, too.
-        raise UserError(folder, f"cannot be written: {error}") from None
+        raise ReportedError(folder, f"cannot be written: {error}") from None
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return folder

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from hrm_arc.errors import UserError
+from hrm_arc.errors import ReportedError
 from hrm_arc.files import write_json
 
 State = Literal["running", "validating", "finished", "interrupted", "failed"]
@@ -85,7 +85,7 @@ class Status:
 
     def _beat(self) -> None:
         while not self._ended.wait(HEARTBEAT_SECONDS):
-            with self._lock, contextlib.suppress(UserError):
+            with self._lock, contextlib.suppress(ReportedError):
                 self._write()
 
     def _write(self) -> None:

@@ -13,6 +13,8 @@ from hrm_arc.training.losses import LossConfig, Losses, segment_losses, value_of
 
 # Cells that go through a model together, if there are so many: more bring a CPU no speed and cost memory.
 TOGETHER = 16_384
+# On a GPU so many for each of this many bytes: HRM and TRM at their published sizes keep some 3 GB for them.
+GPU_BYTES = 10 * 10**9
 
 Model = Callable[[Sequence[State], Sequence[Batch]], list[tuple[State, Output]]]
 
@@ -76,6 +78,9 @@ class Thought:
             keep_shape: those that leave stay in the batch and no longer count. Processes
                 that train together all have to run as many segments as each other.
         """
+        if segment == segments and not config.leave:
+            # All of them, without a look at each: a look makes a GPU finish what it has begun.
+            return [Losses(*(values.detach() for values in losses))]
         counted = self.counts > 0
         if segment == segments:
             gone = counted
@@ -119,12 +124,19 @@ def think_segment(model: Model, thoughts: Sequence[Thought], config: LossConfig,
     ]
 
 
-def portions(thoughts: Sequence[Thought]) -> Iterator[list[Thought]]:
-    """The thoughts in their order, so many at once as have ``TOGETHER`` cells, or one that has more."""
+def cells_at_once(device: torch.device) -> int:
+    """How many cells may go through a model together on a device."""
+    if device.type != "cuda":
+        return TOGETHER
+    return TOGETHER * max(1, torch.cuda.get_device_properties(device).total_memory // GPU_BYTES)
+
+
+def portions(thoughts: Sequence[Thought], most: int = TOGETHER) -> Iterator[list[Thought]]:
+    """The thoughts in their order, so many at once as have ``most`` cells, or one that has more."""
     portion: list[Thought] = []
     cells = 0
     for thought in thoughts:
-        if portion and cells + thought.batch.inputs.numel() > TOGETHER:
+        if portion and cells + thought.batch.inputs.numel() > most:
             yield portion
             portion, cells = [], 0
         portion.append(thought)

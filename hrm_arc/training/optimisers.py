@@ -111,7 +111,9 @@ class SignSGD(torch.optim.Optimizer):
                     continue
                 grad = grad.coalesce()
                 (rows,), signs = grad.indices(), grad.values().sign()
-                kept = parameter[rows] * (1 - group["lr"] * group["weight_decay"])
+                # Of a sample that has halted and stays in the batch for the others' sake, a row is not met.
+                met = signs.any(dim=1, keepdim=True)
+                kept = parameter[rows] * (1 - group["lr"] * group["weight_decay"] * met)
                 parameter[rows] = kept - group["lr"] * signs
 
 
@@ -121,13 +123,18 @@ class Average:
     The decay starts low and rises to its value, so that the first steps are forgotten.
 
     Args:
-        model: its floating-point weights and buffers are averaged where they lie.
+        model: its floating-point weights and buffers are averaged where they lie, puzzle tables left out.
         decay: of the average at each update, in the end; at least 0 and below 1.
     """
 
     def __init__(self, model: nn.Module, decay: float):
         self.decay = decay
-        averaged = {name: t for name, t in model.state_dict().items() if t.is_floating_point()}
+        # A table's rows follow signs and are met rarely; as in TRM they are not averaged, and all of
+        # them at every step would cost more than the step.
+        tables = {table.data_ptr() for table in puzzle_tables(model)}
+        averaged = {
+            name: t for name, t in model.state_dict().items() if t.is_floating_point() and t.data_ptr() not in tables
+        }
         self._names = list(averaged)
         self._live = list(averaged.values())
         self._mean = [t.clone() for t in self._live]

@@ -72,6 +72,20 @@ class Processes:
         wrapped, *stepped = self.fabric.setup(model, *optimisers)
         return wrapped, stepped
 
+    def step(self, optimisers: Sequence[Any]) -> None:
+        """Move the weights, by optimisers as :meth:`setup` returns them, whose gradients are unscaled.
+
+        With fp16 each would take the scaler's next scale, and have the second one's gradients divided again.
+        """
+        scaler = getattr(self.precision, "scaler", None)
+        for optimiser in optimisers:
+            if scaler is None:
+                optimiser.step()
+            else:
+                scaler.step(optimiser.optimizer)
+        if scaler is not None:
+            scaler.update()
+
     def join_rows(self, table: nn.Parameter) -> None:
         """A table's sparse gradient: all processes' rows in the place of this one's, divided as the others are."""
         if self.ranks == 1 or table.grad is None:

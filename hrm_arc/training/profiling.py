@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch.profiler import ProfilerActivity, profile, schedule
 
 from hrm_arc.files import writing
@@ -45,11 +44,12 @@ class Profiler:
 
     Args:
         trace: the file to write, JSON in the form of chrome://tracing and Perfetto, compressed.
+        on_gpu: whether the run computes there.
     """
 
-    def __init__(self, trace: Path):
+    def __init__(self, trace: Path, on_gpu: bool):
         self._trace = trace
-        self._on_gpu = torch.cuda.is_available()
+        self._on_gpu = on_gpu
         activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if self._on_gpu else [])]
         # Kineto tells of its own start and end, on standard error.
         os.environ.setdefault("KINETO_LOG_LEVEL", "99")
@@ -107,7 +107,8 @@ class Profiler:
         for event in averages:
             is_kernel = event.device_type.name != "CPU"
             spent = event.self_device_time_total if is_kernel else event.self_cpu_time_total
-            named = event.key in PARTS or event.key.startswith("ProfilerStep")
+            # What others call a stretch of operations has their time, too.
+            named = event.key in PARTS or event.key.startswith("ProfilerStep") or event.is_user_annotation
             if spent and not named and is_kernel == self._on_gpu:
                 found.append(Operation(event.key, event.count / count, spent / micros))
         return found

@@ -71,7 +71,7 @@ class TrainingConfig:
     Attributes:
         steps: draws of samples; each segment of thought about one moves the weights once.
         minutes: stop after so much wall-clock time, if that comes first; the schedule
-            then follows the clock. 0: no limit, and the run is reproducible bit by bit.
+            then follows the clock. 0: no limit, and the run is reproducible, bit by bit on a CPU.
         batch: samples of one forward pass, over all processes.
         accumulate: forward passes of one step, each of other samples; their gradients add up.
         precision: ``32-true``, ``bf16-mixed`` or ``16-mixed``.

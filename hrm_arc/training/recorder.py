@@ -9,7 +9,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, TextIO
 
-from hrm_arc.errors import UserError
+from hrm_arc.errors import ReportedError, unwritable
 from hrm_arc.runs.folder import RunFolder
 from hrm_arc.runs.metrics import Metrics
 from hrm_arc.runs.status import State, Status
@@ -80,7 +80,7 @@ class Recorder:
         """Open the files, without rows of steps after ``step``, and say that the run is on.
 
         Raises:
-            UserError: a file cannot be written, or a tracker is not installed.
+            ReportedError: a file cannot be written, or a tracker is not installed.
         """
         if not self._leads:
             return
@@ -93,9 +93,10 @@ class Recorder:
                 self._open.callback(tracker.close)
                 self._trackers.append(tracker)
         except OSError as error:
-            raise UserError(self._folder.path, f"cannot be written: {error.strerror}") from None
+            raise unwritable(self._folder.path, error) from None
         self._line(f"start at step {step}")
-        self.event(state="running", current_step=step, message=None, **fields)
+        # A score that it had is one of an earlier step.
+        self.event(state="running", current_step=step, message=None, pass_at_2=None, **fields)
 
     def tick(self, tick: Tick, timing: dict[str, float], as_row: bool) -> None:
         """Pass on where the run stands; as a row of the metrics if it is due."""
@@ -179,7 +180,7 @@ class Recorder:
         """What cannot be written is no reason to end a run; a person hears of it once."""
         try:
             yield
-        except (OSError, UserError) as error:
+        except (OSError, ReportedError) as error:
             if not self._unwritten:
                 self._unwritten = True
                 self._say(f"warning: figures of {self._folder.path} are lost: {error}; training goes on")

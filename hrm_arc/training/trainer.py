@@ -12,13 +12,13 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from hrm_arc.errors import UserError
+from hrm_arc.errors import ReportedError, UserError
 from hrm_arc.files import claimed
 from hrm_arc.models import build_model
 from hrm_arc.models.conditioning import puzzle_tables
@@ -28,10 +28,10 @@ from hrm_arc.puzzles.leaks import leaks
 from hrm_arc.runs.checkpoint import BEST, LATEST
 from hrm_arc.runs.folder import RunFolder, create_run
 from hrm_arc.runs.status import State
-from hrm_arc.training.batches import Batches
+from hrm_arc.training.batches import Ahead, Batches
 from hrm_arc.training.clock import Clock
 from hrm_arc.training.faults import diverged, out_of_memory
-from hrm_arc.training.halting import Thought, portions, think_segment
+from hrm_arc.training.halting import Thought, cells_at_once, portions, think_segment
 from hrm_arc.training.held_back import HeldBack
 from hrm_arc.training.losses import Losses
 from hrm_arc.training.optimisers import Average, build_optimisers, dense, set_learning_rate
@@ -88,19 +88,24 @@ class Trainer:
         self._batches = Batches(
             training_set, options.batch, options.accumulate, recipe.data.draw, crew.rank, crew.ranks
         )
+        # A CPU has no time to spare while it computes.
+        self._draw = self._batches.step if crew.device.type == "cpu" else Ahead(self._batches).step
         self.model = self._build_model(int(training_set.variants.max()), beginning).to(crew.device)
         self._optimisers = build_optimisers(self.model, recipe.optimiser)
         self._wrapped, self._stepped = crew.setup(self.model, self._optimisers)
         self._average = Average(self.model, recipe.optimiser.ema) if recipe.optimiser.ema else None
         # Weights are the same on all ranks; dropout is not to be.
         torch.manual_seed(recipe.seed + 1 + crew.rank)
+        self._at_once = cells_at_once(crew.device)
         self._step = self._began = 0
         own_leaks = leaks(self.corpus) if recipe.data.allow_leak else ()
         self._leaks = [*map(str, own_leaks), *(beginning.leaks if beginning else ())]
         self._clock = Clock(options.steps, options.minutes)
         self.stopping = False
         self.folder = resume or self._make_folder(root)
-        self._profiler = Profiler(self.folder.trace_file) if profile and self.leads else None
+        self._profiler = (
+            Profiler(self.folder.trace_file, crew.device.type == "cuda") if profile and self.leads else None
+        )
         self._recorder = Recorder(self.folder, self.leads, onlooker, say)
         self._held_back = HeldBack(recipe, self.corpus, crew, self.model, self._average, self._recorder)
         self._checkpoints = Checkpoints(self.folder, crew, self.model, self._optimisers, self._average, options.keep)
@@ -138,7 +143,8 @@ class Trainer:
 
         Raises:
             DivergedError: the loss or a gradient was no number.
-            UserError: memory ran out, the end could not be saved, or another process is training this run.
+            UserError: memory ran out, or another process is training this run.
+            ReportedError: the end could not be saved.
         """
         ended: State = "failed"
         with self._claim(), self._recorder as recorder:
@@ -185,7 +191,7 @@ class Trainer:
             if stopping:
                 break
             with self._clock.timing("data"):
-                passes = self._batches.step(self._step)
+                passes = self._draw(self._step)
             losses = self._learn(passes, progress)
             self._step += 1
             if self._profiler is not None:
@@ -209,13 +215,13 @@ class Trainer:
     def _learn(self, passes: list[list[Samples]], progress: float) -> Losses:
         """All segments of thought about one step's samples; each sample's last losses."""
         self.model.train()
-        thoughts = [[Thought.of(self.model, Batch.of(part, self._crew.device)) for part in each] for each in passes]
+        thoughts = [list(self._thoughts(samples)) for samples in passes]
         count = sum(len(thought.batch) for each in thoughts for thought in each)
         set_learning_rate(self._optimisers, factor(self.recipe.schedule, self._step, progress))
         ended: list[Losses] = []
         for segment in range(1, self.model.segments + 1):
             said: list[Losses] = []
-            together = [portion for each in thoughts for portion in portions(each)]
+            together = [portion for each in thoughts for portion in portions(each, self._at_once)]
             for n, portion in enumerate(together):
                 # Gradients travel between processes once, with the last portion of the segment.
                 with self._crew.fabric.no_backward_sync(self._wrapped, enabled=n < len(together) - 1):
@@ -231,9 +237,22 @@ class Trainer:
             for thought, each in zip(itertools.chain(*thoughts), said, strict=True):
                 ended += thought.leave(each, segment, self.model.segments, self.recipe.halting, self._crew.ranks > 1)
             thoughts = [[thought for thought in each if len(thought.batch)] for each in thoughts]
-            if not any(thoughts):
+            if not self._still_learned_from(thoughts):
                 break
         return Losses(*(torch.cat(values).detach() for values in zip(*ended, strict=True)))
+
+    def _thoughts(self, samples: Sequence[Samples]) -> Iterator[Thought]:
+        """A pass's samples before they are thought about, no more of them on one canvas than go through together."""
+        for on_canvas in samples:
+            for part in on_canvas.parts(max(1, self._at_once // on_canvas.canvas.cells)):
+                yield Thought.of(self.model, Batch.of(part, self._crew.device))
+
+    def _still_learned_from(self, thoughts: list[list[Thought]]) -> bool:
+        """Whether any sample is left, here or in a process that trains together with this one."""
+        if self._crew.ranks == 1 or not self.recipe.halting.leave:
+            return any(thoughts)
+        counted = any(bool(thought.counts.any()) for each in thoughts for thought in each)
+        return self._crew.together([float(counted)], "max")[0] > 0
 
     def _move(self, losses: list[Losses]) -> None:
         """Clip the gradients, move the weights, and let the average follow.
@@ -253,8 +272,8 @@ class Trainer:
         healthy = torch.cat([part.total.detach() for part in losses]).sum() if scaled else norm
         if not torch.isfinite(healthy):
             raise diverged(self.folder.path, self._step, self._batches.indices(self._step), self._crew.rank)
+        self._crew.step(self._stepped)
         for stepped in self._stepped:
-            stepped.step()
             stepped.zero_grad()
         if self._average is not None:
             self._average.update(self._step)
@@ -293,7 +312,7 @@ class Trainer:
         try:
             self._save(kind)
             saved = True
-        except UserError as error:
+        except ReportedError as error:
             self._recorder.warn(f"warning: {error}")
             saved = False
         # The others know of no disk, and have to agree with the leader on whether this step is saved.

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hrm_arc.errors import UserError
+from hrm_arc.errors import ReportedError, UserError
 from hrm_arc.files import claimed, read_lines, write_json, write_lines, writing
 from hrm_arc.runs.checkpoint import (
     BEST,
@@ -183,7 +183,7 @@ def test_a_failed_checkpoint_leaves_the_one_before_and_no_litter(tmp_path: Path)
     kept = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, kept[1]))
     try:
-        with pytest.raises(UserError, match="cannot be written"):
+        with pytest.raises(ReportedError, match="cannot be written"):
             saved(tmp_path, 2)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, kept)
@@ -211,8 +211,9 @@ def test_a_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
             beside.symlink_to("/dev/full")
             beside.write_text("text")
 
-    with pytest.raises(UserError, match="No space left on device"):
+    with pytest.raises(ReportedError, match="No space left on device") as caught:
         fill()
+    assert caught.value.status == 1, "nobody's mistake"
     assert list(tmp_path.iterdir()) == []
 
 

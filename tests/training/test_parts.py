@@ -16,9 +16,11 @@ from hrm_arc.models.reasoner import Output
 from hrm_arc.puzzles.augmented import AugmentedSet
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.sources import load_tasks
-from hrm_arc.training.batches import Batches
+from hrm_arc.training.batches import Ahead, Batches
 from hrm_arc.training.losses import LossConfig, segment_losses
-from hrm_arc.training.optimisers import Average, OptimiserConfig, build_optimisers, set_learning_rate
+from hrm_arc.training.optimisers import Average, OptimiserConfig, SignSGD, build_optimisers, set_learning_rate
+from hrm_arc.training.processes import Processes
+from hrm_arc.training.recipe import TrainingConfig
 from hrm_arc.training.schedules import ScheduleConfig, factor
 
 
@@ -170,3 +172,53 @@ def test_a_step_depends_on_its_number_alone() -> None:
         fresh = Batches(DATA, 12)
         (one,), (other,) = later.step(step), fresh.step(step)
         assert [p.inputs.tobytes() for p in one] == [p.inputs.tobytes() for p in other]
+
+
+def test_samples_drawn_ahead_are_those_of_their_step() -> None:
+    data = AugmentedSet(Corpus(solve=load_tasks("arc-agi-1/training")[:3]).training_puzzles(), augment=5)
+    batches = Batches(data, 8, accumulate=2)
+    ahead = Ahead(Batches(data, 8, accumulate=2))
+    for step in (0, 1, 2, 7, 8, 1):
+        for drawn, expected in zip(ahead.step(step), batches.step(step), strict=True):
+            assert [part.inputs.tobytes() for part in drawn] == [part.inputs.tobytes() for part in expected]
+
+
+def test_every_optimiser_moves_by_what_the_scaler_has_taken_off_once() -> None:
+    crew = Processes(TrainingConfig(accelerator="cpu"))
+    model = torch.nn.ParameterList([torch.zeros(1), torch.zeros(1)])
+    optimisers = [torch.optim.SGD([parameter], lr=1.0) for parameter in model]
+    stepped = [crew.fabric.setup_optimizers(optimiser) for optimiser in optimisers]
+    # As fp16 has it on a GPU.
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, growth_interval=3)
+    crew.precision.scaler = scaler  # type: ignore[attr-defined]
+    for _ in range(3):
+        scaler.scale(sum(model)).backward()  # type: ignore[union-attr]
+        for optimiser in optimisers:
+            scaler.unscale_(optimiser)
+        crew.step(stepped)
+        for optimiser in optimisers:
+            optimiser.zero_grad()
+    assert [parameter.item() for parameter in model] == [-3.0, -3.0]
+    assert scaler.get_scale() == 2048.0, "it grows once in three updates"
+
+
+def test_a_row_without_a_gradient_is_not_met() -> None:
+    table = torch.nn.Parameter(torch.ones(4, 2))
+    rows, values = torch.tensor([[1, 2]]), torch.tensor([[0.5, -0.5], [0.0, 0.0]])
+    table.grad = torch.sparse_coo_tensor(rows, values, (4, 2), check_invariants=True)
+    SignSGD([table], lr=0.1, weight_decay=1.0).step()
+    torch.testing.assert_close(table.detach(), torch.tensor([[1.0, 1.0], [0.8, 1.0], [1.0, 1.0], [1.0, 1.0]]))
+
+
+def test_a_puzzle_table_is_not_averaged() -> None:
+    shape = {"width": 16, "heads": 2, "h_layers": 1, "l_layers": 1}
+    model = build_model("hrm", shape, tasks=3, variants=2)
+    average = Average(model, 0.9)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(1.0)
+    before = {name: tensor.clone() for name, tensor in model.named_parameters()}
+    average.update(step=100)
+    average.swap()
+    same = [name for name, tensor in model.named_parameters() if torch.equal(tensor, before[name])]
+    assert same == [name for name, _ in model.named_parameters() if name == "puzzle_emb.weights"] != []
