@@ -38,7 +38,8 @@ def main() -> None:
         backend, card = load_model(options.model, "cpu")
         # As many at once as bring a speed; torch has no limit of its own.
         at_once = 64 if options.canvas == "cropped" else 8
-    puzzles = in_the_models_rows(Corpus(solve=load_tasks("arc-agi-1/evaluation")), card)
+    corpus = Corpus(solve=load_tasks("arc-agi-1/evaluation"))
+    puzzles = in_the_models_rows(corpus.held_back_puzzles(), corpus, card)
     data = AugmentedSet(puzzles, augment=7, canvas=options.canvas)
     indices = data.part(options.grids / len(data))
     batches = [

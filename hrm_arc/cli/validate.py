@@ -55,7 +55,7 @@ def _validate(options: argparse.Namespace) -> dict[str, Any]:
     model = open_model(options.path, options)
     card = model.card
     corpus = load_corpus([options.data]) if options.data else Corpus(solve=tasks_to_score(card, None))
-    puzzles = validating.in_the_models_rows(corpus, card)
+    puzzles = validating.in_the_models_rows(corpus.held_back_puzzles(), corpus, card)
     if not puzzles:
         raise UserError(options.data or "--data", "has no test output with a known answer to validate on")
     held_back = AugmentedSet(puzzles, augment=options.augment, seed=card.seed, canvas=card.canvas, label_canvas="full")

@@ -14,6 +14,7 @@ from hrm_arc.deploy.exported import INPUTS, KEY, Exported, Precision, sealed
 from hrm_arc.deploy.parity import Parity, parity
 from hrm_arc.deploy.runtime import OnnxBackend
 from hrm_arc.deploy.shrink import to_half, to_int8
+from hrm_arc.deploy.validating import in_the_models_rows
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.evaluate import tasks_to_score
 from hrm_arc.evaluation.torch_backend import TorchBackend, load_model
@@ -110,7 +111,9 @@ def _calibration(model: Any, backend: TorchBackend, card: Card, tasks: Sequence[
 
     All of them before the first is used: torch's threads and ONNX Runtime's, in turns, wait for each other.
     """
-    data = AugmentedSet(Corpus(solve=tuple(tasks)).training_puzzles(), augment=7, seed=card.seed, canvas=card.canvas)
+    corpus = Corpus(solve=tuple(tasks))
+    puzzles = in_the_models_rows(corpus.training_puzzles(), corpus, card)
+    data = AugmentedSet(puzzles, augment=7, seed=card.seed, canvas=card.canvas)
     indices = np.linspace(0, len(data) - 1, min(CALIBRATION, len(data))).astype(np.int64)
     cells = backend.model.segments * sum(part.inputs.size for part in data.samples(indices))
     inputs: list[dict[str, Any]] = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -78,11 +78,11 @@ class Progress:
         }
 
 
-def in_the_models_rows(corpus: Corpus, card: Card) -> list[Puzzle]:
-    """The held-back puzzles of a corpus, with the rows that their tasks have in a model's table."""
+def in_the_models_rows(puzzles: Sequence[Puzzle], corpus: Corpus, card: Card) -> list[Puzzle]:
+    """Puzzles of a corpus, with the rows that their tasks have in a model's table."""
     known = card.rows()
     names = {row: task.id for row, task in enumerate(corpus.tasks, start=1)}
-    return [replace(puzzle, row=known.get(names[puzzle.row], UNSEEN)) for puzzle in corpus.held_back_puzzles()]
+    return [replace(puzzle, row=known.get(names[puzzle.row], UNSEEN)) for puzzle in puzzles]
 
 
 def validate(

@@ -149,6 +149,13 @@ def test_smaller_files_are_smaller_and_much_the_same(precision: str, wide_run: P
         assert all("_layers." in layer for layer in exported.float_layers)
 
 
+def test_tasks_that_the_model_does_not_know_are_calibrated_as_unknown(run_folder: Path, tmp_path: Path) -> None:
+    # More of them than its table has rows.
+    others = write_puzzles(tmp_path / "others", load_tasks("arc-agi-1/training")[12:40])
+    exported, _ = export(run_folder, tmp_path / "small.onnx", "int8", data=str(others), samples=20)
+    assert exported.precision == "int8"
+
+
 def test_parity_counts_what_differs(run_folder: Path) -> None:
     backend, card = load_model(run_folder, "cpu")
     tasks = tasks_to_score(card, None)
