@@ -154,6 +154,11 @@ def _game(name: str, train: _Part, test: _Part | None, most: int | None) -> Task
         learned, asked = learned[:-1] or learned, learned[-1:]
     else:
         asked = [test.pairs(group)[0] for group in range(min(test.groups, most or test.groups))]
+    shapes = {grid.shape for pair in (*learned, *asked) for grid in (pair.input, pair.output) if grid is not None}
+    if len(shapes) > 1:
+        sizes = " and ".join(f"{height} x {width}" for height, width in sorted(shapes)[:2])
+        what = f"boards of {sizes}, expected one size; a set of tasks has their names in identifiers.json"
+        raise UserError(train.path.parent, what)
     return Task(name, tuple(learned), tuple(asked), boards=True)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hrm_arc.errors import UserError
+from hrm_arc.files import existing
 from hrm_arc.puzzles.arrays import is_array_folder, read_array_folder
 from hrm_arc.puzzles.formats import SUFFIXES, examine_file, puzzle_files, solutions_beside
 from hrm_arc.puzzles.sources import load_tasks
@@ -36,8 +37,8 @@ def check(paths: Sequence[str]) -> Checked:
     """
     found = Checked()
     for name in paths:
-        path = Path(name).expanduser()
-        if not path.exists():
+        path = existing(name)
+        if path is None:
             found.tasks += load_tasks(name)
         elif path.is_dir() and is_array_folder(path):
             _check_arrays(found, path)

@@ -7,6 +7,7 @@ variant has to be generated and rejected.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from functools import cached_property
@@ -65,7 +66,8 @@ class Orbit:
         count, used = math.perm(CHANGING, self.used), self.order[: self.used]
         maps = colour_maps(np.arange(count), np.tile(self.order, (count, 1)), np.full(count, self.used))
         weights = 10 ** np.arange(self.used, dtype=np.int64)
-        least = np.min([maps[:, colours[used]] @ weights for colours in self._kernel], axis=0)
+        # One after the other: a kernel may have thousands of elements, and there are 9! colourings.
+        least = functools.reduce(np.minimum, (maps[:, colours[used]] @ weights for colours in self._kernel))
         return np.sort(np.unique(least, return_index=True)[1])
 
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from hrm_arc.errors import UserError, and_more
+from hrm_arc.files import existing
 from hrm_arc.puzzles import boards, hub
 from hrm_arc.puzzles.arrays import is_array_folder, read_array_folder
 from hrm_arc.puzzles.corpus import Corpus
@@ -57,11 +58,11 @@ def load_tasks(source: str) -> tuple[Task, ...]:
         return (_generated(match[1], int(match[2]), most or BOARDS),)
     if name.startswith(hub.PREFIX):
         return _from_path(hub.download(name.removeprefix(hub.PREFIX)), "", most, source)
-    path = Path(name).expanduser()
-    if path.exists():
+    if (path := existing(name)) is not None:
         return _from_path(path, "", most, source)
-    if path.name in (*SPLITS, "test") and path.parent.is_dir():
-        return _from_path(path.parent, path.name, most, source)
+    part = Path(name)
+    if part.name in (*SPLITS, "test") and (path := existing(str(part.parent))) is not None and path.is_dir():
+        return _from_path(path, part.name, most, source)
     for task in (task for built_in in BUILT_IN for each in SPLITS for task in _built_in(built_in, each)):
         if task.id == name:
             _refuse_count(source, most)
@@ -130,7 +131,7 @@ def find_task(name: str) -> Task:
 def _counted(source: str) -> tuple[str, int | None]:
     """A source without its count of boards, and the count."""
     name, colon, count = source.rpartition(":")
-    if colon and count.isdecimal() and not Path(source).exists():
+    if colon and count.isdecimal() and existing(source) is None:
         if int(count) < 1:
             raise UserError(source, "0 boards, expected at least 1")
         return name, int(count)
@@ -139,9 +140,11 @@ def _counted(source: str) -> tuple[str, int | None]:
 
 def _has_splits(source: str) -> bool:
     """Whether a source has a part to learn from and one to solve."""
-    path = Path(source).expanduser()
-    if not path.is_dir():
-        return source in BUILT_IN
+    if source in BUILT_IN:  # Whatever lies here under that name.
+        return True
+    path = existing(source)
+    if path is None or not path.is_dir():
+        return False
     if is_array_folder(path):
         return bool(read_array_folder(path, "training")) and bool(read_array_folder(path, "evaluation"))
     return all(_challenges(path, split) for split in SPLITS)

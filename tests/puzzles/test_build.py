@@ -188,6 +188,13 @@ def test_boards_are_written_at_their_own_size(tmp_path: Path) -> None:
     assert same(game.tests, corpus.solve[0].tests)
 
 
+def test_boards_of_two_sizes_are_no_game(tmp_path: Path) -> None:
+    sources = ("sudoku-4x4:20", "sudoku-9x9:20")
+    build(load_corpus(list(sources)), BuildConfig(sources, augment=0), tmp_path / "set", workers=1)
+    with pytest.raises(UserError, match="boards of 4 x 4 and 9 x 9, expected one size"):
+        load_tasks(str(tmp_path / "set"))
+
+
 def test_a_games_folder_gives_none_of_its_answers_away(tmp_path: Path) -> None:
     boards = np.random.default_rng(0).integers(1, 11, (5, 16))
     answers = np.random.default_rng(1).integers(1, 11, (5, 16))

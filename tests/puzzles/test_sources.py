@@ -68,6 +68,8 @@ def test_conceptarc_has_sixteen_concepts(concept_arc: Path) -> None:
         ("arc-agi-3", "arc-agi-3: no such source or path"),
         ("arc-agi-1/test", "arc-agi-1/test: no split 'test'"),
         ("no/such/folder", "no/such/folder: no such source or path"),
+        ("~nobody/tasks", "~nobody/tasks: no such source or path"),
+        ('{"train": [' + "1" * 300, '{"train": [111'),
     ],
 )
 def test_unknown_sources_say_what_there_is(source: str, message: str) -> None:
@@ -116,6 +118,13 @@ def test_a_corpus_gives_away_training_and_solves_evaluation(tmp_path: Path) -> N
     folder = write(tmp_path / "mine.json").parent
     extended = load_corpus(["arc-agi-1"], [str(folder)])
     assert (len(extended.study), len(extended.solve)) == (401, 400)
+
+
+def test_a_folder_does_not_change_what_a_built_in_name_means(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "arc-agi-1").mkdir()
+    monkeypatch.chdir(tmp_path)
+    corpus = load_corpus(["arc-agi-1"])
+    assert (len(corpus.solve), len(corpus.study)) == (400, 400)
 
 
 def test_a_source_cannot_be_both_solved_and_given_away() -> None:
