@@ -6,9 +6,9 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from hrm_arc.cli import (
     analyze,
@@ -69,7 +69,13 @@ EXTRAS = {
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, with errors in this project's form."""
+    """argparse, with errors in this project's form, and keys of a recipe that keep their values."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse; but the value behind a key that it does not know is no recipe's name."""
+        if args is not None and self.get_default("takes_keys"):
+            args = _with_values(args, self._option_string_actions)
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         raise UserError(self.prog, message)
@@ -128,6 +134,18 @@ def _parser() -> Parser:
         )
         module.add_arguments(verb)
     return parser
+
+
+def _with_values(arguments: Sequence[str], known: Container[str]) -> list[str]:
+    """The arguments with ``--key value`` as ``--key=value``, where the key is not among the known ones."""
+    joined: list[str] = []
+    for argument in arguments:
+        before = joined[-1] if joined else ""
+        if before.startswith("--") and "=" not in before and before not in known and not argument.startswith("--"):
+            joined[-1] = f"{before}={argument}"
+        else:
+            joined.append(argument)
+    return joined
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:

@@ -3,7 +3,7 @@
 Any key of a recipe can be set with a dotted flag:
   hrm train quickstart --optimiser.learning_rate 2e-3
 
-A run that was interrupted or killed goes on where its last checkpoint is, bit for bit:
+A run that was interrupted or killed goes on where its last checkpoint is, on a CPU bit for bit:
   hrm train --resume runs/RUN
 A recipe that differs from the run's is refused, or accepted key by key:
   hrm train --resume runs/RUN --training.steps 5000 --override training.steps
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-h", "--help", action="store_true", help="show this and every key of a recipe")
     add_json(parser)
-    parser.set_defaults(run=run, takes_rest=True)
+    parser.set_defaults(run=run, takes_rest=True, takes_keys=True)
 
 
 def run(options: argparse.Namespace) -> None:

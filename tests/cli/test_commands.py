@@ -130,6 +130,14 @@ def test_a_run_that_diverged_is_one_line_and_no_mistake_in_what_was_given(tmp_pa
     assert "Traceback" not in done.stderr
 
 
+def test_the_value_of_a_key_is_no_recipe(tmp_path: Path) -> None:
+    tiny_recipe(write_tasks(tmp_path / "tasks"))
+    run = answer("train", "--training.steps", "2", "grid-hrm.yaml", "--seed", "3", cwd=tmp_path)
+    assert run["steps"] == 2
+    more = ["--training.steps", "3", "--override", "training.steps"]
+    assert answer("train", "--resume", str(run["folder"]), *more, cwd=tmp_path)["steps"] == 3
+
+
 BAD_FILES = {
     "ragged": ('{"train": [{"input": [[1, 2], [3]], "output": [[1]]}], "test": [{"input": [[1]]}]}', "ragged"),
     "colour": ('{"train": [{"input": [[10]], "output": [[1]]}], "test": [{"input": [[1]]}]}', "colour 10"),
