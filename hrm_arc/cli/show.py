@@ -52,7 +52,8 @@ def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
         drawn.add_column(column, justify=justify, no_wrap=not place, min_width=None if place else first)
     for row in rows:
         drawn.add_row(*row)
-    Console().print(drawn)
+    # Names are names, brackets and all.
+    Console(markup=False, emoji=False).print(drawn)
 
 
 def baseline_rows(baselines: dict[str, dict[str, float]]) -> list[list[str]]:

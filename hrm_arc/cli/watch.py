@@ -41,3 +41,5 @@ def run(options: argparse.Namespace) -> None:
         while state_of(folder.status()) in ("running", "validating", "unknown"):
             time.sleep(options.every)
             live.update(live_view(folder), refresh=True)
+        # The run may have ended between the last look and the question whether it has.
+        live.update(live_view(folder), refresh=True)

@@ -120,7 +120,8 @@ def live_view(run: RunFolder) -> RenderableType:
     for name, value in (*_progress(config, status), *_curves(rows), *_scores(status), *_machine(status)):
         facts.add_row(Text(name, style="dim"), value)
     title = f"{config['name']}  {run.run_id}  {config['model']['name']}"
-    return Panel(facts, title=title, subtitle=_subtitle(status), title_align="left", subtitle_align="left")
+    subtitle = Text(_subtitle(status))
+    return Panel(facts, title=Text(title), subtitle=subtitle, title_align="left", subtitle_align="left")
 
 
 def _subtitle(status: dict[str, Any]) -> str:

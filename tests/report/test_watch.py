@@ -91,6 +91,16 @@ def test_a_damaged_run_is_listed_beside_the_others(tmp_path: Path) -> None:
     assert "3 runs" in listed.stdout
 
 
+def test_names_are_not_read_as_markup(tmp_path: Path) -> None:
+    recipe = tiny_recipe(write_tasks(tmp_path / "tasks"), "grid-hrm", "--name", "[/b]")
+    trainer = Trainer(recipe, tmp_path / "runs")
+    trainer.fit()
+    for command in (["runs", tmp_path / "runs"], ["watch", trainer.folder.path, "--once"]):
+        shown = hrm(*command)
+        assert shown.returncode == 0, shown.stderr
+        assert "[/b]" in shown.stdout
+
+
 def test_no_runs_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no runs here"):
         newest_run(tmp_path)
