@@ -35,6 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     if options.claim is not None and not 0 <= options.claim <= 1:
         raise UserError("--claim", f"{options.claim}, expected a share between 0 and 1, such as 0.7136")
+    if options.augment < 0:
+        raise UserError("--augment", f"{options.augment}, expected 0 or more")
     if options.path and (options.claim is not None or options.augment):
         raise UserError("--claim, --augment", "are for an audit without a run")
     if options.path is None:
@@ -69,7 +71,7 @@ def _audit_run(options: argparse.Namespace) -> dict[str, Any]:
     unfair = warnings(card, tasks)
     for line in unfair:
         note(line)
-    return {**_verdict(score(tasks, answered), depends), "warnings": unfair}
+    return {**_verdict(score(tasks, answered), depends, options.data), "warnings": unfair}
 
 
 def _audit_answers(path: Path, data: str | None) -> dict[str, Any]:
@@ -82,12 +84,13 @@ def _audit_answers(path: Path, data: str | None) -> dict[str, Any]:
         raise UserError(path, "a file of answers needs --data: the tasks that it answers")
     tasks = load_tasks(data)
     predictions = read_answers(path, tasks)
-    return _verdict(score(tasks, predictions), observed(predictions))
+    return _verdict(score(tasks, predictions), observed(predictions), data)
 
 
-def _verdict(scores: dict[str, Any], depends: Dependence) -> dict[str, Any]:
+def _verdict(scores: dict[str, Any], depends: Dependence, data: str | None) -> dict[str, Any]:
     from hrm_arc.evaluation.audit import audit
 
+    _some_known(scores["test_outputs"], data)
     audited = audit(scores["baselines"], scores["token_accuracy"], scores["exact_accuracy"]).as_dict()
     verdict = f"{audited['verdict']}; {depends.verdict()}"
     return {**audited, "verdict": verdict, "dependence": depends.as_dict()}
@@ -101,7 +104,14 @@ def _audit_data(options: argparse.Namespace) -> dict[str, Any]:
 
     corpus = load_corpus([options.data or "arc-agi-1"])
     held_back = AugmentedSet(corpus.held_back_puzzles(), augment=options.augment)
+    _some_known(len(held_back), options.data)
     return audit(baselines(held_back), options.claim).as_dict()
+
+
+def _some_known(count: int, data: str | None) -> None:
+    """Refuse to hold an accuracy against nothing."""
+    if not count:
+        raise UserError(data or "--data", "has no test output with a known answer to audit on")
 
 
 def _human(result: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ Anybody's submission is scored in the same way:
 from __future__ import annotations
 
 import argparse
+import contextlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -72,7 +73,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _usual_votes(model: Opened) -> int:
-    if "imported" in model.card.training:
+    if model.card.imported:
         # Of a table with a row for each variant, those of tasks as they are: others would be blank.
         return 1
     return int((model.recipe or {}).get("evaluation", {}).get("votes", VOTES))
@@ -91,6 +92,8 @@ def _score_submission(path: Path, data: str | None) -> dict[str, Any]:
     tasks = load_tasks(data)
     predictions = read_answers(path, tasks)
     scores = {**score(tasks, predictions), **breakdown(tasks, predictions)}
+    if not scores["test_outputs"]:
+        raise UserError(data, "has no test output with a known answer to score against")
     return {**scores, "seconds": round(time.monotonic() - started, 2)}
 
 
@@ -114,12 +117,13 @@ def score_model(model: Opened, data: str | None, out: Path, settings: dict[str, 
     tasks = tasks_to_score(model.card, data)
     shares, started = Shares(), time.monotonic()
     journal = Journal(out, fingerprint(model.checksum, tasks, settings), shares.rank)
-    predictions = shares.together(_answers(model, shares.own(tasks), journal, settings))
-    if not shares.leads:
-        return None
     folder = RunFolder(out)
-    scores = score_predictions(model.card, tasks, predictions, folder, settings)
-    journal.remove()
+    with journal.claimed() if shares.leads else contextlib.nullcontext():
+        predictions = shares.together(_answers(model, shares.own(tasks), journal, settings))
+        if not shares.leads:
+            return None
+        scores = score_predictions(model.card, tasks, predictions, folder, settings)
+        journal.remove()
     for warning in scores["warnings"]:
         note(warning)
     page = write_page(folder, model.run) if model.run else None
@@ -158,6 +162,9 @@ def _beside(path: Path, data: str | None) -> Path:
 
 
 def _human(result: dict[str, Any]) -> None:
+    if not result["test_outputs"]:
+        print(f"no answer is known here, so there is nothing to score; what was answered is in {result['folder']}")
+        return
     print_scores(result)
     concepts = [row for row in result["groups"] if row["group"].startswith("concept ")]
     if concepts:

@@ -166,8 +166,10 @@ def breakdown(tasks: Sequence[Task], predictions: Sequence[Prediction], seed: in
             if not solved[-1]:
                 kind = error_kind(attempts[0] if attempts else None, test.output, test.input)
                 kinds[kind] = kinds.get(kind, 0) + 1
+        # A game's boards stand each for themselves, as in the scores.
+        members = [[each] for each in solved] if task.boards else [solved]
         for group in groups(task) if solved else ():
-            by_group.setdefault(group, []).append(solved)
+            by_group.setdefault(group, []).extend(members)
     wrong = sum(kinds.values())
     rows = [_group_row(group, members, seed) for group, members in by_group.items()]
     return {

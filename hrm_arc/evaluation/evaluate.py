@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from hrm_arc.errors import UserError, and_more
+from hrm_arc.errors import ReportedError, UserError, and_more
 from hrm_arc.evaluation.breakdown import breakdown, error_kind, groups
 from hrm_arc.evaluation.journal import Journal
 from hrm_arc.evaluation.predict import Backend, Prediction, predict
@@ -40,7 +40,9 @@ def tasks_to_score(card: Card, data: str | None) -> tuple[Task, ...]:
 
 
 def answers_seen(card: Card, tasks: Sequence[Task]) -> list[str]:
-    """Tasks whose answers the checkpoint was trained on: scores on them prove nothing."""
+    """Tasks whose answers the checkpoint is known to have been trained on: scores on them prove nothing."""
+    if card.imported:
+        return []
     given = set(card.tasks[card.held_back :])
     return [task.id for task in tasks if task.id in given]
 
@@ -73,6 +75,9 @@ def predict_tasks(
         rows: which row of its task table stands for which task; the checkpoint's own if None.
         journal: predictions that it has are taken from there, others are written to it; memory then
             does not grow with tasks.
+
+    Raises:
+        ReportedError: a prediction that was written to the journal is no longer there.
     """
     answered = predict(
         backend,
@@ -93,8 +98,12 @@ def predict_tasks(
     for prediction in answered:
         # Kept on disk alone: small arrays between the large ones of each pass leave the heap full of holes.
         journal.add(prediction)
-    names = {task.id for task in tasks}
-    return [prediction for prediction in journal.read().values() if prediction.task in names]
+    found = journal.read()
+    asked = [(task.id, index) for task in tasks for index in range(len(task.tests))]
+    if missing := [key for key in asked if key not in found]:
+        what = f"the answer to {missing[0][0]}{and_more(missing)} is gone from there; the same command goes on"
+        raise ReportedError(journal.folder, what)
+    return [found[key] for key in asked]
 
 
 def score_predictions(
@@ -127,6 +136,8 @@ def score_predictions(
         **breakdown(tasks, predictions),
         "refinement": refinement(tasks, predictions),
         **settings,
+        "run_id": card.run_id,
+        "step": card.step,
         "unseen_tasks": len(unseen_tasks(card, tasks)),
         "answers_seen_in_training": len(answers_seen(card, tasks)),
         "leaks": card.leaks,
@@ -135,12 +146,11 @@ def score_predictions(
     }
     answers = submission(tasks, predictions)
     assert not list(submission_problems(answers, tasks)), "what is handed in fits what was asked"
-    by_name = {task.id: task for task in tasks}
-    write_lines(folder.predictions_file, [_row(by_name[p.task], p) for p in predictions])
+    write_lines(folder.predictions_file, _rows(tasks, predictions))
     write_json(folder.submission_file, answers)
     write_json(folder.scores_file, scores)
     if [task.id for task in tasks] == card.tasks[: card.held_back]:
-        amend_status(folder.status_file, pass_at_2=scores["pass@2"])
+        amend_status(folder.status_file, pass_at_2=scores["pass@2"] if scores["test_outputs"] else None)
     return scores
 
 
@@ -148,6 +158,8 @@ def warnings(card: Card, tasks: Sequence[Task]) -> list[str]:
     """What keeps a checkpoint's scores on some tasks from being fair ones, in words."""
     said = []
     unseen, seen, leaks = len(unseen_tasks(card, tasks)), len(answers_seen(card, tasks)), card.leaks
+    if card.imported:
+        said.append("an imported checkpoint: which answers its training was given is not known here")
     if seen:
         said.append(f"{seen} of these tasks were given away in training: no fair score")
     if leaks:
@@ -157,10 +169,16 @@ def warnings(card: Card, tasks: Sequence[Task]) -> list[str]:
     return said
 
 
-def _row(task: Task, prediction: Prediction) -> dict[str, Any]:
+def _rows(tasks: Sequence[Task], predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
+    by_name = {task.id: task for task in tasks}
+    kinds = {task.id: groups(task) for task in tasks}
+    return [_row(by_name[p.task], p, kinds[p.task]) for p in predictions]
+
+
+def _row(task: Task, prediction: Prediction, kinds: list[str]) -> dict[str, Any]:
     """A prediction with what it answers and how it came out, so that it can be drawn by itself."""
     test = task.tests[prediction.test]
-    told = {"input": test.input.tolist(), "truth": None, "groups": groups(task), "error": None, "solved": False}
+    told = {"input": test.input.tolist(), "truth": None, "groups": kinds, "error": None, "solved": False}
     # A game's boards stand each for themselves.
     row = {**prediction.as_row(), **told, "board": bool(task.boards)}
     if test.output is None:

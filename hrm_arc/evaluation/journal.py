@@ -6,6 +6,7 @@ anew, so that no vote of an earlier one is ever counted.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -14,8 +15,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hrm_arc.errors import UserError
+from hrm_arc.errors import unwritable
 from hrm_arc.evaluation.predict import Prediction
+from hrm_arc.files import claimed
 from hrm_arc.puzzles.task import PuzzleError, Task
 
 # Which test input of which task.
@@ -44,7 +46,7 @@ class Journal:
         """Write a prediction down.
 
         Raises:
-            UserError: it cannot be written.
+            ReportedError: it cannot be written.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -54,7 +56,25 @@ class Journal:
                     file.write(b"\n")
                 file.write(json.dumps(prediction.as_row()).encode() + b"\n")
         except OSError as error:
-            raise UserError(self._file, f"cannot be written: {error.strerror}") from None
+            raise unwritable(self._file, error) from None
+
+    @contextlib.contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Keep the same evaluation from being made twice at once: the first to end would remove the other's answers.
+
+        Raises:
+            UserError: another process has it.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise unwritable(self.folder, error) from None
+        try:
+            with claimed(self.folder, "making the evaluation in"):
+                yield
+        finally:
+            with contextlib.suppress(OSError):  # Nothing was answered.
+                self.folder.rmdir()
 
     def remove(self) -> None:
         """Once the results are whole, it has done its work."""

@@ -159,7 +159,8 @@ def predict(
     for done, task in enumerate(tasks, start=1):
         task = task.blind()
         place = placed(visible_canvas(task), canvas)
-        if variants > 1:
+        # Of a game no board that is asked has a row: none of them was in training.
+        if variants > 1 and not task.boards:
             symmetries, numbers = known_variants(task, min(votes, variants), variants_seed)
         else:
             symmetries = voting_symmetries(votes, seed, name_key(task.id))

@@ -56,7 +56,7 @@ def read_scores(folder: RunFolder) -> dict[str, Any]:
         scores = json.loads(folder.scores_file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         scores = None
-    if not isinstance(scores, dict) or "refinement" not in scores:
+    if not isinstance(scores, dict) or "step" not in scores:
         raise UserError(folder.path, "not scored yet: run hrm eval on it first")
     return scores
 

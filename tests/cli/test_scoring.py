@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hrm_arc.puzzles.sources import load_tasks
 from tests.cli.commands import HRM, answer, check_one_line, hrm
-from tests.made import scored_run, write_puzzles, write_tasks
+from tests.made import scored_run, tiny_recipe, write_puzzles, write_tasks
 
 
 def test_eval_writes_scores_predictions_submission_and_page(run_folder: Path) -> None:
@@ -62,6 +62,7 @@ def test_audit_of_a_run_and_of_a_claim(run_folder: Path) -> None:
         key: scores[key] for key in ("token_accuracy", "exact_accuracy", "baselines")
     }
     assert {"verdict", "dependence"} <= set(audited)
+    check_one_line(hrm("audit", "--augment", "-1"), "--augment", "expected 0 or more")
     claimed = answer("audit", "--data", "arc-agi-1/evaluation", "--claim", "0.7121")
     assert "is the score of padding everywhere" in str(claimed["verdict"])
 
@@ -121,7 +122,7 @@ def test_an_evaluation_that_was_stopped_goes_on(run_folder: Path, tmp_path: Path
     command = [*HRM, "eval", str(run_folder), *flags, "--out", str(tmp_path / "stopped")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
-    while not list((tmp_path / "stopped").glob(".answering-*/0.jsonl")):
+    while not any(file.stat().st_size for file in (tmp_path / "stopped").glob(".answering-*/0.jsonl")):
         assert process.poll() is None
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
@@ -149,6 +150,29 @@ def test_two_runs_side_by_side(run_folder: Path, tmp_path: Path) -> None:
     check_one_line(hrm("report", run_folder, other.path), str(run_folder), "no test output")
     check_one_line(hrm("report", run_folder, tmp_path), str(tmp_path), "not scored yet")
     check_one_line(hrm("report", run_folder, "--out", tmp_path / "x"), "--out", "two runs")
+
+
+def test_nothing_is_told_about_answers_that_nobody_knows(run_folder: Path, tmp_path: Path) -> None:
+    blind = write_puzzles(tmp_path / "tasks", [task.blind() for task in load_tasks("arc-agi-1/training")[:3]])
+    scored = hrm("eval", run_folder, "--data", blind, "--votes", "1", "--out", tmp_path / "out")
+    assert (scored.returncode, "nothing to score" in scored.stdout) == (0, True)
+    for command in (["audit", "--claim", "0.7"], ["audit", run_folder], ["eval", "--from", "submission.json"]):
+        done = hrm(*command, "--data", blind, cwd=tmp_path / "out")
+        assert done.returncode == 2
+        assert "has no test output with a known answer" in done.stderr.splitlines()[-1]
+
+
+def test_scores_are_those_of_the_step_that_was_scored(tmp_path: Path) -> None:
+    tiny_recipe(write_tasks(tmp_path / "tasks"))
+    trained = answer("train", tmp_path / "grid-hrm.yaml", "--out", tmp_path / "runs")
+    run = Path(str(trained["folder"]))
+    scores = answer("eval", run, "--votes", "1")
+    assert (scores["step"], scores["run_id"]) == (6, run.name)
+    assert "scored after 6 steps" in (run / "report.html").read_text()
+    answer("train", "--resume", run, "--training.steps", "8", "--override", "training.steps")
+    assert json.loads((run / "status.json").read_text())["pass_at_2"] is None, "those of an earlier step are none"
+    answer("analyze", run)
+    assert "scored after 6 steps, the run is at 8" in " ".join((run / "report.html").read_text().split())
 
 
 def test_audit_of_answers_in_a_file(tmp_path: Path) -> None:

@@ -112,6 +112,17 @@ def test_a_breakdown_by_hand() -> None:
     ]
 
 
+def test_boards_of_a_game_count_each_for_themselves() -> None:
+    boards = tuple(Pair(make_grid([[n, 2], [3, 4]]), make_grid([[n, 2], [3, 4]])) for n in range(4))
+    game = Task("game", boards[:1], boards, boards=True)
+    said = [Prediction("game", n, (), None, np.zeros(FULL.cells, dtype=np.uint8), 1.0) for n in range(4)]
+    said[0] = prediction("game", [[0, 2], [3, 4]])
+    row = breakdown([game], said)["groups"][0]
+    assert (row["tasks"], row["solved"], row["test_outputs"]) == (4, 1, 4)
+    low, high = row["interval"]
+    assert low < 0.25 < high
+
+
 def test_arc_has_tasks_of_every_sort() -> None:
     found = {name for task in load_tasks("arc-agi-1") for name in groups(task)}
     assert set(RULES) | {"other sizes"} <= found

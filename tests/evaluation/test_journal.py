@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hrm_arc.errors import ReportedError, UserError
 from hrm_arc.evaluation.evaluate import predict_tasks
 from hrm_arc.evaluation.journal import Journal, fingerprint
 from hrm_arc.evaluation.predict import Answers, Prediction
@@ -65,6 +66,29 @@ def test_predictions_that_are_on_disk_are_not_held_in_memory_too(tmp_path: Path)
         Copies(), CARD, TASKS, votes=4, journal=Journal(tmp_path, "one"), progress=lambda done: held.append(alive())
     )
     assert max(held) <= 1, "the one that was made last"
+
+
+def test_the_same_evaluation_is_made_once_at_a_time(tmp_path: Path) -> None:
+    with Journal(tmp_path, "one").claimed():
+        with (
+            pytest.raises(UserError, match="another process is making the evaluation"),
+            Journal(tmp_path, "one").claimed(),
+        ):
+            pass
+        with Journal(tmp_path, "other").claimed():
+            pass
+    assert list(tmp_path.iterdir()) == [], "nothing was answered, and nothing is left"
+
+
+def test_an_answer_that_was_lost_on_the_way_is_not_counted_as_wrong(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, "one")
+    with pytest.raises(ReportedError, match=r"the answer to .* \(and \d more\) is gone from there"):
+        predict_tasks(
+            *(Copies(), CARD, TASKS),
+            votes=1,
+            journal=journal,
+            progress=lambda done: journal.remove() if done == 3 else None,
+        )
 
 
 def alive() -> int:

@@ -91,6 +91,14 @@ def test_a_model_with_a_row_for_each_variant_is_asked_about_those_it_was_trained
         ]
 
 
+def test_a_model_with_a_row_for_each_variant_is_asked_about_boards_that_have_none() -> None:
+    (game,) = load_tasks("sudoku-4x4:20")
+    backend = Rule(IDENTITY)
+    made = list(predict(backend, [game], {}, votes=4, canvas="cropped", ignores_padding=True, variants=3))
+    assert [prediction.test for prediction in made] == list(range(len(game.tests)))
+    assert all(np.array_equal(p.candidates[0].grid, t.input) for p, t in zip(made, game.tests, strict=True))
+
+
 def test_votes_begin_with_the_input_as_it_is_and_its_other_orientations() -> None:
     symmetries = voting_symmetries(24, seed=0, key=1)
     assert symmetries[0] == IDENTITY
