@@ -17,7 +17,7 @@ from hrm_arc.puzzles.augmented import AugmentedSet, Samples
 from hrm_arc.puzzles.canvas import FULL, PAD, CanvasKind
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.sources import load_tasks
-from hrm_arc.training.halting import Thought, portions, think_segment
+from hrm_arc.training.halting import Thought, cells_at_once, portions, think_segment
 from hrm_arc.training.losses import LossConfig
 from hrm_arc.training.optimisers import OptimiserConfig, build_optimisers
 
@@ -89,7 +89,8 @@ class Ours:
         device = batches[0].inputs.device
         tasks = len(load_tasks("arc-agi-1/training"))
         self._model = build_model(name, {**SHAPES[name], **(options or {})}, tasks).to(device)
-        self._think = torch.compile(self._model) if compiled else self._model
+        self._think = _compiled(self._model) if compiled else self._model
+        self._at_once = cells_at_once(device)
         self._loss = LOSSES.get(name, LossConfig())
         self._optimisers = build_optimisers(self._model, OptimiserConfig())
         self._batches = batches
@@ -97,7 +98,7 @@ class Ours:
 
     def learn(self) -> None:
         self._model.train()
-        for together in portions([Thought.of(self._model, batch) for batch in self._batches]):
+        for together in portions([Thought.of(self._model, batch) for batch in self._batches], self._at_once):
             losses = think_segment(self._think, together, self._loss, last=True)
             (torch.cat([each.total for each in losses]).sum() / self._samples).backward()
         for optimiser in self._optimisers:
@@ -107,8 +108,15 @@ class Ours:
     @torch.inference_mode()
     def answer(self) -> None:
         self._model.eval()
-        for together in portions([Thought.of(self._model, batch) for batch in self._batches]):
+        for together in portions([Thought.of(self._model, batch) for batch in self._batches], self._at_once):
             self._think([thought.state for thought in together], [thought.batch for thought in together])
+
+
+def _compiled(model: nn.Module) -> Any:
+    """The model compiled, without giving up in silence where there are many shapes: a row says what it is."""
+    torch._dynamo.config.recompile_limit = 256
+    torch._dynamo.config.fail_on_recompile_limit_hit = True
+    return torch.compile(model)
 
 
 class Theirs:

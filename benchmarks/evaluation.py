@@ -44,7 +44,7 @@ def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         trained = hrm("train", "race/grid-hrm", *MODEL, *shape, "--out", folder)["folder"]
         for count, votes in asked:
             # Every so many, so that a part is as mixed as the whole.
-            part = tasks[:: len(tasks) // count][:count]
+            part = [tasks[n * len(tasks) // count] for n in range(count)]
             yield _evaluation(trained, Path(folder) / f"tasks-{count}", part, votes)
 
 
@@ -52,10 +52,8 @@ def _evaluation(model: str, folder: Path, tasks: Sequence[Any], votes: int) -> d
     folder.mkdir(exist_ok=True)
     for task in tasks:
         (folder / f"{task.id}.json").write_text(json.dumps(task_json(task)))
-    ran = run(
-        [sys.executable, "-m", "hrm_arc", "eval", model, "--data", str(folder), "--votes", str(votes), "--json"],
-        watch=True,
-    )
+    command = [sys.executable, "-m", "hrm_arc", "eval", model, "--data", str(folder), "--votes", str(votes)]
+    ran = run([*command, "--device", "cpu", "--json"], watch=True)
     seconds, outputs = json.loads(ran.output)["seconds"], json.loads(ran.output)["test_outputs"]
     return {
         "tasks": len(tasks),

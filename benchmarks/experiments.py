@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hrm_arc.files import write_json
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -33,6 +35,8 @@ class Experiment:
 
 _LOG = ("--training.precision", "bf16-mixed", "--data.draw", "samples", "--data.augment", "500")
 _CELLS = ("--loss.ignore_padding", "true", *_LOG)
+# The log's recipe computes layers again, for machines with little memory.
+_DUAL_LOOP = ("--model.recompute", "false")
 # The log's two leaks stay in every row.
 _LEAKS = ("--data.without", "[]", "--data.allow_leak", "true")
 _CROPPED = ("--data.canvas", "cropped", "--data.shift", "false", *_LEAKS, *_CELLS)
@@ -41,16 +45,17 @@ _LEARNS = (
     *("--optimiser.name", "adamw", "--optimiser.learning_rate", "3e-4", "--optimiser.weight_decay", "0.01"),
     *("--optimiser.betas", "[0.9, 0.999]", "--optimiser.ema", "0", "--training.batch", "40"),
     *("--loss.label_smoothing", "0.1", "--loss.halt", "penalty", "--loss.halt_weight", "0.01"),
-    *("--schedule.kind", "restarts", "--schedule.period", "20000", "--schedule.warmup", "0", "--model.tied", "false"),
+    *("--schedule.kind", "restarts", "--schedule.period", "20000", "--schedule.warmup", "0", "--schedule.floor", "0"),
+    *("--model.tied", "false"),
 )
 
 # The plateau at its own length, then broken, one mend at a time; all see as many samples. The last is
 # the recipe as it is: Muon, an average of the weights, a head that begins with a copy.
 PLATEAU = [
-    Experiment("plateau-1-log", "log/session-5", _LOG, steps=7000),
-    Experiment("plateau-2-loss", "log/session-5", _CELLS, steps=7000),
-    Experiment("plateau-3-cropped", "log/session-5", _CROPPED, steps=7000),
-    Experiment("plateau-4-told", "log/session-5", ("--model.identity", "shared", *_CROPPED), steps=7000),
+    Experiment("plateau-1-log", "log/session-5", (*_DUAL_LOOP, *_LOG), steps=7000),
+    Experiment("plateau-2-loss", "log/session-5", (*_DUAL_LOOP, *_CELLS), steps=7000),
+    Experiment("plateau-3-cropped", "log/session-5", (*_DUAL_LOOP, *_CROPPED), steps=7000),
+    Experiment("plateau-4-told", "log/session-5", (*_DUAL_LOOP, "--model.identity", "shared", *_CROPPED), steps=7000),
     Experiment(
         "plateau-5-pre-norm", "plateau/grid-hrm", ("--model.positions", "sinusoids", *_LEARNS, *_CROPPED), steps=7000
     ),
@@ -91,6 +96,11 @@ ABLATIONS = [
     for seed in range(3)
     for name, flags in _ABLATED.items()
 ]
+ABOUT = "about.json"
+COLUMNS = (
+    *("experiment", "state", "pass@2", "grids exactly right, one pass", "token accuracy (padding counted)"),
+    *("copy of the input", "seconds, training and scoring"),
+)
 EXPERIMENTS = [*PLATEAU, *RECORD, *SIZES, *ABLATIONS]
 
 
@@ -112,20 +122,27 @@ def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         if not (folder / "scores.json").is_file():
             state = _go_on(experiment, folder, options.scale, ends)
             if state == "stopped":
-                yield {"experiment": experiment.name, "state": "stopped; the next stretch goes on with it"}
+                yield _row(experiment, "stopped; the next stretch goes on with it")
                 return
             if state == "failed":
-                yield {"experiment": experiment.name, "state": f"failed; see {folder / 'errors.txt'}"}
+                yield _row(experiment, f"failed; see {folder / 'errors.txt'}")
                 continue
         scores = json.loads((folder / "scores.json").read_text())
-        yield {
-            "experiment": experiment.name,
-            "state": "done",
-            "pass@2": f"{scores['pass@2']:.2%}",
-            "grids exactly right, one pass": f"{scores['exact_accuracy']:.2%}",
-            "token accuracy (padding counted)": f"{scores['token_accuracy']:.2%}",
-            "copy of the input": f"{scores['baselines']['copy_input']['token_accuracy']:.2%}",
-        }
+        yield _row(
+            experiment,
+            "done",
+            f"{scores['pass@2']:.2%}",
+            f"{scores['exact_accuracy']:.2%}",
+            f"{scores['token_accuracy']:.2%}",
+            f"{scores['baselines']['copy_input']['token_accuracy']:.2%}",
+            f"{json.loads((folder / ABOUT).read_text())['seconds']:.0f}",
+        )
+
+
+def _row(experiment: Experiment, state: str, *figures: str) -> dict[str, Any]:
+    """A row of the table; without figures where there are none yet."""
+    cells = (experiment.name, state, *(figures or ["-"] * (len(COLUMNS) - 2)))
+    return dict(zip(COLUMNS, cells, strict=True))
 
 
 def _go_on(experiment: Experiment, folder: Path, scale: float, ends: float) -> str:
@@ -137,7 +154,8 @@ def _go_on(experiment: Experiment, folder: Path, scale: float, ends: float) -> s
     else:
         command = ["train", experiment.recipe, *experiment.flags, *_length(experiment, scale), "--out", str(runs)]
     folder.mkdir(parents=True, exist_ok=True)
-    _describe(experiment, folder)
+    if not (folder / ABOUT).is_file():
+        _describe(experiment, folder)
     if not _finished(begun[-1].parent if begun else None):
         state = _hrm(command, folder, ends)
         if state != "done":
@@ -171,19 +189,23 @@ def _finished(run: Path | None) -> bool:
 
 
 def _hrm(arguments: list[str], folder: Path, ends: float) -> str:
-    """Run a command; interrupt it when the stretch ends, and let it save."""
-    left = ends - time.monotonic()
+    """Run a command; interrupt it when the stretch ends, and let it save. Its time is added to the record's."""
+    started = time.monotonic()
+    left = ends - started
     if left <= 0:
         return "stopped"
     with (folder / "errors.txt").open("a") as errors:
         process = subprocess.Popen([sys.executable, "-m", "hrm_arc", *arguments], stdout=errors, stderr=errors)
         try:
             process.wait(left)
+            state = "done" if process.returncode == 0 else "failed"
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGINT)
             process.wait()
-            return "stopped"
-    return "done" if process.returncode == 0 else "failed"
+            state = "stopped"
+    about = json.loads((folder / ABOUT).read_text())
+    write_json(folder / ABOUT, {**about, "seconds": about["seconds"] + time.monotonic() - started})
+    return state
 
 
 def _describe(experiment: Experiment, folder: Path) -> None:
@@ -194,11 +216,14 @@ def _describe(experiment: Experiment, folder: Path) -> None:
         return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False).stdout.strip()
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "CPU"
+    # What lies beside the code, such as earlier records, has no part in it.
+    modified = "-modified" if git("status", "--porcelain", "--untracked-files=no") else ""
     about = {
         "experiment": experiment.name,
-        "code": git("rev-parse", "HEAD") + ("-modified" if git("status", "--porcelain") else ""),
+        "code": git("rev-parse", "HEAD") + modified,
         "hardware": device,
         "torch": torch.__version__,
         "python": platform.python_version(),
+        "seconds": 0.0,
     }
-    (folder / "about.json").write_text(json.dumps(about, indent=1) + "\n")
+    write_json(folder / ABOUT, about)
