@@ -13,7 +13,8 @@ from hrm_arc.training.losses import LossConfig, Losses, segment_losses, value_of
 
 # Cells that go through a model together, if there are so many: more bring a CPU no speed and cost memory.
 TOGETHER = 16_384
-# On a GPU so many for each of this many bytes: HRM and TRM at their published sizes keep some 3 GB for them.
+# On a GPU so many for each of this many bytes: HRM and TRM at their published sizes keep some 3 GB for
+# them, by a count of what is kept, which nobody has measured yet.
 GPU_BYTES = 10 * 10**9
 
 Model = Callable[[Sequence[State], Sequence[Batch]], list[tuple[State, Output]]]

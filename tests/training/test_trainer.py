@@ -157,24 +157,6 @@ def check_same_training(one: RunFolder, other: RunFolder) -> None:
         assert (mine - theirs).norm() <= 0.01 * mine.norm(), kind
 
 
-@pytest.mark.parametrize(("precision", "dtype"), [("bf16-mixed", torch.bfloat16), ("32-true", torch.float32)])
-@pytest.mark.parametrize("model", KINDS)
-def test_products_are_in_the_precision_that_was_asked_for(
-    model: str, precision: str, dtype: torch.dtype, tmp_path: Path
-) -> None:
-    recipe = tiny_recipe(write_tasks(tmp_path / "tasks"), model, "--training.precision", precision)
-    trainer = Trainer(recipe, tmp_path / "runs")
-    seen: set[torch.dtype] = set()
-    for module in trainer.model.modules():
-        if isinstance(module, torch.nn.Linear) and min(module.weight.shape) > 2:
-            module.register_forward_hook(lambda module, given, out: seen.add(out.dtype) if module.training else None)
-    trainer.fit()
-    assert seen == {dtype}
-    weights = weights_of(trainer)
-    assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
-    assert all(tensor.isfinite().all() for tensor in weights.values())
-
-
 @pytest.mark.parametrize("model", KINDS)
 def test_samples_of_one_canvas_may_go_through_in_parts(
     model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -188,25 +170,6 @@ def test_samples_of_one_canvas_may_go_through_in_parts(
         ends.append(weights_of(trainer))
     for name, tensor in ends[0].items():
         torch.testing.assert_close(tensor, ends[1][name], atol=1e-5, rtol=1e-4)
-
-
-@pytest.mark.parametrize("model", KINDS)
-def test_mixed_precision_leaves_no_weight_without_a_gradient(model: str, tmp_path: Path) -> None:
-    # Weights that are first used without a gradient, in the cycles before the last, may not stay without one.
-    recipe = tiny_recipe(write_tasks(tmp_path / "tasks"), model)
-    trainer = Trainer(recipe, tmp_path / "runs")
-    moving = {}
-    for precision in (torch.float32, torch.bfloat16):
-        (samples, *_) = trainer._batches.step(0)[0]
-        thought = Thought.of(trainer.model, Batch.of(samples))
-        with torch.autocast("cpu", precision, enabled=precision == torch.bfloat16):
-            (losses,) = think_segment(trainer.model, [thought], recipe.loss, last=True)
-        trainer.model.zero_grad()
-        losses.total.sum().backward()
-        moving[precision] = {
-            name for name, p in trainer.model.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0
-        }
-    assert moving[torch.bfloat16] == moving[torch.float32] != set()
 
 
 def test_interrupting_saves_the_state(tmp_path: Path) -> None:
