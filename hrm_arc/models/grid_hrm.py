@@ -18,9 +18,12 @@ from torch import Tensor, nn
 
 from hrm_arc.errors import check_at_least
 from hrm_arc.models.conditioning import ROLES, SharedConditioning
-from hrm_arc.models.layers import Canvases, PreNormBlock, Rotation, rotary_2d, sinusoids
+from hrm_arc.models.layers import Canvases, PreNormBlock, Rotation, kept, rotary_2d, sinusoids
 from hrm_arc.models.reasoner import Batch, Output, Reasoner, State
 from hrm_arc.puzzles.canvas import VOCABULARY
+
+# Computed once for each canvas, and kept where the model is.
+_places = kept(sinusoids)
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,9 @@ class GridHRM(Reasoner):
         identity, roles = self.conditioning(batch, self.tokens)
         blank = [] if self.registers is None else [self.registers.expand(len(batch), -1, -1)]
         x = torch.cat([roles, *blank, self.tokens(batch.inputs)], dim=1) + identity
-        return x + sinusoids(x.shape[1], x.shape[2]).to(x) if self.config.positions == "sinusoids" else x
+        if self.config.positions == "sinusoids":
+            x = x + _places(x.shape[1], x.shape[2], x.device).to(x)
+        return x
 
     @staticmethod
     def _level(x: Tensor, layers: nn.ModuleList, canvases: Canvases, rotation: Rotation | None) -> Tensor:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial, wraps
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,7 @@ from hrm_arc.models.reasoner import Batch
 
 # Cosines and sines [tokens, head_width / 2] of the rotary angles.
 Rotation = tuple[Tensor, Tensor]
+Table = TypeVar("Table")
 
 
 @dataclass(frozen=True)
@@ -87,13 +88,13 @@ def attention_within(canvases: Canvases, q: Tensor, k: Tensor, v: Tensor, attend
     return canvases.join(answers).flatten(1)
 
 
-def kept(table: Callable[..., Rotation]) -> Callable[..., Rotation]:
+def kept(table: Callable[..., Table]) -> Callable[..., Table]:
     """Keep the last tables that were asked for, except in an exported graph, where sizes are unknowns."""
     # They are used in training, too, whoever asked for them first: hence no inference mode.
     known = lru_cache(maxsize=256)(torch.inference_mode(False)(table))
 
     @wraps(table)
-    def find(*sizes: Any) -> Rotation:
+    def find(*sizes: Any) -> Table:
         return table(*sizes) if torch.compiler.is_exporting() else known(*sizes)
 
     return find
@@ -260,10 +261,10 @@ class _Projections(nn.Module):
         nn.init.zeros_(self.out_proj.bias)
 
 
-def sinusoids(positions: int, width: int) -> Tensor:
+def sinusoids(positions: int, width: int, device: torch.device | None = None) -> Tensor:
     """Fixed absolute positions ``[positions, width]``: sine on even channels, cosine on odd.
 
     Vaswani et al. 2017, Attention is all you need, section 3.5 (base 10,000).
     """
     angle = torch.arange(positions)[:, None] * torch.exp(torch.arange(0, width, 2) * (-math.log(10_000.0) / width))
-    return torch.stack([angle.sin(), angle.cos()], dim=-1).reshape(positions, width)
+    return torch.stack([angle.sin(), angle.cos()], dim=-1).reshape(positions, width).to(device)
