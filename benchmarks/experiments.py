@@ -90,6 +90,9 @@ _ABLATED: dict[str, tuple[str, ...]] = {
     "4 segments": ("--model.segments", "4"),
     "8 segments": ("--model.segments", "8"),
     "convolution": ("--model.convolution", "3"),
+    "not told the task": ("--model.told", "[dihedral, roles]"),
+    "not told the orientation": ("--model.told", "[task, roles]"),
+    "not told the roles": ("--model.told", "[task, dihedral]"),
 }
 ABLATIONS = [
     Experiment(f"ablation-{name.replace(' ', '-').lower()}-{seed}", "record-arc1", (*flags, "--seed", str(seed)), 3)

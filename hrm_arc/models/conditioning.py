@@ -9,6 +9,9 @@ variant never seen in training is still understood.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import Literal, get_args
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -19,6 +22,9 @@ from hrm_arc.puzzles.corpus import UNSEEN
 from hrm_arc.puzzles.symmetry import DIHEDRALS
 from hrm_arc.puzzles.task import COLOURS
 
+# What a sample's task and symmetry are told by.
+Part = Literal["task", "dihedral", "roles"]
+PARTS: tuple[Part, ...] = get_args(Part)
 ROLES = COLOURS
 SHARED_LENGTH = 1 + ROLES
 
@@ -51,24 +57,38 @@ class SharedConditioning(Conditioning):
     Args:
         tasks: how many tasks there are; the table has one more row, for unseen tasks.
         width: size of each vector.
+        parts: what is told; nothing is learned of the others.
+
+    Attributes:
+        roles: how many role tokens there are.
     """
 
     length = SHARED_LENGTH
 
-    def __init__(self, tasks: int, width: int):
+    def __init__(self, tasks: int, width: int, parts: Collection[Part] = PARTS):
         super().__init__()
-        self.task = nn.Embedding(tasks + 1, width)
-        self.dihedral = nn.Embedding(DIHEDRALS, width)
-        self.role = nn.Embedding(ROLES, width)
+        self.width = width
+        self.task = nn.Embedding(tasks + 1, width) if "task" in parts else None
+        self.dihedral = nn.Embedding(DIHEDRALS, width) if "dihedral" in parts else None
+        self.role = nn.Embedding(ROLES, width) if "roles" in parts else None
+        self.roles = ROLES if "roles" in parts else 0
         for table in (self.task, self.dihedral, self.role):
-            nn.init.normal_(table.weight, std=0.5)
-        nn.init.zeros_(self.task.weight[UNSEEN].detach())
+            if table is not None:
+                nn.init.normal_(table.weight, std=0.5)
+        if self.task is not None:
+            nn.init.zeros_(self.task.weight[UNSEEN].detach())
 
     def forward(self, batch: Batch, cells: nn.Embedding) -> tuple[Tensor, Tensor]:
-        """The identity, ``[batch, 1, width]``, and the role tokens ``[batch, 10, width]``."""
-        identity = self.task(batch.task) + self.dihedral(batch.dihedral)
-        roles = cells(batch.colours + FIRST_COLOUR) + self.role.weight
-        return identity[:, None], roles
+        """The identity, ``[batch, 1, width]``, and the role tokens ``[batch, 10 or none, width]``."""
+        identity = cells.weight.new_zeros(1)
+        if self.task is not None:
+            identity = identity + self.task(batch.task)
+        if self.dihedral is not None:
+            identity = identity + self.dihedral(batch.dihedral)
+        identity = identity.expand(len(batch), self.width)
+        if self.role is None:
+            return identity[:, None], identity[:, None][:, :0]
+        return identity[:, None], cells(batch.colours + FIRST_COLOUR) + self.role.weight
 
     def tokens(self, batch: Batch, cells: nn.Embedding) -> Tensor:
         return torch.cat(self(batch, cells), dim=1)

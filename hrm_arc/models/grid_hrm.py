@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hrm_arc.errors import check_at_least
-from hrm_arc.models.conditioning import ROLES, SharedConditioning
+from hrm_arc.models.conditioning import PARTS, Part, SharedConditioning
 from hrm_arc.models.layers import Canvases, PreNormBlock, Rotation, kept, rotary_2d, sinusoids
 from hrm_arc.models.reasoner import Batch, Output, Reasoner, State
 from hrm_arc.puzzles.canvas import VOCABULARY
@@ -46,6 +46,9 @@ class GridHRMConfig:
             2023, Vision transformers need registers).
         shared: one stack of ``h_layers`` serves both levels, as TRM's network does.
         gradient: through ``all`` cycles of a segment, or through the ``last`` alone.
+        told: what the model knows of a sample beside its grid: which task it is of, in which of eight
+            orientations it lies, which role each colour plays. All of it, unless one wants to see
+            what a part is good for.
         convolution: side of a depthwise convolution over the canvas inside each feed-forward
             (URM, 2025); 0: none.
     """
@@ -62,6 +65,7 @@ class GridHRMConfig:
     registers: int = 0
     shared: bool = False
     gradient: Literal["all", "last"] = "all"
+    told: tuple[Part, ...] = PARTS
     convolution: int = 0
 
     def __post_init__(self) -> None:
@@ -82,8 +86,8 @@ class GridHRM(Reasoner):
         self.segments = config.segments
         width = config.width
         self.tokens = nn.Embedding(VOCABULARY, width)
-        self.conditioning = SharedConditioning(tasks, width)
-        self.prefix = ROLES + config.registers
+        self.conditioning = SharedConditioning(tasks, width, config.told)
+        self.prefix = self.conditioning.roles + config.registers
         self.registers = nn.Parameter(0.5 * torch.randn(config.registers, width)) if config.registers else None
         self.l_layers = None if config.shared else nn.ModuleList(_block(config) for _ in range(config.l_layers))
         self.l_norm = nn.RMSNorm(width)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hrm_arc.models import KINDS, build_model
+from hrm_arc.models.conditioning import PARTS, Part
 from hrm_arc.models.grid_hrm import GridHRM, GridHRMConfig
 from hrm_arc.models.layers import Canvases, PreNormBlock, SwiGLU, rotary_2d, rotate
 from hrm_arc.models.reasoner import Batch, Reasoner, adopt, detach
@@ -146,6 +147,28 @@ def test_what_can_be_switched_has_an_effect(options: dict[str, object]) -> None:
     shared = {name: t for name, t in plain.state_dict().items() if name in own and own[name].shape == t.shape}
     other.load_state_dict(shared, strict=False)
     assert not torch.allclose(answer(plain, batch), answer(other, batch))
+
+
+@pytest.mark.parametrize(
+    ("told", "changed"),
+    [
+        (("dihedral", "roles"), "task"),
+        (("task", "roles"), "dihedral"),
+        (("task", "dihedral"), "colours"),
+    ],
+)
+def test_what_is_not_told_has_no_effect(told: tuple[Part, ...], changed: str) -> None:
+    batch = made_batch()
+    other = replace(batch, **{changed: getattr(batch, changed).roll(1, dims=-1)})
+    assert not torch.equal(getattr(other, changed), getattr(batch, changed))
+    for parts, same in ((told, True), (PARTS, False)):
+        model = stirred(GridHRM(GridHRMConfig(**SMALL["grid-hrm"], told=parts), tasks=3)).eval()
+        assert torch.equal(answer(model, batch), answer(model, other)) == same
+
+
+def test_a_model_that_is_told_nothing_answers() -> None:
+    model = stirred(GridHRM(GridHRMConfig(**SMALL["grid-hrm"], told=()), tasks=3)).eval()
+    assert torch.isfinite(answer(model, made_batch())).all()
 
 
 def test_a_fresh_convolution_changes_nothing() -> None:
