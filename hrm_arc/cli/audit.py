@@ -49,25 +49,26 @@ def run(options: argparse.Namespace) -> None:
 def _audit_run(options: argparse.Namespace) -> dict[str, Any]:
     from hrm_arc.evaluation.dependence import dependence
     from hrm_arc.evaluation.evaluate import predict_tasks, tasks_to_score, warnings
+    from hrm_arc.evaluation.predict import keys
     from hrm_arc.evaluation.scores import score
     from hrm_arc.evaluation.torch_backend import load_model
 
     backend, card = load_model(options.path, options.device, note)
     tasks = tasks_to_score(card, options.data)
     questions = 3
-    with counting("answering tasks", questions * len(tasks)) as progress:
+    with counting("answering test inputs", questions * len(keys(tasks))) as progress:
         done = 0
 
         def answer(asked: Sequence[Task], rows: Mapping[str, int]) -> list[Prediction]:
             nonlocal done
-            before, done = done, done + len(asked)
+            before, done = done, done + len(keys(asked))
             return predict_tasks(
                 backend, card, asked, votes=1, rows=rows, progress=lambda count: progress(before + count)
             )
 
         answered = answer(tasks, card.rows())
         depends = dependence(tasks, card.rows(), answered, answer)
-        progress(questions * len(tasks))
+        progress(questions * len(keys(tasks)))
     unfair = warnings(card, tasks)
     for line in unfair:
         note(line)

@@ -24,7 +24,7 @@ from hrm_arc.errors import UserError
 
 if TYPE_CHECKING:
     from hrm_arc.evaluation.journal import Journal
-    from hrm_arc.evaluation.predict import Prediction
+    from hrm_arc.evaluation.predict import Key, Prediction
     from hrm_arc.puzzles.task import Task
 
 # Where a model comes without a recipe.
@@ -100,7 +100,7 @@ def _score_submission(path: Path, data: str | None) -> dict[str, Any]:
 def score_model(model: Opened, data: str | None, out: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
     """Evaluate with a progress bar, and write the page where there is a run to tell of.
 
-    Under torchrun the tasks are shared among the processes; the one that leads gets the scores.
+    Under torchrun the test inputs are shared among the processes; the one that leads gets the scores.
 
     Args:
         model: what answers.
@@ -110,6 +110,7 @@ def score_model(model: Opened, data: str | None, out: Path, settings: dict[str, 
     """
     from hrm_arc.evaluation.evaluate import score_predictions, tasks_to_score
     from hrm_arc.evaluation.journal import Journal, fingerprint
+    from hrm_arc.evaluation.predict import keys
     from hrm_arc.evaluation.sharing import Shares
     from hrm_arc.report.page import write_page
     from hrm_arc.runs.folder import RunFolder
@@ -119,7 +120,7 @@ def score_model(model: Opened, data: str | None, out: Path, settings: dict[str, 
     journal = Journal(out, fingerprint(model.checksum, tasks, settings), shares.rank)
     folder = RunFolder(out)
     with journal.claimed() if shares.leads else contextlib.nullcontext():
-        predictions = shares.together(_answers(model, shares.own(tasks), journal, settings))
+        predictions = shares.together(_answers(model, tasks, shares.own(keys(tasks)), journal, settings))
         if not shares.leads:
             return None
         scores = score_predictions(model.card, tasks, predictions, folder, settings)
@@ -131,11 +132,13 @@ def score_model(model: Opened, data: str | None, out: Path, settings: dict[str, 
     return {**scores, **took, "folder": str(out), "report": str(page) if page else None}
 
 
-def _answers(model: Opened, tasks: Sequence[Task], journal: Journal, settings: dict[str, Any]) -> list[Prediction]:
+def _answers(
+    model: Opened, tasks: Sequence[Task], own: Sequence[Key], journal: Journal, settings: dict[str, Any]
+) -> list[Prediction]:
     from hrm_arc.evaluation.evaluate import predict_tasks
 
-    how = {"votes": settings["votes"], "seed": settings["seed"], "refine": True}
-    with counting("answering tasks", len(tasks)) as progress:
+    how = {"votes": settings["votes"], "seed": settings["seed"], "refine": True, "only": own}
+    with counting("answering test inputs", len(own)) as progress:
         try:
             return predict_tasks(model.backend, model.card, tasks, **how, journal=journal, progress=progress)
         except KeyboardInterrupt:

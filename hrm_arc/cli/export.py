@@ -49,7 +49,7 @@ def _export(options: argparse.Namespace) -> dict[str, Any]:
     from hrm_arc.deploy.exported import Precision
 
     precision: Precision = "int8" if options.int8 else "fp16" if options.fp16 else "fp32"
-    with counting("answering tasks, in torch and here") as progress:
+    with counting("answering test inputs, in torch and here") as progress:
         exported, compared = export(options.path, options.out, precision, options.data, options.samples, note, progress)
     return _result(options.out, exported, compared)
 
@@ -67,7 +67,7 @@ def _check(options: argparse.Namespace) -> dict[str, Any]:
         theirs = f"{other.card.run_id} at step {other.card.step}"
         raise UserError(options.check, f"was exported from another checkpoint than {checkpoint}: {theirs}")
     backend, card = load_model(checkpoint, "cpu")
-    with counting("answering tasks, in torch and here") as progress:
+    with counting("answering test inputs, in torch and here") as progress:
         compared = parity(backend, other, card, tasks_to_score(card, options.data), options.samples, progress)
     return _result(options.check, other.exported, compared)
 

@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from hrm_arc.evaluation.evaluate import predict_tasks, warnings
+    from hrm_arc.evaluation.predict import keys
     from hrm_arc.puzzles.sources import load_tasks
 
     seconds = options.adapt
@@ -62,7 +63,7 @@ def run(options: argparse.Namespace) -> None:
         unfair = warnings(card, tasks)
         for line in unfair:
             note(line)
-        with counting("answering tasks", len(tasks)) as progress:
+        with counting("answering test inputs", len(keys(tasks))) as progress:
             predictions = predict_tasks(
                 model.backend, card, tasks, votes=options.votes, seed=options.seed, progress=progress
             )

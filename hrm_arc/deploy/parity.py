@@ -72,7 +72,7 @@ def parity(
         tasks: whose test inputs are asked.
         samples: at least so many, in as many variants of each as that takes; fewer where the
             model knows no more variants.
-        progress: called with how many tasks have been answered, by one after the other, and of how many.
+        progress: called with how many test inputs have been answered, by one after the other, and of how many.
 
     Raises:
         UserError: there are no test inputs.
@@ -85,8 +85,8 @@ def parity(
     predictions = []
     for n, backend in enumerate(listening):
 
-        def answered(done: int, before: int = n * len(tasks)) -> None:
-            progress(before + done, 2 * len(tasks))
+        def answered(done: int, before: int = n * outputs) -> None:
+            progress(before + done, 2 * outputs)
 
         predictions.append(predict_tasks(backend, card, tasks, votes=votes, progress=answered))
     scores = [score(tasks, each) for each in predictions]

@@ -8,7 +8,7 @@ from typing import Any
 from hrm_arc.errors import ReportedError, UserError, and_more
 from hrm_arc.evaluation.breakdown import breakdown, error_kind, groups
 from hrm_arc.evaluation.journal import Journal
-from hrm_arc.evaluation.predict import Backend, Prediction, predict
+from hrm_arc.evaluation.predict import Backend, Key, Prediction, keys, predict
 from hrm_arc.evaluation.refinement import refinement
 from hrm_arc.evaluation.scores import same, score
 from hrm_arc.evaluation.submission import submission, submission_problems
@@ -62,6 +62,7 @@ def predict_tasks(
     seed: int = 0,
     rows: Mapping[str, int] | None = None,
     refine: bool = False,
+    only: Sequence[Key] | None = None,
     journal: Journal | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[Prediction]:
@@ -71,14 +72,18 @@ def predict_tasks(
         backend: what runs its model.
         card: the checkpoint's.
         tasks: what to answer.
-        votes, seed, refine, progress: see :func:`hrm_arc.evaluation.predict.predict`.
+        votes, seed, refine: see :func:`hrm_arc.evaluation.predict.predict`.
         rows: which row of its task table stands for which task; the checkpoint's own if None.
+        only: the test inputs to answer; all of them if None.
         journal: predictions that it has are taken from there, others are written to it; memory then
             does not grow with tasks.
+        progress: called with how many of the test inputs have an answer.
 
     Raises:
         ReportedError: a prediction that was written to the journal is no longer there.
     """
+    asked = keys(tasks) if only is None else only
+    left = set(asked).difference(() if journal is None else journal.read())
     answered = predict(
         backend,
         tasks,
@@ -90,8 +95,8 @@ def predict_tasks(
         variants_seed=card.seed,
         seed=seed,
         refine=refine,
-        skip=set() if journal is None else set(journal.read()),
-        progress=progress,
+        only=left,
+        progress=lambda done: progress(len(asked) - len(left) + done),
     )
     if journal is None:
         return list(answered)
@@ -99,7 +104,6 @@ def predict_tasks(
         # Kept on disk alone: small arrays between the large ones of each pass leave the heap full of holes.
         journal.add(prediction)
     found = journal.read()
-    asked = [(task.id, index) for task in tasks for index in range(len(task.tests))]
     if missing := [key for key in asked if key not in found]:
         what = f"the answer to {missing[0][0]}{and_more(missing)} is gone from there; the same command goes on"
         raise ReportedError(journal.folder, what)

@@ -16,12 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from hrm_arc.errors import unwritable
-from hrm_arc.evaluation.predict import Prediction
+from hrm_arc.evaluation.predict import Key, Prediction
 from hrm_arc.files import claimed
 from hrm_arc.puzzles.task import PuzzleError, Task
-
-# Which test input of which task.
-Key = tuple[str, int]
 
 
 class Journal:

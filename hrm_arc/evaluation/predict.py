@@ -21,6 +21,8 @@ from hrm_arc.puzzles.task import ATTEMPTS, COLOURS, Grid, Task, make_grid
 
 # Samples of one forward pass; more bring no speed and cost memory.
 FORWARD_CELLS = 65_536
+# A test input: its task's ID, and which of the task's it is, from 0.
+Key = tuple[str, int]
 
 
 class Answers(NamedTuple):
@@ -123,6 +125,11 @@ class Prediction:
         return cls(row["task"], row["test"], candidates, single, tokens, row["segments"], refinement)
 
 
+def keys(tasks: Sequence[Task]) -> list[Key]:
+    """Every test input, in order."""
+    return [(task.id, index) for task in tasks for index in range(len(task.tests))]
+
+
 def predict(
     backend: Backend,
     tasks: Sequence[Task],
@@ -135,10 +142,10 @@ def predict(
     variants_seed: int = 0,
     seed: int = 0,
     refine: bool = False,
-    skip: Container[tuple[str, int]] = (),
+    only: Container[Key] | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Iterator[Prediction]:
-    """Predict every test output of ``tasks``, in order.
+    """Predict the test outputs of ``tasks``, in order.
 
     Args:
         backend: what runs the model.
@@ -153,10 +160,14 @@ def predict(
         variants_seed: with which they were drawn.
         seed: which colour permutations are used.
         refine: whether to look at the answer after each segment of thought.
-        skip: test outputs that are left out, as task ID and number.
-        progress: called with the number of tasks done.
+        only: of which test inputs; of all of them if None.
+        progress: called with the number of test inputs answered.
     """
-    for done, task in enumerate(tasks, start=1):
+    done = itertools.count(1)
+    for task in tasks:
+        asked = [index for name, index in keys([task]) if only is None or (name, index) in only]
+        if not asked:
+            continue
         task = task.blind()
         place = placed(visible_canvas(task), canvas)
         # Of a game no board that is asked has a row: none of them was in training.
@@ -166,10 +177,9 @@ def predict(
             symmetries = voting_symmetries(votes, seed, name_key(task.id))
             numbers = [0 if symmetry == IDENTITY else OTHER for symmetry in symmetries]
         row = rows.get(task.id, UNSEEN)
-        for index, test in enumerate(task.tests):
-            if (task.id, index) in skip:
-                continue
-            answers = _answer(backend, test.input, place, symmetries, numbers, row)
+        for index in asked:
+            test = task.tests[index].input
+            answers = _answer(backend, test, place, symmetries, numbers, row)
             grids = [grid for grid, _ in answers.read]
             yield Prediction(
                 task.id,
@@ -178,9 +188,9 @@ def predict(
                 grids[0],
                 tokens_on_full(place, answers.first_tokens, complete=ignores_padding),
                 answers.segments,
-                _refinement(backend, test.input, place, row) if refine else (),
+                _refinement(backend, test, place, row) if refine else (),
             )
-        progress(done)
+            progress(next(done))
 
 
 def voting_symmetries(votes: int, seed: int, key: int) -> list[Symmetry]:

@@ -1,4 +1,4 @@
-"""Sharing tasks among the processes that torchrun started."""
+"""Sharing test inputs among the processes that torchrun started."""
 
 from __future__ import annotations
 

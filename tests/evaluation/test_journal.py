@@ -10,7 +10,7 @@ import pytest
 from hrm_arc.errors import ReportedError, UserError
 from hrm_arc.evaluation.evaluate import predict_tasks
 from hrm_arc.evaluation.journal import Journal, fingerprint
-from hrm_arc.evaluation.predict import Answers, Prediction
+from hrm_arc.evaluation.predict import Answers, Prediction, keys
 from hrm_arc.puzzles.augmented import Samples
 from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.puzzles.task import Pair, make_grid
@@ -58,6 +58,15 @@ def test_a_stopped_evaluation_goes_on_and_ends_with_the_same_predictions(tmp_pat
     answered(all_of_it, None)
     assert last.asked < all_of_it.asked
     assert answered(Copies(0), Journal(tmp_path, "same")) == whole, "nothing is left to ask"
+
+
+def test_progress_counts_what_was_answered_before(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        answered(Copies(5), Journal(tmp_path, "one"))
+    known, counted = len(Journal(tmp_path, "one").read()), []
+    predict_tasks(Copies(), CARD, TASKS, votes=4, journal=Journal(tmp_path, "one"), progress=counted.append)
+    assert known > 0
+    assert counted == list(range(known + 1, len(keys(TASKS)) + 1))
 
 
 def test_predictions_that_are_on_disk_are_not_held_in_memory_too(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hrm_arc.evaluation.predict import Answers, Prediction, known_variants, predict, tally, voting_symmetries
+from hrm_arc.evaluation.predict import Answers, Prediction, keys, known_variants, predict, tally, voting_symmetries
 from hrm_arc.puzzles.augmented import AugmentedSet, Samples
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.sources import load_tasks
@@ -97,6 +97,23 @@ def test_a_model_with_a_row_for_each_variant_is_asked_about_boards_that_have_non
     made = list(predict(backend, [game], {}, votes=4, canvas="cropped", ignores_padding=True, variants=3))
     assert [prediction.test for prediction in made] == list(range(len(game.tests)))
     assert all(np.array_equal(p.candidates[0].grid, t.input) for p, t in zip(made, game.tests, strict=True))
+
+
+@pytest.mark.parametrize("source", ["arc-agi-1/training", "sudoku-4x4:90"])
+def test_parts_of_the_test_inputs_are_answered_as_all_of_them(source: str) -> None:
+    asked = load_tasks(source)[:12]
+    counted: list[int] = []
+    how = {"votes": 3, "canvas": "cropped", "ignores_padding": True}
+    whole = {
+        (p.task, p.test): p.as_row()
+        for p in predict(Rule(IDENTITY), asked, {}, **how, progress=counted.append)  # type: ignore[arg-type]
+    }
+    assert list(whole) == keys(asked)
+    assert counted == list(range(1, len(whole) + 1))
+    parts = [keys(asked)[rank::3] for rank in range(3)]
+    assert all(parts)
+    apart = [[p.as_row() for p in predict(Rule(IDENTITY), asked, {}, **how, only=part)] for part in parts]  # type: ignore[arg-type]
+    assert apart == [[whole[key] for key in part] for part in parts]
 
 
 def test_votes_begin_with_the_input_as_it_is_and_its_other_orientations() -> None:
