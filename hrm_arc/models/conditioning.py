@@ -63,8 +63,6 @@ class SharedConditioning(Conditioning):
         roles: how many role tokens there are.
     """
 
-    length = SHARED_LENGTH
-
     def __init__(self, tasks: int, width: int, parts: Collection[Part] = PARTS):
         super().__init__()
         self.width = width
@@ -72,6 +70,7 @@ class SharedConditioning(Conditioning):
         self.dihedral = nn.Embedding(DIHEDRALS, width) if "dihedral" in parts else None
         self.role = nn.Embedding(ROLES, width) if "roles" in parts else None
         self.roles = ROLES if "roles" in parts else 0
+        self.length = 1 + self.roles
         for table in (self.task, self.dihedral, self.role):
             if table is not None:
                 nn.init.normal_(table.weight, std=0.5)

@@ -171,6 +171,12 @@ def test_a_model_that_is_told_nothing_answers() -> None:
     assert torch.isfinite(answer(model, made_batch())).all()
 
 
+@pytest.mark.parametrize("told", [(), ("task", "dihedral"), PARTS])
+def test_conditioning_says_how_many_tokens_it_has(told: tuple[Part, ...]) -> None:
+    model = GridHRM(GridHRMConfig(**SMALL["grid-hrm"], told=told), tasks=3)
+    assert model.conditioning.tokens(made_batch(), model.tokens).shape == (3, model.conditioning.length, 32)
+
+
 def test_a_fresh_convolution_changes_nothing() -> None:
     torch.manual_seed(0)
     feed = SwiGLU(16, 4.0, convolution=3)
