@@ -1,10 +1,11 @@
-"""What `hrm bench throughput` sets side by side: things that learn from a batch, and answer it."""
+"""The models that `hrm bench throughput` compares, each with one training step and one inference pass."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
@@ -17,53 +18,57 @@ from hrm_arc.puzzles.augmented import AugmentedSet, Samples
 from hrm_arc.puzzles.canvas import FULL, PAD, CanvasKind
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.sources import load_tasks
-from hrm_arc.training.halting import Thought, cells_at_once, portions, think_segment
-from hrm_arc.training.losses import LossConfig
-from hrm_arc.training.optimisers import OptimiserConfig, build_optimisers
+from hrm_arc.training.config import LossConfig, OptimizerConfig
+from hrm_arc.training.optim import build_optimizers
+from hrm_arc.training.step import ActiveBatch, max_cells_per_forward, microbatches, run_segment
 
-# The log's own loss, and the same for all others.
-LOSSES = {"dual-loop": LossConfig(ignore_padding=False, halt="penalty", halt_weight=0.01)}
-# Published sizes; the log's; and ours at the log's, everything counted.
+# dual-loop is trained with the log's loss; all other models with the default loss.
+LOSSES = {"dual-loop": LossConfig(ignore_padding=False, halt_kind="penalty", halt_weight=0.01)}
+# dual-loop, HRM and TRM at their published sizes; grid-hrm with at most as many parameters as the log's model.
 SHAPES: dict[str, dict[str, Any]] = {
     "dual-loop": {},
     "hrm": {},
     "trm": {},
-    "grid-hrm": {"width": 352, "heads": 11},
+    "grid-hrm": {"hidden_size": 352, "num_heads": 11},
 }
 
 
 class Contestant(Protocol):
-    """A model with its optimiser and a batch of its own."""
+    """A model with its optimizer and a fixed batch."""
 
-    def learn(self) -> None:
-        """One step: forward, backward, and a move of the weights."""
+    def train_step(self) -> None:
+        """One training step: forward, backward, and an update of the weights."""
 
-    def answer(self) -> None:
-        """One segment of thought without gradients."""
+    def infer(self) -> None:
+        """One segment without gradients."""
 
 
 class Mix:
-    """Pairs of ARC-AGI-1's training tasks, one canvas for each task, cropped or padded to 900."""
+    """Pairs of ARC-AGI-1's training tasks, cropped to one canvas for each task, or padded to 900 cells.
+
+    Attributes:
+        pairs: number of pairs.
+        non_padding: mean number of label cells of a pair that are not padding: its answer and the EOS tokens.
+    """
 
     def __init__(self) -> None:
         self._puzzles = Corpus(study=tuple(load_tasks("arc-agi-1/training"))).training_puzzles()
         everything = self._samples("cropped")
         self.pairs = sum(len(samples) for samples in everything)
-        #: cells of a pair that matter: its answer and the marks of its end, on average.
-        self.matter = sum(int((samples.labels != PAD).sum()) for samples in everything) / self.pairs
+        self.non_padding = sum(np.count_nonzero(samples.labels != PAD) for samples in everything) / self.pairs
         self._cropped = sum(samples.inputs.size for samples in everything) / self.pairs
         squares = sum(samples.inputs.size * samples.canvas.cells for samples in everything)
         self._root_mean_square = (squares / self.pairs) ** 0.5
 
     def describe(self) -> str:
-        """What cropping can leave out."""
+        """The mean sizes of a pair: they limit what cropping can save."""
         return (
-            f"a pair has {self.matter:.0f} cells that matter, on a cropped canvas of {self._cropped:.0f} "
-            f"(root mean square {self._root_mean_square:.0f}), or on one of {FULL.cells}"
+            f"a pair has {self.non_padding:.0f} label cells that are not padding; its cropped canvas has "
+            f"{self._cropped:.0f} cells (root mean square {self._root_mean_square:.0f}), the full canvas {FULL.cells}"
         )
 
     def batches(self, canvas: CanvasKind, count: int, device: torch.device) -> list[Batch]:
-        """So many pairs, evenly spread from the smallest canvas to the largest, a batch for each canvas."""
+        """``count`` pairs, evenly spaced in the order of canvas size, as one batch for each canvas."""
         everything = sorted(self._samples(canvas), key=lambda samples: samples.inputs.shape[1])
         starts, chosen = 0, ((torch.arange(count) + 0.5) * self.pairs / count).long()
         found = []
@@ -71,7 +76,7 @@ class Mix:
             here = chosen[(chosen >= starts) & (chosen < starts + len(samples))] - starts
             starts += len(samples)
             if len(here):
-                found.append(Batch.of(samples, device).part(here.to(device)))
+                found.append(Batch.from_samples(samples, device).select(here.to(device)))
         return found
 
     def _samples(self, canvas: CanvasKind) -> list[Samples]:
@@ -79,8 +84,15 @@ class Mix:
         return data.samples(data.part(1.0))
 
 
-class Ours:
-    """One of this project's models, trained as its trainer does: canvases end to end, or one padded to 900."""
+class ProjectModel:
+    """One of this project's models, with the forward passes that its trainer runs.
+
+    Args:
+        name: the model.
+        batches: one batch for each canvas.
+        options: fields of the model's configuration.
+        compiled: run it through ``torch.compile``.
+    """
 
     def __init__(
         self, name: str, batches: Sequence[Batch], options: Mapping[str, Any] | None = None, compiled: bool = False
@@ -89,82 +101,97 @@ class Ours:
         device = batches[0].inputs.device
         tasks = len(load_tasks("arc-agi-1/training"))
         self._model = build_model(name, {**SHAPES[name], **(options or {})}, tasks).to(device)
-        self._think = _compiled(self._model) if compiled else self._model
-        self._at_once = cells_at_once(device)
+        forward = self._model.forward_packed
+        self._forward = _compiled(forward) if compiled else forward
+        self._max_cells = max_cells_per_forward(device)
         self._loss = LOSSES.get(name, LossConfig())
-        self._optimisers = build_optimisers(self._model, OptimiserConfig())
+        self._optimizers = build_optimizers(self._model, OptimizerConfig())
         self._batches = batches
         self._samples = sum(len(batch) for batch in batches)
 
-    def learn(self) -> None:
+    def train_step(self) -> None:
         self._model.train()
-        for together in portions([Thought.of(self._model, batch) for batch in self._batches], self._at_once):
-            losses = think_segment(self._think, together, self._loss, last=True)
+        for group in self._microbatches():
+            losses = run_segment(self._forward, group, self._loss, last=True)
             (torch.cat([each.total for each in losses]).sum() / self._samples).backward()
-        for optimiser in self._optimisers:
-            optimiser.step()
-            optimiser.zero_grad()
+        for optimizer in self._optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
 
     @torch.inference_mode()
-    def answer(self) -> None:
+    def infer(self) -> None:
         self._model.eval()
-        for together in portions([Thought.of(self._model, batch) for batch in self._batches], self._at_once):
-            self._think([thought.state for thought in together], [thought.batch for thought in together])
+        for group in self._microbatches():
+            self._forward([active.carry for active in group], [active.batch for active in group])
+
+    def _microbatches(self) -> Iterator[list[ActiveBatch]]:
+        return microbatches([ActiveBatch.start(self._model, batch) for batch in self._batches], self._max_cells)
 
 
-def _compiled(model: nn.Module) -> Any:
-    """The model compiled, without giving up in silence where there are many shapes: a row says what it is."""
+def _compiled(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """A compiled forward pass.
+
+    With many shapes torch reaches its recompile limit and runs uncompiled without an error. The limit is raised
+    and made an error, so that a row called compiled is compiled.
+    """
     torch._dynamo.config.recompile_limit = 256
     torch._dynamo.config.fail_on_recompile_limit_hit = True
-    return torch.compile(model)
+    return torch.compile(forward)
 
 
-class Theirs:
-    """A module with a loss and an answer of its own, on one batch padded to 900."""
+class OtherModel:
+    """A module that is not of this project, with its own loss, on one batch padded to 900 cells.
+
+    Args:
+        model: the module.
+        loss: its loss from inputs and labels ``[batch, 900]``.
+        infer: its forward pass in inference, from inputs.
+        batch: the batch.
+    """
 
     def __init__(
         self,
         model: nn.Module,
         loss: Callable[[Tensor, Tensor], Tensor],
-        answer: Callable[[Tensor], Any],
+        infer: Callable[[Tensor], Any],
         batch: Batch,
     ):
-        self._model, self._loss, self._answer = model.to(batch.inputs.device), loss, answer
-        self._optimiser = torch.optim.AdamW(model.parameters())
+        self._model, self._loss, self._infer = model.to(batch.inputs.device), loss, infer
+        self._optimizer = torch.optim.AdamW(model.parameters())
         assert batch.labels is not None
         self._inputs, self._labels = batch.inputs, batch.labels
 
-    def learn(self) -> None:
+    def train_step(self) -> None:
         self._model.train()
         self._loss(self._inputs, self._labels).backward()
-        self._optimiser.step()
-        self._optimiser.zero_grad()
+        self._optimizer.step()
+        self._optimizer.zero_grad()
 
     @torch.inference_mode()
-    def answer(self) -> None:
+    def infer(self) -> None:
         self._model.eval()
-        self._answer(self._inputs)
+        self._infer(self._inputs)
 
 
 def plain_loop(batch: Batch) -> Contestant:
-    """The log's loop as in :mod:`benchmarks._log_loop`."""
+    """The straightforward form of the log's model, :mod:`benchmarks._log_loop`."""
     torch.manual_seed(0)
     model = LogLoop(DualLoopConfig())
-    return Theirs(model, model.loss, model, batch)
+    return OtherModel(model, model.loss, model, batch)
 
 
 def hrm_package(batch: Batch) -> Contestant:
-    """hrm-pytorch at the published HRM's width, depth and cycles."""
+    """hrm-pytorch with the hidden size, depth and cycles of the published HRM."""
     from HRM import HRM
 
     torch.manual_seed(0)
     level = {"dim": 512, "depth": 4, **_ENCODER}
     model = HRM([level, dict(level)], dim=512, num_tokens=12, reasoning_steps=2, relative_period=2)
-    return Theirs(model, lambda inputs, labels: model(inputs, labels=labels)[0], model, batch)
+    return OtherModel(model, lambda inputs, labels: model(inputs, labels=labels)[0], model, batch)
 
 
 def trm_package(batch: Batch) -> Contestant:
-    """tiny-recursive-model at TRM's width, depth and cycles."""
+    """tiny-recursive-model with the hidden size, depth and cycles of the published TRM."""
     from tiny_recursive_model import TinyRecursiveModel
     from x_transformers import Encoder
 
@@ -174,13 +201,14 @@ def trm_package(batch: Batch) -> Contestant:
         dim=512, num_tokens=12, network=network, num_refinement_blocks=3, num_latent_refinements=4
     )
 
-    def think(inputs: Tensor, labels: Tensor | None = None) -> Any:
+    def forward(inputs: Tensor, labels: Tensor | None = None) -> Any:
         return model(inputs, *model.get_initial(), labels=labels)
 
-    return Theirs(model, lambda inputs, labels: think(inputs, labels)[0], think, batch)
+    return OtherModel(model, lambda inputs, labels: forward(inputs, labels)[0], forward, batch)
 
 
-# Heads, gated feed-forward of the same inner width, rotary positions and fused attention, as in ours.
+# As in this project's models: number of heads, gated feed-forward of the same inner size, rotary positions, fused
+# attention.
 _ENCODER: dict[str, Any] = {
     "heads": 8,
     "attn_dim_head": 64,
@@ -195,7 +223,9 @@ _ENCODER: dict[str, Any] = {
 
 
 def operations(step: Callable[[], None]) -> int:
-    """Floating-point operations of a step's matrix products and attention, as the maths asks for them."""
+    """Floating-point operations of the matrix products and attention in ``step``; recomputation inside fused
+    attention kernels is not counted.
+    """
     kinds = ("flash_attention_for_cpu", "flash_attention", "efficient_attention", "cudnn_attention")
     mapping: dict[Any, Any] = {}
     for kind in kinds:
@@ -211,5 +241,5 @@ def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
 
 
 def _attention_backward(grad: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
-    """Four products; that kernels compute a fifth, the scores, once more is their own business."""
+    """Four matrix products. Kernels also recompute the attention scores, a fifth product, which is not counted."""
     return 2 * sdpa_flop_count(query, key, value)

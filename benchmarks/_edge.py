@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hrm_arc.deploy.board import peak_memory
+from hrm_arc.telemetry import peak_memory
 from hrm_arc.deploy.validating import in_the_models_rows
 from hrm_arc.puzzles.augmented import AugmentedSet
 from hrm_arc.puzzles.corpus import Corpus
@@ -39,7 +39,7 @@ def main() -> None:
         # As many at once as bring a speed; torch has no limit of its own.
         at_once = 64 if options.canvas == "cropped" else 8
     corpus = Corpus(solve=load_tasks("arc-agi-1/evaluation"))
-    puzzles = in_the_models_rows(corpus.held_back_puzzles(), corpus, card)
+    puzzles = in_the_models_rows(corpus.held_out_puzzles(), corpus, card)
     data = AugmentedSet(puzzles, augment=7, canvas=options.canvas)
     indices = data.part(options.grids / len(data))
     batches = [

@@ -1,4 +1,4 @@
-"""Puzzle files that are wrong in every way we could think of."""
+"""Malformed puzzle files of many kinds, for tests and benchmarks of the file checks."""
 
 from __future__ import annotations
 
@@ -18,8 +18,13 @@ STRANGE: list[Any] = [None, True, -1, 10, 1.5, 10**30, "1", "", [], {}, [[]], [[
 
 
 def hostile_file(folder: Path, number: int, generator: random.Random) -> Path:
-    """Write one such file and return its path."""
-    # One in a hundred is large.
+    """Write a malformed file and return its path.
+
+    Args:
+        folder: where to write it.
+        number: the number of the file; every hundredth is large.
+        generator: chooses the kind and the mistake.
+    """
     kind = LARGE[number // 100 % len(LARGE)] if number % 100 == 0 else generator.choice(KINDS)
     path = folder / f"{number}.{'csv' if kind is _csv else 'json'}"
     content = kind(generator)
@@ -28,7 +33,7 @@ def hostile_file(folder: Path, number: int, generator: random.Random) -> Path:
 
 
 def _strange_value(generator: random.Random) -> str:
-    """A sound task with one value replaced."""
+    """A valid task with one value replaced."""
     task = copy.deepcopy(TASK)
     pairs = task[generator.choice(["train", "test"])]
     pair = generator.choice(pairs)
@@ -50,7 +55,7 @@ def _strange_value(generator: random.Random) -> str:
 
 
 def _number_literal(generator: random.Random) -> str:
-    """A number that JSON or Python is not happy with."""
+    """A number that JSON or Python does not accept."""
     literal = generator.choice(["NaN", "Infinity", "-Infinity", "1e999", "9" * 5000, "-0.0", "0x1", "1_0", "01"])
     return json.dumps(TASK).replace("5", literal, 1)
 
@@ -61,7 +66,7 @@ def _cut_off(generator: random.Random) -> str:
 
 
 def _flipped_bytes(generator: random.Random) -> bytes:
-    """Bytes above 127 somewhere: no UTF-8."""
+    """A byte above 127, which is not valid UTF-8 there."""
     data = bytearray(json.dumps(TASK).encode())
     data[generator.randrange(len(data))] = generator.choice([0xFF, 0xC0, 0x80, 0xFE])
     return bytes(data)
@@ -95,7 +100,7 @@ def _missing_part(generator: random.Random) -> str:
 
 
 def _combined(generator: random.Random) -> str:
-    """Many tasks by name, one of them wrong."""
+    """Many tasks by name, one of them not valid."""
     tasks = {f"task{n}": TASK for n in range(generator.randrange(1, 20))}
     return json.dumps({**tasks, "wrong": json.loads(_missing_part(generator))})
 

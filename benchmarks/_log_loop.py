@@ -1,7 +1,7 @@
-"""The log's loop as it would be written down at first: torch's own encoder layers, and nothing saved.
+"""The log's model in its straightforward form: torch's own encoder layers, without any optimization.
 
-The yardstick of `hrm bench throughput`. Its parameters have the names of
-:class:`hrm_arc.models.dual_loop.DualLoop`'s, and a test holds the two to one loss.
+`hrm bench throughput` compares with it. Its parameters have the names of
+:class:`hrm_arc.models.dual_loop.DualLoop`'s, and a test checks that both have the same loss.
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ from hrm_arc.puzzles.canvas import VOCABULARY
 
 
 class LogLoop(nn.Module):
-    """Two levels of post-norm layers, up to eight cycles with gradients through all of them."""
+    """Two levels of post-norm layers, run for up to eight cycles with gradients through all of them."""
 
     positions: Tensor
 
     def __init__(self, config: DualLoopConfig):
         super().__init__()
         self.config = config
-        width = config.width
-        self.token_embedding = nn.Embedding(VOCABULARY, width)
-        self.register_buffer("positions", sinusoids(POSITIONS, width))
+        hidden_size = config.hidden_size
+        self.token_embedding = nn.Embedding(VOCABULARY, hidden_size)
+        self.register_buffer("positions", sinusoids(POSITIONS, hidden_size))
         self.dropout = nn.Dropout(config.dropout)
         self.h_layers = nn.ModuleList(_layer(config) for _ in range(config.h_layers))
-        self.h_norm = nn.LayerNorm(width)
+        self.h_norm = nn.LayerNorm(hidden_size)
         self.l_layers = nn.ModuleList(_layer(config) for _ in range(config.l_layers))
-        self.l_norm = nn.LayerNorm(width)
-        self.h_to_l = nn.Linear(width, width)
-        self.l_to_h = nn.Linear(width, width)
-        self.halt_predictor = nn.Linear(2 * width, 1)
-        self.output = nn.Linear(width, VOCABULARY)
+        self.l_norm = nn.LayerNorm(hidden_size)
+        self.h_to_l = nn.Linear(hidden_size, hidden_size)
+        self.l_to_h = nn.Linear(hidden_size, hidden_size)
+        self.halt_predictor = nn.Linear(2 * hidden_size, 1)
+        self.output = nn.Linear(hidden_size, VOCABULARY)
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens ``[batch, 900]`` to logits ``[batch, 900, 12]`` and halting probabilities ``[batch, cycles]``."""
         h = l = self.dropout(self.token_embedding(inputs) + self.positions[: inputs.shape[1]])
         halts = []
-        for cycle in range(self.config.cycles):
+        for cycle in range(self.config.h_cycles):
             for layer in self.h_layers:
                 h = layer(h)
             h = self.h_norm(h)
@@ -55,10 +55,12 @@ class LogLoop(nn.Module):
         return self.output(l), torch.cat(halts, dim=1)
 
     def loss(self, inputs: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy over every position, padding too, and 0.01 times the mean halting probability."""
+        """Cross-entropy over every position, padding included, plus 0.01 times the mean halting probability."""
         logits, halts = self(inputs)
         return F.cross_entropy(logits.flatten(0, 1), labels.flatten()) + 0.01 * halts.mean()
 
 
 def _layer(config: DualLoopConfig) -> nn.Module:
-    return nn.TransformerEncoderLayer(config.width, config.heads, 4 * config.width, config.dropout, batch_first=True)
+    return nn.TransformerEncoderLayer(
+        config.hidden_size, config.num_heads, 4 * config.hidden_size, config.dropout, batch_first=True
+    )

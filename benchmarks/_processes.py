@@ -1,4 +1,4 @@
-"""Running things in processes of their own, and looking at what they take."""
+"""Run commands in processes of their own and measure their time and memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,13 @@ from hrm_arc.errors import UserError
 
 @dataclass(frozen=True)
 class Ran:
-    """A process that came to its end: what it printed, how long it took, the most memory it held."""
+    """A process that has ended.
+
+    Attributes:
+        output: its standard output.
+        seconds: its duration.
+        peak_bytes: the peak of the resident memory of it and its children; 0 if it was not watched.
+    """
 
     output: str
     seconds: float
@@ -25,7 +31,7 @@ class Ran:
 
 
 def hrm(*arguments: str) -> dict[str, Any]:
-    """What ``hrm ... --json`` says; its notes are thrown away."""
+    """The JSON object that ``hrm ... --json`` prints; its messages on standard error are discarded."""
     return json.loads(run([sys.executable, "-m", "hrm_arc", *arguments, "--json"]).output)
 
 
@@ -34,10 +40,10 @@ def run(command: Sequence[str], watch: bool = False) -> Ran:
 
     Args:
         command: the program and its arguments.
-        watch: look at the resident memory of it and its children every 20 ms.
+        watch: measure the resident memory of it and its children every 20 ms.
 
     Raises:
-        UserError: it failed; what it said goes to standard error.
+        UserError: it failed; its standard error is printed.
     """
     started = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -61,7 +67,7 @@ def _watch(process: subprocess.Popen[str], peak: list[int]) -> None:
 
 
 def tree_bytes(pid: int) -> int:
-    """Resident memory of a process and all below it (Linux)."""
+    """Resident memory of a process and all its descendants, in bytes (Linux)."""
     total, waiting = 0, [pid]
     while waiting:
         here = waiting.pop()

@@ -1,4 +1,4 @@
-"""Runs that a benchmark trains and scores; kept where asked, so that a long one can be stopped and go on."""
+"""Runs that a benchmark trains and scores. With ``--keep`` they stay, so that a long benchmark can be resumed."""
 
 from __future__ import annotations
 
@@ -15,12 +15,18 @@ from benchmarks._processes import hrm
 from hrm_arc.cli.show import note
 from hrm_arc.errors import UserError
 from hrm_arc.files import write_json
-from hrm_arc.training.recipe_files import load_recipe
+from hrm_arc.training.build import load_recipe
 
 
 @dataclass(frozen=True)
 class Scored:
-    """A run's folder, and what ``hrm train`` and ``hrm eval`` say of it."""
+    """A run that was trained and scored.
+
+    Attributes:
+        folder: the run.
+        trained: the result of ``hrm train``.
+        scores: the result of ``hrm eval``.
+    """
 
     folder: Path
     trained: dict[str, Any]
@@ -28,17 +34,18 @@ class Scored:
 
 
 def add_keep(parser: argparse.ArgumentParser) -> None:
+    """Add the flag ``--keep``."""
     parser.add_argument(
         "--keep",
         type=Path,
         metavar="DIR",
-        help="keep the runs here: what is here is not made again, and a run that was stopped goes on",
+        help="keep the runs in this folder; finished runs in it are reused, interrupted runs are resumed",
     )
 
 
 @contextlib.contextmanager
 def runs_folder(keep: Path | None) -> Iterator[Path]:
-    """The folder to keep runs in, or one that goes away."""
+    """The folder to keep runs in, or a temporary one."""
     if keep is not None:
         yield keep
         return
@@ -47,12 +54,19 @@ def runs_folder(keep: Path | None) -> Iterator[Path]:
 
 
 def scored_run(root: Path, name: str, recipe: str, flags: Sequence[str], scoring: Sequence[str] = ()) -> Scored:
-    """Train and score, unless that lies in ``root`` under this name; a run that was stopped there goes on.
+    """Train and score a run, or reuse it if ``root`` holds it; an interrupted run there is resumed.
+
+    Args:
+        root: the folder of runs.
+        name: the name of this run in ``root``.
+        recipe: a recipe.
+        flags: dotted flags of ``hrm train``.
+        scoring: flags of ``hrm eval``.
 
     Raises:
-        UserError: what lies there was made with other settings.
+        UserError: the run in ``root`` was made with other settings.
     """
-    # The whole recipe, not its name: what it says may have changed since.
+    # The whole recipe, not its name, because a recipe file may have changed since.
     made = {"recipe": load_recipe(recipe, list(flags)).as_dict(), "scoring": list(scoring)}
     record = root / name / "benchmark.json"
     if record.is_file():
@@ -63,7 +77,7 @@ def scored_run(root: Path, name: str, recipe: str, flags: Sequence[str], scoring
     note(f"{name}: training")
     begun = sorted((root / name).glob("*/config.yaml"))
     if begun:
-        # Refused if it was begun with other settings.
+        # hrm train refuses to resume it with other settings.
         trained = hrm("train", recipe, *flags, "--resume", str(begun[-1].parent))
     else:
         trained = hrm("train", recipe, *flags, "--out", str(root / name))

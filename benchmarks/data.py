@@ -1,7 +1,7 @@
-"""The data engine: first batch, samples a second, writing the log's set out, hostile files.
+"""Speed and robustness of the data code: first batch, samples per second, hrm data build, malformed files.
 
-The set is arc-aug-500: ARC-AGI-1 and, where --concept-arc says where it is, ConceptARC. Beside
-it stands a plain loop that makes one sample after another the way published builders do.
+The set is arc-aug-500: ARC-AGI-1 and, with --concept-arc, ConceptARC. For comparison, a plain loop
+makes one sample after another, as published dataset builders do.
 """
 
 from __future__ import annotations
@@ -31,13 +31,15 @@ BATCH = 256
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--concept-arc", type=Path, metavar="DIR", help="ConceptARC's folder (default: leave it out)")
-    parser.add_argument("--batches", type=int, default=2000, help="batches of 256 to time")
-    parser.add_argument("--kills", type=int, default=5, help="of the build that is compared with one left alone")
-    parser.add_argument("--files", type=int, default=10_000, help="hostile files")
-    parser.add_argument("--scratch", type=Path, help="where 8 GB can be written (default: the temporary folder)")
+    parser.add_argument(
+        "--concept-arc", type=Path, metavar="DIR", help="ConceptARC's folder (default: without ConceptARC)"
+    )
+    parser.add_argument("--batches", type=int, default=2000, help="number of batches of 256 samples to time")
+    parser.add_argument("--kills", type=int, default=5, help="number of times that the build is killed and resumed")
+    parser.add_argument("--files", type=int, default=10_000, help="number of malformed files to check")
+    parser.add_argument("--scratch", type=Path, help="a folder with 8 GB of free space (default: the temporary folder)")
     parser.add_argument("--part", choices=["ours", "plain"], help=argparse.SUPPRESS)
-    parser.add_argument("--only", choices=["lazy", "build", "hostile"], help="a part of the table")
+    parser.add_argument("--only", choices=["lazy", "build", "hostile"], help="measure only this part of the table")
 
 
 def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -53,11 +55,11 @@ def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         yield from _hostile(options.files)
 
 
-def _row(what: str, here: str, plain: str = "", wanted: str = "") -> dict[str, Any]:
-    return {"what": what, "here": here, "plain loop": plain, "wanted": wanted}
+def _row(what: str, measured: str, plain: str = "", target: str = "") -> dict[str, Any]:
+    return {"what": what, "hrm-arc": measured, "plain loop": plain, "target": target}
 
 
-# Samples made as they are asked for ------------------------------------------------------
+# Samples computed when they are needed ---------------------------------------------------
 
 
 def _lazy(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -68,12 +70,12 @@ def _lazy(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         first[part] = statistics.median(each["first"] for each in starts)
         through = _child(options, part, batches)
         rates[part], peaks[part] = through["rate"], through["peak"]
-    said = {part: f"{first[part]:.2f} s" for part in first}
-    yield _row("first batch of 256, from process start (median of 5)", said["ours"], said["plain"], "2 s")
-    said = {part: f"{rates[part]:,.0f}" for part in rates}
-    yield _row("samples a second, one core, padded to 900", said["ours"], said["plain"], "50,000")
-    said = {part: f"{peaks[part] / 1e6:.0f} MB" for part in peaks}
-    yield _row("resident memory", said["ours"], said["plain"], "300 MB")
+    cells = {part: f"{first[part]:.2f} s" for part in first}
+    yield _row("first batch of 256, from the start of the process (median of 5)", cells["ours"], cells["plain"], "2 s")
+    cells = {part: f"{rates[part]:,.0f}" for part in rates}
+    yield _row("samples per second, one core, 900 tokens each", cells["ours"], cells["plain"], "50,000")
+    cells = {part: f"{peaks[part] / 1e6:.0f} MB" for part in peaks}
+    yield _row("peak resident memory", cells["ours"], cells["plain"], "300 MB")
 
 
 def _child(options: argparse.Namespace, part: str, batches: int) -> dict[str, float]:
@@ -86,10 +88,10 @@ def _child(options: argparse.Namespace, part: str, batches: int) -> dict[str, fl
 
 
 def _in_this_process(options: argparse.Namespace) -> dict[str, Any]:
-    from hrm_arc.deploy.board import peak_memory
     from hrm_arc.puzzles.augmented import AugmentedSet
-    from hrm_arc.puzzles.keyed import permute
+    from hrm_arc.puzzles.counter_rng import permute
     from hrm_arc.puzzles.sources import load_corpus
+    from hrm_arc.telemetry import peak_memory
 
     corpus = load_corpus(["arc-agi-1"], [str(options.concept_arc)] if options.concept_arc else [])
     puzzles = corpus.training_puzzles()
@@ -100,7 +102,7 @@ def _in_this_process(options: argparse.Namespace) -> dict[str, Any]:
             return [next(loop) for _ in range(BATCH)]
 
     else:
-        data = AugmentedSet(puzzles, augment=AUGMENT, shift=True)
+        data = AugmentedSet(puzzles, augment=AUGMENT, translate=True)
 
         def batch(number: int) -> Any:
             return data.samples(permute(np.arange(BATCH) + number * BATCH, len(data), 0, 0))
@@ -115,14 +117,14 @@ def _in_this_process(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _plain_loop(puzzles: list[Any]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """One sample after another: turn, recolour, pad, mark the end."""
+    """One sample after another: dihedral transform, color permutation, padding, EOS."""
     generator = np.random.default_rng(0)
     while True:
         puzzle = puzzles[generator.integers(len(puzzles))]
         pair = puzzle.drawn[generator.integers(len(puzzle.drawn))]
-        colours = np.concatenate([[0], generator.permutation(9) + 1]).astype(np.uint8)
+        colors = np.concatenate([[0], generator.permutation(9) + 1]).astype(np.uint8)
         dihedral = int(generator.integers(8))
-        grids = [colours[np.rot90(g.T if dihedral >= 4 else g, dihedral % 4)] for g in (pair.input, pair.output)]
+        grids = [colors[np.rot90(g.T if dihedral >= 4 else g, dihedral % 4)] for g in (pair.input, pair.output)]
         rows, columns = (int(generator.integers(31 - max(grid.shape[axis] for grid in grids))) for axis in (0, 1))
         sample = []
         for grid in grids:
@@ -137,7 +139,7 @@ def _plain_loop(puzzles: list[Any]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         yield sample[0], sample[1]
 
 
-# The set written out ---------------------------------------------------------------------
+# The set written to files ----------------------------------------------------------------
 
 
 def _build(options: argparse.Namespace, scratch: Path) -> Iterator[dict[str, Any]]:
@@ -149,18 +151,18 @@ def _build(options: argparse.Namespace, scratch: Path) -> Iterator[dict[str, Any
     done = json.loads(ran.output)
     at_disk_speed = done["bytes"] / disk
     yield _row("training and test samples", f"{done['train_samples']:,} and {done['test_samples']:,}")
-    wanted = f"90 s, or the disk's {disk / 1e6:.0f} MB/s ({at_disk_speed:.0f} s)"
-    yield _row(f"written out, {done['bytes'] / 1e9:.2f} GB", f"{ran.seconds:.0f} s", wanted=wanted)
-    yield _row("peak memory of all its processes", f"{ran.peak_bytes / 1e6:.0f} MB", wanted="600 MB")
+    target = f"90 s, or {at_disk_speed:.0f} s at the {disk / 1e6:.0f} MB/s of the disk"
+    yield _row(f"hrm data build, {done['bytes'] / 1e9:.2f} GB", f"{ran.seconds:.0f} s", target=target)
+    yield _row("peak memory of all its processes", f"{ran.peak_bytes / 1e6:.0f} MB", target="600 MB")
     _killed(command, scratch / "two", options.kills, ran.seconds)
     differing = _differing(scratch / "one", scratch / "two")
-    yield _row(f"files that differ after {options.kills} kills and restarts", str(differing), wanted="0")
+    yield _row(f"files that differ after {options.kills} kills and resumes", str(differing), target="0")
     shutil.rmtree(scratch / "two")
     yield from _distinct(options)
 
 
 def _killed(command: list[str], out: Path, kills: int, seconds: float) -> None:
-    """The same build, killed at random moments and started again."""
+    """The same build, killed at random moments and resumed."""
     moments = random.Random(0)
     for _ in range(kills):
         process = subprocess.Popen(
@@ -172,7 +174,7 @@ def _killed(command: list[str], out: Path, kills: int, seconds: float) -> None:
         try:
             process.wait(seconds * moments.uniform(0.1, 0.5))
         except subprocess.TimeoutExpired:
-            # The whole group: a lost machine takes the workers along.
+            # Kill the workers too, as when a machine is lost.
             subprocess.run(["kill", "-KILL", "--", f"-{process.pid}"], check=True)
             process.wait()
             assert process.returncode == -signal.SIGKILL
@@ -193,13 +195,13 @@ def _differing(one: Path, two: Path) -> int:
 
 
 def _distinct(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Hash every sample as it lies unshifted, and look for repeats within each puzzle."""
+    """Hash every sample without translation, and count repetitions within each puzzle."""
     from hrm_arc.puzzles.augmented import AugmentedSet
     from hrm_arc.puzzles.sources import load_corpus
 
     corpus = load_corpus(["arc-agi-1"], [str(options.concept_arc)] if options.concept_arc else [])
     samples = variants = alike = repeated = 0
-    for puzzles in (corpus.training_puzzles(), corpus.held_back_puzzles()):
+    for puzzles in (corpus.training_puzzles(), corpus.held_out_puzzles()):
         data = AugmentedSet(puzzles, augment=AUGMENT)
         for number in range(len(data.puzzles)):
             indices = np.arange(data.starts[number], data.starts[number + 1])
@@ -211,13 +213,13 @@ def _distinct(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
             repeated += len(hashes) - len(set(hashes))
             if puzzles[number].visible and len(puzzles[number].drawn) == len(puzzles[number].visible):
                 alike += len(whole) - len({frozenset(row) for row in whole.tolist()})
-    yield _row(f"variants that come twice within a puzzle, of {variants:,}", str(alike), wanted="0")
-    note = "pairs that lack a colour look alike under variants that differ in it alone"
-    yield _row(f"single samples that do, of {samples:,}: {note}", f"{repeated:,}")
+    yield _row(f"repeated variants of a puzzle, of {variants:,}", str(alike), target="0")
+    note = "variants that differ only in a color have equal pairs where that color is absent"
+    yield _row(f"repeated samples of a puzzle, of {samples:,}; {note}", f"{repeated:,}")
 
 
 def _disk_speed(folder: Path) -> float:
-    """Bytes a second of a plain write of 1 GB, synced."""
+    """Bytes per second of a plain write of 1 GB, with fsync."""
     import os
 
     block = os.urandom(2**24)
@@ -232,7 +234,7 @@ def _disk_speed(folder: Path) -> float:
     return 64 * len(block) / seconds
 
 
-# Hostile files ---------------------------------------------------------------------------
+# Malformed files -------------------------------------------------------------------------
 
 
 def _hostile(count: int) -> Iterator[dict[str, Any]]:
@@ -253,6 +255,6 @@ def _hostile(count: int) -> Iterator[dict[str, Any]]:
                 tracebacks += 1
             slowest = max(slowest, time.perf_counter() - started)
             path.unlink()
-    yield _row(f"tracebacks from {count:,} hostile files", str(tracebacks), wanted="0")
-    yield _row("hostile files without a named problem", str(unnamed), wanted="0")
-    yield _row("slowest of them", f"{slowest:.2f} s", wanted="2 s")
+    yield _row(f"tracebacks from {count:,} malformed files", str(tracebacks), target="0")
+    yield _row("malformed files without a problem that names them", str(unnamed), target="0")
+    yield _row("longest check of a malformed file", f"{slowest:.2f} s", target="2 s")

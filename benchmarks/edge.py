@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks._processes import hrm, run
 
 # What its weights are makes no difference to its speed.
-MODEL = ["--training.steps", "2", "--training.accelerator", "cpu", "--training.precision", "32-true"]
+MODEL = ["--training.max_steps", "2", "--training.accelerator", "cpu", "--training.precision", "32-true"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +42,7 @@ def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 def _grids(root: Path, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """grid-hrm in every runtime, on every canvas, on one core and two."""
-    shape = ["--model.width", str(options.width), "--model.heads", "8", "--validation.every", "0"]
+    shape = ["--model.hidden_size", str(options.width), "--model.num_heads", "8", "--validation.every", "0"]
     trained = hrm("train", options.recipe, *MODEL, *shape, "--out", str(root / "run"))
     models = {"torch": Path(trained["folder"])}
     for name, flags in (("ONNX fp32", []), ("ONNX int8", ["--int8"])):
@@ -56,7 +56,7 @@ def _grids(root: Path, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 def _validations(root: Path, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """The log's model at full size, validated on a few tasks: barely trained, for memory is the same."""
     few = ["--data.solve", "[arc-agi-1/training]", "--data.study", "[]", "--data.smallest", str(options.tasks)]
-    short = ["--training.batch", "1", "--training.accumulate", "1", "--training.steps", "1", "--data.augment", "0"]
+    short = ["--training.batch_size", "1", "--training.grad_accum_steps", "1", "--training.max_steps", "1", "--data.augment", "0"]
     cpu = ["--training.accelerator", "cpu", "--training.precision", "32-true", "--validation.every", "0"]
     trained = hrm("train", "log/session-5", *few, *short, *cpu, "--out", str(root))
     for name, flags in (("ONNX fp32", []), ("ONNX int8", ["--int8"])):

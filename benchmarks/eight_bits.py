@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    from hrm_arc.deploy.shrink import to_int8
+    from hrm_arc.deploy.quantize import to_int8
 
     draw = np.random.default_rng(0)
     x = draw.normal(size=(options.rows, options.width)).astype(np.float32)

@@ -1,7 +1,7 @@
-"""The experiments that need a GPU, in order; a stretch of time goes on where the last one stopped.
+"""The experiments that need a GPU, in a fixed order. Repeat the command to resume where it stopped.
 
-Each leaves a folder in --records: recipe, code version, hardware, torch version, metrics, scores.
-With --scale 0.001 everything is a thousandth as long, to see on a CPU that it works.
+Each writes a folder in --records: recipe, code version, hardware, torch version, metrics and scores.
+With --scale 0.001 every run has a thousandth of its length, to check on a CPU that all of them work.
 """
 
 from __future__ import annotations
@@ -24,7 +24,15 @@ from hrm_arc.files import write_json
 
 @dataclass(frozen=True)
 class Experiment:
-    """One run: a recipe with flags, for so many minutes or steps."""
+    """One run.
+
+    Attributes:
+        name: its folder in ``--records``.
+        recipe: a recipe.
+        flags: dotted flags of ``hrm train``.
+        minutes: length of the run; 0: ``steps`` is its length.
+        steps: length of the run; 0: ``minutes`` is its length.
+    """
 
     name: str
     recipe: str
@@ -33,42 +41,45 @@ class Experiment:
     steps: int = 0
 
 
-_LOG = ("--training.precision", "bf16-mixed", "--data.draw", "samples", "--data.augment", "500")
+_LOG = ("--training.precision", "bf16-mixed", "--data.sampling", "samples", "--data.augment", "500")
 _CELLS = ("--loss.ignore_padding", "true", *_LOG)
-# The log's recipe computes layers again, for machines with little memory.
+# The log's recipe uses activation checkpointing, for machines with little memory; a GPU does not need it.
 _DUAL_LOOP = ("--model.recompute", "false")
-# The log's two leaks stay in every row.
-_LEAKS = ("--data.without", "[]", "--data.allow_leak", "true")
-_CROPPED = ("--data.canvas", "cropped", "--data.shift", "false", *_LEAKS, *_CELLS)
-# What learns, as the log has it: the rest of a row is then the model alone.
+# Every row keeps the two leaks of the log's data, so that all rows have the same data.
+_LEAKS = ("--data.exclude", "[]", "--data.allow_leak", "true")
+_CROPPED = ("--data.canvas", "cropped", "--data.translate", "false", *_LEAKS, *_CELLS)
+# Optimizer, loss and schedule of the log: such a row then differs from the one before it in the model only.
 _LEARNS = (
-    *("--optimiser.name", "adamw", "--optimiser.learning_rate", "3e-4", "--optimiser.weight_decay", "0.01"),
-    *("--optimiser.betas", "[0.9, 0.999]", "--optimiser.ema", "0", "--training.batch", "40"),
-    *("--loss.label_smoothing", "0.1", "--loss.halt", "penalty", "--loss.halt_weight", "0.01"),
-    *("--schedule.kind", "restarts", "--schedule.period", "20000", "--schedule.warmup", "0", "--schedule.floor", "0"),
-    *("--model.tied", "false"),
+    *("--optimizer.name", "adamw", "--optimizer.lr", "3e-4", "--optimizer.weight_decay", "0.01"),
+    *("--optimizer.betas", "[0.9, 0.999]", "--optimizer.ema", "0", "--training.batch_size", "40"),
+    *("--loss.label_smoothing", "0.1", "--loss.halt_kind", "penalty", "--loss.halt_weight", "0.01"),
+    *("--schedule.kind", "restarts", "--schedule.restart_steps", "20000"),
+    *("--schedule.warmup_steps", "0", "--schedule.min_lr_ratio", "0"),
+    *("--model.tie_embeddings", "false"),
 )
 
-# The plateau at its own length, then broken, one mend at a time; all see as many samples. The last is
-# the recipe as it is: Muon, an average of the weights, a head that begins with a copy.
+# The log's session at its own length, then one change after another; all rows train on equally many samples.
+# The last row is the recipe itself: Muon, EMA, tied input and output embeddings.
 PLATEAU = [
     Experiment("plateau-1-log", "log/session-5", (*_DUAL_LOOP, *_LOG), steps=7000),
     Experiment("plateau-2-loss", "log/session-5", (*_DUAL_LOOP, *_CELLS), steps=7000),
     Experiment("plateau-3-cropped", "log/session-5", (*_DUAL_LOOP, *_CROPPED), steps=7000),
-    Experiment("plateau-4-told", "log/session-5", (*_DUAL_LOOP, "--model.identity", "shared", *_CROPPED), steps=7000),
+    Experiment(
+        "plateau-4-conditioned", "log/session-5", (*_DUAL_LOOP, "--model.puzzle_emb", "shared", *_CROPPED), steps=7000
+    ),
     Experiment(
         "plateau-5-pre-norm", "plateau/grid-hrm", ("--model.positions", "sinusoids", *_LEARNS, *_CROPPED), steps=7000
     ),
     Experiment("plateau-6-rotary-2d", "plateau/grid-hrm", (*_LEARNS, *_CROPPED), steps=7000),
-    Experiment("plateau-7-grid-hrm", "plateau/grid-hrm", ("--training.batch", "40", *_CROPPED), steps=7000),
+    Experiment("plateau-7-grid-hrm", "plateau/grid-hrm", ("--training.batch_size", "40", *_CROPPED), steps=7000),
 ]
 RECORD = [Experiment("record-arc1", "record-arc1", minutes=25)]
 SIZES = [
-    # The published batch is for eight GPUs, and its warm-up for days.
+    # The published batch size is for eight GPUs, and the published warm-up for runs of days.
     Experiment(
         "size-27m-arc1",
         "hrm",
-        ("--model.identity", "shared", "--training.batch", "128", "--schedule.warmup", "10"),
+        ("--model.puzzle_emb", "shared", "--training.batch_size", "128", "--schedule.warmup_steps", "10"),
         minutes=10,
     ),
     Experiment("size-6.95m-arc1", "record-arc1", minutes=10),
@@ -80,19 +91,19 @@ SIZES = [
     ),
 ]
 _ABLATED: dict[str, tuple[str, ...]] = {
-    "as it is": (),
+    "none": (),
     "30 variants": ("--data.augment", "30"),
     "300 variants": ("--data.augment", "300"),
-    "no average": ("--optimiser.ema", "0"),
-    "AdamW": ("--optimiser.name", "adamw"),
-    "samples leave": ("--halting.leave", "true"),
+    "no EMA": ("--optimizer.ema", "0"),
+    "AdamW": ("--optimizer.name", "adamw"),
+    "early exit": ("--halting.early_exit", "true"),
     "1 segment": ("--model.segments", "1"),
     "4 segments": ("--model.segments", "4"),
     "8 segments": ("--model.segments", "8"),
     "convolution": ("--model.convolution", "3"),
-    "not told the task": ("--model.told", "[dihedral, roles]"),
-    "not told the orientation": ("--model.told", "[task, roles]"),
-    "not told the roles": ("--model.told", "[task, dihedral]"),
+    "no task conditioning": ("--model.conditioning", "[dihedral, roles]"),
+    "no dihedral conditioning": ("--model.conditioning", "[task, roles]"),
+    "no roles conditioning": ("--model.conditioning", "[task, dihedral]"),
 }
 ABLATIONS = [
     Experiment(f"ablation-{name.replace(' ', '-').lower()}-{seed}", "record-arc1", (*flags, "--seed", str(seed)), 3)
@@ -108,12 +119,14 @@ EXPERIMENTS = [*PLATEAU, *RECORD, *SIZES, *ABLATIONS]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--records", type=Path, default=Path("records"), help="where records lie (default: records)")
+    parser.add_argument("--records", type=Path, default=Path("records"), help="folder of records (default: records)")
     parser.add_argument(
-        "--stretch", type=float, default=9.5, metavar="MINUTES", help="stop after so long (default 9.5)"
+        "--stretch", type=float, default=9.5, metavar="MINUTES", help="stop after this many minutes (default 9.5)"
     )
-    parser.add_argument("--scale", type=float, default=1.0, help="of all lengths; below 1 on a CPU")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="some of them, by the start of their names")
+    parser.add_argument("--scale", type=float, default=1.0, help="factor of every length; below 1 on a CPU (default 1)")
+    parser.add_argument(
+        "--only", nargs="+", metavar="NAME", help="run only experiments whose names start with one of these"
+    )
 
 
 def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -123,9 +136,9 @@ def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
             continue
         folder = options.records / experiment.name
         if not (folder / "scores.json").is_file():
-            state = _go_on(experiment, folder, options.scale, ends)
+            state = _resume(experiment, folder, options.scale, ends)
             if state == "stopped":
-                yield _row(experiment, "stopped; the next stretch goes on with it")
+                yield _row(experiment, "interrupted; the same command resumes it")
                 return
             if state == "failed":
                 yield _row(experiment, f"failed; see {folder / 'errors.txt'}")
@@ -143,13 +156,13 @@ def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def _row(experiment: Experiment, state: str, *figures: str) -> dict[str, Any]:
-    """A row of the table; without figures where there are none yet."""
+    """A row of the table; ``-`` where there are no figures yet."""
     cells = (experiment.name, state, *(figures or ["-"] * (len(COLUMNS) - 2)))
     return dict(zip(COLUMNS, cells, strict=True))
 
 
-def _go_on(experiment: Experiment, folder: Path, scale: float, ends: float) -> str:
-    """Train and score, or as much of that as there is time for: done, stopped or failed."""
+def _resume(experiment: Experiment, folder: Path, scale: float, ends: float) -> str:
+    """Train and score until ``ends``; returns done, stopped or failed."""
     runs = folder / "runs"
     begun = sorted(runs.glob("*/config.yaml"))
     if begun:
@@ -174,12 +187,12 @@ def _go_on(experiment: Experiment, folder: Path, scale: float, ends: float) -> s
 
 def _length(experiment: Experiment, scale: float) -> list[str]:
     if experiment.minutes:
-        flags = ["--training.minutes", f"{experiment.minutes * scale:.4g}"]
+        flags = ["--training.max_minutes", f"{experiment.minutes * scale:.4g}"]
     else:
-        flags = ["--training.minutes", "0", "--training.steps", str(max(1, round(experiment.steps * scale)))]
+        flags = ["--training.max_minutes", "0", "--training.max_steps", str(max(1, round(experiment.steps * scale)))]
     if scale < 1:
-        # A CPU takes seconds for what a GPU does in one hundredth.
-        flags += ["--training.batch", "2", "--training.accumulate", "1", "--training.precision", "32-true"]
+        # A CPU takes seconds for a step that a GPU takes hundredths of a second for.
+        flags += ["--training.batch_size", "2", "--training.grad_accum_steps", "1", "--training.precision", "32-true"]
         flags += ["--data.smallest", "3", "--data.augment", "2"]
     return flags
 
@@ -192,7 +205,7 @@ def _finished(run: Path | None) -> bool:
 
 
 def _hrm(arguments: list[str], folder: Path, ends: float) -> str:
-    """Run a command; interrupt it when the stretch ends, and let it save. Its time is added to the record's."""
+    """Run a command, or interrupt it at ``ends`` so that it saves a checkpoint; add its time to the record."""
     started = time.monotonic()
     left = ends - started
     if left <= 0:
@@ -212,14 +225,14 @@ def _hrm(arguments: list[str], folder: Path, ends: float) -> str:
 
 
 def _describe(experiment: Experiment, folder: Path) -> None:
-    """What is run, with which code, on what: of failures, too."""
+    """Write what is run, with which code and on which hardware, before the run, so that failures have it too."""
     import torch
 
     def git(*arguments: str) -> str:
         return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False).stdout.strip()
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "CPU"
-    # What lies beside the code, such as earlier records, has no part in it.
+    # Untracked files, such as earlier records, do not make the code a modified one.
     modified = "-modified" if git("status", "--porcelain", "--untracked-files=no") else ""
     about = {
         "experiment": experiment.name,

@@ -1,7 +1,7 @@
-"""Kill a run with SIGKILL at random moments, go on each time, and compare with one left alone.
+"""Kill a run with SIGKILL at random times, resume it each time, and compare it with an uninterrupted run.
 
-A reader polls status.json without pause all the while. Checkpoints are written so often that
-many kills fall into one; a checkpoint counts as unreadable if a file does not fit its checksum.
+Meanwhile a thread reads status.json without pause. Checkpoints are so frequent that many kills
+interrupt the writing of one. A checkpoint counts as unreadable if a file does not match its checksum.
 """
 
 from __future__ import annotations
@@ -28,14 +28,16 @@ from hrm_arc.runs.metrics import read_metrics
 
 HRM = [sys.executable, "-m", "hrm_arc", "train"]
 FLAGS = [
-    *("--data.smallest", "2", "--data.augment", "20", "--model.width", "32", "--model.heads", "2"),
-    *("--training.minutes", "0", "--training.batch", "8", "--training.checkpoint_every", "2"),
+    *("--data.smallest", "2", "--data.augment", "20", "--model.hidden_size", "32", "--model.num_heads", "2"),
+    *("--training.max_minutes", "0", "--training.batch_size", "8", "--training.checkpoint_every", "2"),
     *("--validation.every", "40", "--training.accelerator", "cpu"),
 ]
+# Values of metrics.jsonl that differ between two runs of one recipe.
+MEASURED = ("seconds", "timing", "samples_per_sec", "cells_per_sec", "model_flops_per_sec", "peak_memory_bytes")
 
 
 class Reader(threading.Thread):
-    """Reads every status.json under a folder, over and over, and counts what does not parse."""
+    """Reads every status.json under a folder again and again, and counts reads that do not parse."""
 
     def __init__(self, root: Path):
         super().__init__(daemon=True)
@@ -55,13 +57,13 @@ class Reader(threading.Thread):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--steps", type=int, help="length of the run (default: 100 for each kill)")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--kills", type=int, default=50, help="number of kills (default 50)")
+    parser.add_argument("--steps", type=int, help="length of the run (default: 100 steps for each kill)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the times of the kills (default 0)")
 
 
 def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    steps = ["--training.steps", str(options.steps or 100 * options.kills)]
+    steps = ["--training.max_steps", str(options.steps or 100 * options.kills)]
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
         straight = _finish([*HRM, "quickstart", *FLAGS, *steps, "--out", str(root / "straight")], root / "straight")
@@ -82,7 +84,11 @@ def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def _kill_often(root: Path, steps: list[str], kills: int, seed: int) -> tuple[int, RunFolder, int, int]:
-    """Kill until there were so many kills, then let the run end."""
+    """Kill and resume a run ``kills`` times, then let it end.
+
+    Returns:
+        number of kills, the run, unreadable checkpoints, kills while a checkpoint was being written.
+    """
     moments = random.Random(seed)
     command = [*HRM, "quickstart", *FLAGS, *steps, "--out", str(root)]
     unreadable = inside = 0
@@ -93,7 +99,7 @@ def _kill_often(root: Path, steps: list[str], kills: int, seed: int) -> tuple[in
             time.sleep(0.005)
         time.sleep(moments.uniform(0, 0.3))
         if process.poll() is not None:
-            raise SystemExit("the run ended before all kills were done; give it more --steps")
+            raise UserError("--steps", "the run ended before all kills were done, expected more steps")
         process.send_signal(signal.SIGKILL)
         process.wait()
         (path,) = root.iterdir()
@@ -129,12 +135,9 @@ def _differing(one: RunFolder, other: RunFolder) -> int:
 
 
 def _differing_rows(one: RunFolder, other: RunFolder) -> int:
-    """Rows that are not the same in the same place, clocks aside."""
+    """Number of rows of metrics that differ, are missing or come twice; ``MEASURED`` values are ignored."""
     a, b = (
-        [
-            {k: v for k, v in row.items() if k not in ("seconds", "rate", "timing")}
-            for row in read_metrics(run.metrics_file)
-        ]
+        [{key: value for key, value in row.items() if key not in MEASURED} for row in read_metrics(run.metrics_file)]
         for run in (one, other)
     )
     return abs(len(a) - len(b)) + sum(x != y for x, y in zip(a, b, strict=False))

@@ -1,6 +1,7 @@
-"""What it saves to send small canvases through a model together instead of one after another.
+"""One packed forward pass over several canvases, compared with one forward pass for each canvas.
 
-Forward and backward of one step of the race's recipes, in turns in one process, with medians.
+Forward and backward of the first step of the race's recipes. The two ways are timed alternately in one
+process; the table has medians.
 """
 
 from __future__ import annotations
@@ -18,20 +19,20 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--only", nargs="+", choices=MODELS, default=list(MODELS), help="some of the models")
+    parser.add_argument("--repeats", type=int, default=5, help="timed steps of each kind (default 5)")
+    parser.add_argument("--only", nargs="+", choices=MODELS, default=list(MODELS), help="measure only these models")
 
 
 def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     for name in options.only:
         model, batches = _step(name)
-        # How the batches are portioned.
+        # The batches of each forward pass.
         ways = {"together": [batches], "apart": [[batch] for batch in batches]}
         seconds: dict[str, list[float]] = {way: [] for way in ways}
         for _ in range(options.repeats):
-            for way, portions in ways.items():
+            for way, microbatches in ways.items():
                 started = time.perf_counter()
-                _learn(model, portions)
+                _forward_backward(model, microbatches)
                 seconds[way].append(time.perf_counter() - started)
         together, apart = (statistics.median(seconds[way]) for way in ("together", "apart"))
         yield {
@@ -45,28 +46,28 @@ def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def _step(name: str) -> tuple[Reasoner, list[Batch]]:
-    """A fresh model of the race, and the batches of its first step."""
+    """A model of the race with new weights, and the batches of its first step."""
     import torch
 
     from hrm_arc.models import build_model
     from hrm_arc.models.reasoner import Batch
-    from hrm_arc.training.batches import Batches
-    from hrm_arc.training.recipe_files import load_recipe
+    from hrm_arc.training.build import load_corpus, load_recipe, training_set
+    from hrm_arc.training.data import Batches
 
     torch.manual_seed(0)
     recipe = load_recipe(f"race/{name}")
-    corpus = recipe.corpus()
-    data = recipe.training_set(corpus)
+    corpus = load_corpus(recipe)
+    data = training_set(recipe, corpus)
     model = build_model(name, recipe.model_options, len(corpus.tasks), int(data.variants.max()))
-    parts = Batches(data, recipe.training.batch, draw=recipe.data.draw).step(0)[0]
-    return model.train(), [Batch.of(part) for part in parts]
+    parts = Batches(data, recipe.training.batch_size, sampling=recipe.data.sampling).step(0)[0]
+    return model.train(), [Batch.from_samples(part) for part in parts]
 
 
-def _learn(model: Reasoner, portions: list[list[Batch]]) -> None:
-    """One segment of thought and its gradients."""
+def _forward_backward(model: Reasoner, microbatches: list[list[Batch]]) -> None:
+    """One segment and its gradients; each list of batches is one forward pass."""
     import torch
 
     model.zero_grad()
-    for batches in portions:
-        said = model([model.start(batch) for batch in batches], batches)
-        torch.stack([output.logits.square().mean() for _, output in said]).sum().backward()
+    for batches in microbatches:
+        results = model.forward_packed([model.initial_carry(batch) for batch in batches], batches)
+        torch.stack([output.logits.square().mean() for _, output in results]).sum().backward()

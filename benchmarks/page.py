@@ -1,7 +1,7 @@
-"""How large the report page of 520 tasks is, and how long a browser takes to open it.
+"""Size of the report page of 520 tasks, and the time that a browser needs to open it.
 
-A model that has learned nothing answers both ARC-AGI evaluation sets: no page has more wrong
-cells to mark. Needs Chromium and playwright.
+A model of one training step answers both ARC-AGI evaluation sets, so that as many wrong cells as possible are
+marked. Needs Chromium and playwright.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hrm_arc.puzzles.formats import task_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=5, help="times that the page is opened (default 5)")
 
 
 def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -30,7 +30,7 @@ def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         root = Path(folder)
         for number in (1, 2):
             _write(root / "tasks", load_tasks(f"arc-agi-{number}/evaluation"), f"{number}-")
-        trained = hrm("train", "race/grid-hrm", "--training.steps", "1", "--validation.every", "0", "--out", folder)
+        trained = hrm("train", "race/grid-hrm", "--training.max_steps", "1", "--validation.every", "0", "--out", folder)
         scores = hrm("eval", trained["folder"], "--data", str(root / "tasks"), "--votes", "2")
         page = Path(scores["report"])
         seconds = _open(page, options.repeats)

@@ -21,13 +21,13 @@ from benchmarks.race import MODELS
 TASKS = ["--data.solve", "[3c9b0459,6150a2bd]", "--data.smallest", "0", "--data.augment", "1000"]
 # Half of the race's width, so that minutes are enough.
 SMALL = [
-    *("--model.width", "64", "--model.heads", "2", "--training.batch", "16"),
-    *("--optimiser.learning_rate", "2e-3", "--validation.every", "0"),
+    *("--model.hidden_size", "64", "--model.num_heads", "2", "--training.batch_size", "16"),
+    *("--optimizer.lr", "2e-3", "--validation.every", "0"),
 ]
 
 # Fewer cycles than usual, where those learn nothing in minutes; nor does a loss that counts padding teach tasks.
 OWN = {
-    "dual-loop": ["--model.cycles", "2", "--loss.ignore_padding", "true"],
+    "dual-loop": ["--model.h_cycles", "2", "--loss.ignore_padding", "true"],
     "trm": ["--model.h_cycles", "2", "--model.l_cycles", "2"],
 }
 
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     with runs_folder(options.keep) as root, tempfile.TemporaryDirectory() as folder:
         for model in options.only:
-            flags = [*TASKS, *SMALL, *OWN.get(model, []), "--seed", "0", "--training.minutes", str(options.minutes)]
+            flags = [*TASKS, *SMALL, *OWN.get(model, []), "--seed", "0", "--training.max_minutes", str(options.minutes)]
             run = scored_run(root, model, f"race/{model}", flags).folder
             whole = 0
             for precision in ([], ["--int8"]):

@@ -1,4 +1,4 @@
-"""The quickstart under several seeds: solved test outputs beside the baselines."""
+"""The quickstart with several seeds: solved test outputs beside a copy of the input."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from benchmarks._processes import hrm
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--minutes", type=float, help="training time (default: the recipe's)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds to run (default 0 1 2)")
+    parser.add_argument("--minutes", type=float, help="limit of the training time (default: the recipe's)")
 
 
 def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:

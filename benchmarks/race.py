@@ -1,7 +1,7 @@
-"""The four models, the same 40 tasks, the same minutes: exact pass@2 on held-back test outputs.
+"""Four models on the same 40 tasks for the same minutes: exact pass@2 on held-out test outputs.
 
 The tasks are the 40 smallest canvases of ARC-AGI-1's training set among those that keep the
-input's size. Widths are reduced so that a race is fair on two cores: see recipes/race/.
+input's size. Models are smaller than published, because the time is minutes of two CPU cores; see recipes/race/.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ MODELS = ("dual-loop", "hrm", "trm", "grid-hrm")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--minutes", type=float, default=9.0, help="of training for each run (default 9)")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--only", nargs="+", choices=MODELS, default=list(MODELS), help="some of the models")
+    parser.add_argument("--minutes", type=float, default=9.0, help="minutes of training for each run (default 9)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds to run (default 0 1 2)")
+    parser.add_argument("--only", nargs="+", choices=MODELS, default=list(MODELS), help="run only these models")
     add_keep(parser)
 
 
@@ -51,8 +51,8 @@ def _race(root: Path, model: str, minutes: float, seeds: Sequence[int]) -> dict[
 
 
 def race_run(root: Path, model: str, minutes: float, seed: int) -> Scored:
-    """One model's run of the race, made if it is not in ``root``."""
-    flags = ["--seed", str(seed), "--training.minutes", str(minutes)]
+    """One model's run of the race, reused if ``root`` holds it."""
+    flags = ["--seed", str(seed), "--training.max_minutes", str(minutes)]
     return scored_run(root, f"{model}-{seed}", f"race/{model}", flags)
 
 
@@ -67,13 +67,15 @@ def _outcomes(run: Path) -> dict[str, list[bool]]:
 
 
 def _curve(run: Path) -> list[tuple[float, float]]:
-    """Minutes of training, and the share of outputs solved in one pass without votes."""
+    """Minutes of training, and the share of test outputs solved in one pass without votes, for each validation."""
     from hrm_arc.runs.metrics import read_metrics
 
     rows = read_metrics(run / "metrics.jsonl")
     clock = {row["step"]: row["seconds"] / 60 for row in rows if row["kind"] == "train"}
     return [
-        (clock[row["step"]], row["exact_accuracy"]) for row in rows if "exact_accuracy" in row and row["step"] in clock
+        (clock[row["step"]], row["exact_accuracy"])
+        for row in rows
+        if row["kind"] == "validation" and row["step"] in clock
     ]
 
 
@@ -88,35 +90,33 @@ def _parameters(run: Path) -> int:
 
 
 def _interval(by_task: Sequence[Mapping[str, Sequence[bool]]]) -> tuple[float, float]:
-    """95% bootstrap over tasks, whose outputs stand or fall together, and over seeds."""
+    """95% bootstrap over tasks, because the outputs of one task are not independent, and over seeds."""
     draw = np.random.default_rng(0)
     names = sorted(by_task[0])
     solved = np.array([[sum(outcomes[name]) for name in names] for outcomes in by_task])
-    asked = np.array([len(by_task[0][name]) for name in names])
+    outputs = np.array([len(by_task[0][name]) for name in names])
     shares = []
     for _ in range(2000):
         seeds = draw.integers(len(solved), size=len(solved))
         tasks = draw.integers(len(names), size=len(names))
-        shares.append(solved[seeds][:, tasks].sum() / (len(seeds) * asked[tasks].sum()))
+        shares.append(solved[seeds][:, tasks].sum() / (len(seeds) * outputs[tasks].sum()))
     low, high = np.percentile(shares, [2.5, 97.5])
     return float(low), float(high)
 
 
 def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Solved against minutes in one pass, a line for each seed; the score with votes as a dot at the end."""
+    """Draw solved outputs in one pass against minutes, a line for each seed, and the score with votes as a dot."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     for number, row in enumerate(rows):
-        colour = f"C{number}"
+        color = f"C{number}"
         for curve in row["_curves"]:
-            axes.plot(*zip(*curve, strict=True), color=colour, alpha=0.5, linewidth=1)
-        # Side by side, since several may be at nothing.
+            axes.plot(*zip(*curve, strict=True), color=color, alpha=0.5, linewidth=1)
+        # Side by side, because several models may have the same score.
         place = row["_minutes"] * (1.01 + 0.025 * number)
-        axes.plot(
-            [place], [row["_pass@2"]], "o", color=colour, label=f"{row['model']}: {row['_pass@2']:.0%} with votes"
-        )
+        axes.plot([place], [row["_pass@2"]], "o", color=color, label=f"{row['model']}: {row['_pass@2']:.0%} with votes")
     axes.set_xlabel("minutes of training on two cores")
     axes.set_ylabel("test outputs solved, one pass")
     axes.set_xlim(left=0)

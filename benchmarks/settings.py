@@ -1,8 +1,8 @@
-"""Settings of the quickstart's model in batches of 32, compared on tasks that nothing else is scored on.
+"""Settings of the quickstart's recipe with batches of 32, compared on tasks that no other benchmark scores.
 
-The tasks are the smallest of ARC-AGI-2's training set that ARC-AGI-1 does not have, so
-that a choice made here is not made by the quickstart's own answers. Every setting moves the
-weights equally often, or under --minutes learns equally long.
+The tasks are the smallest of ARC-AGI-2's training set that are not in ARC-AGI-1, so that settings
+are not chosen by the quickstart's own test outputs. Every setting gets equally many optimizer
+updates, or with --minutes the same training time.
 """
 
 from __future__ import annotations
@@ -16,57 +16,57 @@ import numpy as np
 from benchmarks._runs import Scored, add_keep, runs_folder, scored_run
 
 COMMON = [
-    *("--data.solve", "[arc-agi-2/training]", "--data.without", "[arc-agi-1]"),
-    *("--training.batch", "32"),
+    *("--data.solve", "[arc-agi-2/training]", "--data.exclude", "[arc-agi-1]"),
+    *("--training.batch_size", "32"),
 ]
 SETTINGS: dict[str, list[str]] = {
     "batch 32": [],
-    "AdamW 1e-3 instead of Muon": ["--optimiser.name", "adamw"],
-    "AdamW 2e-3 instead of Muon": ["--optimiser.name", "adamw", "--optimiser.learning_rate", "2e-3"],
-    "Muon's rate 5e-3": ["--optimiser.matrix_learning_rate", "5e-3"],
-    "Muon's rate 2e-2": ["--optimiser.matrix_learning_rate", "2e-2"],
-    "batch 16": ["--training.batch", "16"],
-    "batch 24": ["--training.batch", "24"],
-    "batch 24, Muon's rate 2e-2": ["--training.batch", "24", "--optimiser.matrix_learning_rate", "2e-2"],
-    "batch 64": ["--training.batch", "64"],
+    "AdamW 1e-3 instead of Muon": ["--optimizer.name", "adamw"],
+    "AdamW 2e-3 instead of Muon": ["--optimizer.name", "adamw", "--optimizer.lr", "2e-3"],
+    "Muon's rate 5e-3": ["--optimizer.matrix_lr", "5e-3"],
+    "Muon's rate 2e-2": ["--optimizer.matrix_lr", "2e-2"],
+    "batch 16": ["--training.batch_size", "16"],
+    "batch 24": ["--training.batch_size", "24"],
+    "batch 24, Muon's rate 2e-2": ["--training.batch_size", "24", "--optimizer.matrix_lr", "2e-2"],
+    "batch 64": ["--training.batch_size", "64"],
     "two segments of thought": ["--model.segments", "2"],
-    "two cycles a segment": ["--model.cycles", "2"],
-    "two cycles, gradient through the last": ["--model.cycles", "2", "--model.gradient", "last"],
-    "both levels share their layers": ["--model.shared", "true"],
+    "two cycles a segment": ["--model.h_cycles", "2"],
+    "two cycles, gradient through the last": ["--model.h_cycles", "2", "--model.grad_cycles", "last"],
+    "both levels share their layers": ["--model.share_levels", "true"],
     "four register tokens": ["--model.registers", "4"],
-    "weight decay 0.01": ["--optimiser.weight_decay", "0.01"],
-    "weight decay 0.5": ["--optimiser.weight_decay", "0.5"],
-    "no average of the weights": ["--optimiser.ema", "0"],
+    "weight decay 0.01": ["--optimizer.weight_decay", "0.01"],
+    "weight decay 0.5": ["--optimizer.weight_decay", "0.5"],
+    "no average of the weights": ["--optimizer.ema", "0"],
     "label smoothing 0.1": ["--loss.label_smoothing", "0.1"],
     "one layer a level": ["--model.h_layers", "1", "--model.l_layers", "1"],
     "three layers a level": ["--model.h_layers", "3", "--model.l_layers", "3"],
-    "width 64": ["--model.width", "64"],
-    "width 192": ["--model.width", "192"],
+    "hidden size 64": ["--model.hidden_size", "64"],
+    "hidden size 192": ["--model.hidden_size", "192"],
     "8 variants a task": ["--data.augment", "8"],
     "100 variants a task": ["--data.augment", "100"],
-    "a tied head": ["--model.tied", "true"],
+    "a tied head": ["--model.tie_embeddings", "true"],
     "a convolution in each feed-forward": ["--model.convolution", "3"],
-    "a tied head and convolutions": ["--model.tied", "true", "--model.convolution", "3"],
-    "sinusoids instead of rows and columns": ["--model.positions", "sinusoids"],
-    "squares instead of exact canvases": ["--data.canvas", "squares"],
+    "tied embeddings and convolutions": ["--model.tie_embeddings", "true", "--model.convolution", "3"],
+    "sinusoidal instead of rotary positions": ["--model.positions", "sinusoids"],
+    "square instead of cropped canvases": ["--data.canvas", "squares"],
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--steps", type=int, default=1000, help="updates of the weights")
-    parser.add_argument("--minutes", type=float, help="of training for each, instead of updates")
-    parser.add_argument("--tasks", type=int, default=12, help="how many, smallest first (default 12)")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--steps", type=int, default=1000, help="number of optimizer updates (default 1000)")
+    parser.add_argument("--minutes", type=float, help="minutes of training for each setting, in place of --steps")
+    parser.add_argument("--tasks", type=int, default=12, help="number of tasks, smallest first (default 12)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="seeds to run (default 0)")
     parser.add_argument(
-        "--only", nargs="+", choices=SETTINGS, default=list(SETTINGS), metavar="NAME", help="some of the settings"
+        "--only", nargs="+", choices=SETTINGS, default=list(SETTINGS), metavar="NAME", help="run only these settings"
     )
     add_keep(parser)
 
 
 def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     for name in options.only:
-        few = ["--data.smallest", str(options.tasks)]
-        flags = [*COMMON, *few, *SETTINGS[name], *_length(SETTINGS[name], options)]
+        tasks = ["--data.smallest", str(options.tasks)]
+        flags = [*COMMON, *tasks, *SETTINGS[name], *_length(SETTINGS[name], options)]
         with runs_folder(options.keep) as root:
             runs = [
                 scored_run(root, f"{name}, seed {seed}", "quickstart", [*flags, "--seed", str(seed)])
@@ -84,18 +84,18 @@ def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def _right_passes(run: Scored) -> float:
-    """The share of all variants' answers that are right: finer than a few outputs are."""
+    """The share of all votes that are right: it tells settings apart that solve equally many test outputs."""
     from hrm_arc.files import read_lines
 
     rows = read_lines(run.folder / "predictions.jsonl")
     right = sum(c["votes"] for row in rows for c in row["candidates"] if c["grid"] == row["truth"])
-    # Passes without a readable answer are among them.
+    # Votes without a readable grid count as wrong.
     return right / (run.scores["votes"] * len(rows))
 
 
 def _length(flags: Sequence[str], options: argparse.Namespace) -> list[str]:
-    """Equal minutes, or equally many updates: a segment is an update of its own."""
+    """Flags for the same minutes, or for equally many updates, of which each segment is one."""
     if options.minutes is not None:
-        return ["--training.steps", "1000000", "--training.minutes", str(options.minutes)]
+        return ["--training.max_steps", "1000000", "--training.max_minutes", str(options.minutes)]
     segments = int(flags[flags.index("--model.segments") + 1]) if "--model.segments" in flags else 1
-    return ["--training.steps", str(options.steps // segments), "--training.minutes", "0"]
+    return ["--training.max_steps", str(options.steps // segments), "--training.max_minutes", "0"]

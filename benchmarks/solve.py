@@ -1,7 +1,7 @@
-"""hrm solve from nothing: two minutes on each of ten small tasks of ARC-AGI-1's evaluation set.
+"""hrm solve from scratch: two minutes on each of ten small tasks of ARC-AGI-1's evaluation set.
 
-A rule names the tasks: the smallest canvases among those whose demonstrations keep the input's
-size, ties by name. Each is learned from its own demonstrations alone.
+A rule selects the tasks: the smallest canvases among those whose demonstrations keep the input's
+size, ties by name. Each is learned from its own demonstrations only.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from benchmarks._processes import hrm
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--tasks", type=int, default=10, help="how many (default 10)")
-    parser.add_argument("--seconds", type=float, default=120.0, help="to learn each (default 120)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tasks", type=int, default=10, help="number of tasks (default 10)")
+    parser.add_argument("--seconds", type=float, default=120.0, help="seconds of training for each task (default 120)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of every run (default 0)")
 
 
 def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -25,16 +25,17 @@ def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
     solved = outputs = 0
     for task in smallest(load_tasks("arc-agi-1/evaluation"), options.tasks):
-        said = hrm("solve", task.id, "--adapt", str(options.seconds), "--seed", str(options.seed))
-        solved, outputs = solved + said["solved"], outputs + said["answers_known"]
+        seconds = ["--finetune-seconds", str(options.seconds)]
+        result = hrm("solve", task.id, *seconds, "--seed", str(options.seed))
+        solved, outputs = solved + result["solved"], outputs + result["answers_known"]
         height, width = max((grid.shape for grid in task.visible_grids()), key=lambda shape: shape[0] * shape[1])
         yield {
             "task": task.id,
             "largest grid": f"{height} x {width}",
             "demonstrations": len(task.demonstrations),
             "votes for the attempts": "; ".join(
-                ", ".join(f"{attempt['share']:.0%}" for attempt in attempts) for attempts in said["attempts"]
+                ", ".join(f"{attempt['share']:.0%}" for attempt in attempts) for attempts in result["attempts"]
             ),
-            "solved": f"{said['solved']} of {said['answers_known']}",
+            "solved": f"{result['solved']} of {result['answers_known']}",
             "so far": f"{solved} of {outputs}",
         }

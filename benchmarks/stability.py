@@ -1,7 +1,6 @@
-"""Every model for 2,000 updates in single precision and bfloat16: is there a number that is none?
+"""Every model of the race for 2,000 optimizer updates in single precision and bfloat16: do NaN or infinity occur?
 
-The trainer stops at the first loss or gradient that is not finite; a run that comes to its end
-had none.
+The trainer stops at the first loss or gradient that is not finite, so a run that finished had none.
 """
 
 from __future__ import annotations
@@ -14,30 +13,31 @@ from typing import Any
 from benchmarks._processes import hrm
 from benchmarks.race import MODELS
 from hrm_arc.errors import UserError
-from hrm_arc.training.recipe_files import load_recipe
+from hrm_arc.training.build import load_recipe
 
-# Small, since a CPU without hardware for bfloat16 takes long over it; no sample leaves before the last segment.
+# Small, because bfloat16 is slow on a CPU without hardware for it. Without early exit every step has all segments.
 SMALL = [
-    *("--data.smallest", "4", "--model.width", "32", "--training.batch", "4"),
-    *("--validation.every", "0", "--halting.leave", "false"),
+    *("--data.smallest", "4", "--model.hidden_size", "32", "--training.batch_size", "4"),
+    *("--validation.every", "0", "--halting.early_exit", "false"),
 ]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--steps", type=int, default=2000, help="updates of the weights (default 2000)")
+    parser.add_argument("--steps", type=int, default=2000, help="number of optimizer updates (default 2000)")
 
 
 def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     for model in MODELS:
-        # Each segment of thought moves the weights.
+        # Each segment is one update.
         segments = load_recipe(f"race/{model}").model.get("segments", 1)
         steps = -(-options.steps // segments)
         for precision in ("32-true", "bf16-mixed"):
-            flags = ["--training.minutes", "0", "--training.steps", str(steps), "--training.precision", precision]
+            flags = ["--training.max_minutes", "0", "--training.max_steps", str(steps)]
+            flags += ["--training.precision", precision]
             with tempfile.TemporaryDirectory() as folder:
                 try:
                     trained = hrm("train", f"race/{model}", *SMALL, *flags, "--out", folder)
                     updates, end = f"{trained['steps'] * segments:,}", trained["state"]
                 except UserError:
-                    updates, end = "-", "stopped: see above"
+                    updates, end = "-", "failed: see above"
             yield {"model": model, "precision": precision, "updates": updates, "end": end}

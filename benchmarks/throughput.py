@@ -1,9 +1,9 @@
-"""Samples a second, and the share of the machine's matrix peak that is put to use: padded, cropped, and others' code.
+"""Samples per second and model FLOPs utilization (MFU): padded and cropped canvases, and other packages.
 
-Pairs of ARC-AGI-1's training tasks, a step of training or a segment of thought, all ways in turns in
-one process, with medians; peak memory is that of a process which does nothing else. The log's model
-stands beside its plain form, HRM and TRM beside their packages on PyPI where these are installed:
-pip install 'hrm-arc[bench]'.
+The data are pairs of ARC-AGI-1's training tasks. A step is a training step, or in inference one segment. All
+implementations of a model are timed alternately in one process; the table has medians. Peak memory is
+measured in a process of its own. The log's model is compared with its straightforward form, HRM and TRM
+with their packages on PyPI if these are installed: pip install 'hrm-arc[bench]'.
 """
 
 from __future__ import annotations
@@ -18,31 +18,36 @@ from typing import TYPE_CHECKING, Any
 from benchmarks._processes import hrm
 from benchmarks.race import MODELS
 from hrm_arc.cli.show import note
-from hrm_arc.deploy.board import peak_memory
+from hrm_arc.telemetry import peak_memory
 
 if TYPE_CHECKING:
     from benchmarks._contestants import Contestant, Mix
 
-WORKS = {"learn": "training", "answer": "inference"}
-# Modules of packages, by the model that they hold.
+# Names of both kinds of step, by the method of a contestant.
+WORKS = {"train_step": "training", "infer": "inference"}
+# The package on PyPI and its module, by the model that it implements.
 PACKAGES = {"hrm": ("hrm-pytorch", "HRM"), "trm": ("tiny-recursive-model", "tiny_recursive_model")}
-# Samples of a step on a CPU: one padded sample is a step of seconds for most of them.
+# Batch sizes on a CPU, where a step on one padded sample takes most models seconds.
 PADDED = 1
 CROPPED = {"dual-loop": 8, "hrm": 8, "trm": 8, "grid-hrm": 64}
-# On a GPU, small steps tell of little but calls.
+# Batch sizes on a GPU, where small batches would measure kernel launches only.
 PADDED_ON_GPU, CROPPED_ON_GPU = 32, 512
-# The log's own batch: what a plain loop has no memory for.
+# The log's batch size. The plain loop has too little memory for it.
 LARGE = 20
 LARGE_WAY = f"padded, batch {LARGE}, recomputed"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--only", nargs="+", choices=MODELS, default=list(MODELS), help="some of the models")
-    parser.add_argument("--padded", type=int, help="samples of a padded step (default 1; on a GPU 32)")
-    parser.add_argument("--cropped", type=int, help="samples of a cropped step (default 8 or 64; on a GPU 512)")
-    parser.add_argument("--compile", action="store_true", help="also compiled; on a GPU padded ones are by default")
-    parser.add_argument("--no-memory", action="store_true", help="leave out the processes for peak memory")
+    parser.add_argument("--repeats", type=int, default=3, help="timed steps of each kind (default 3)")
+    parser.add_argument("--only", nargs="+", choices=MODELS, default=list(MODELS), help="measure only these models")
+    parser.add_argument("--padded", type=int, help="batch size on padded canvases (default 1; on a GPU 32)")
+    parser.add_argument(
+        "--cropped", type=int, help="batch size on cropped canvases (default 8, grid-hrm 64; on a GPU 512)"
+    )
+    parser.add_argument(
+        "--compile", action="store_true", help="also measure with torch.compile (default: on a GPU, padded only)"
+    )
+    parser.add_argument("--no-memory", action="store_true", help="do not measure peak memory")
     parser.add_argument("--one", nargs=3, metavar=("MODEL", "WAY", "WORK"), help=argparse.SUPPRESS)
 
 
@@ -59,7 +64,7 @@ def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 class _Machine:
-    """This machine's device, the mix of pairs, and what was asked for."""
+    """This machine's device, the data, and the options."""
 
     def __init__(self, options: argparse.Namespace):
         import torch
@@ -73,10 +78,10 @@ class _Machine:
             note(self._mix.describe())
 
     def compare(self, model: str, work: str) -> Iterator[dict[str, Any]]:
-        """All ways of one model, in turns."""
+        """Rows of all implementations of one model, timed alternately."""
         ways = self._ways(model)
         contestants = {way: build() for way, build in ways.items()}
-        # A first run is a warm-up; where something is compiled, that takes most of it.
+        # The first step is a warm-up; with torch.compile most of it is compilation.
         first = {way: self._seconds(contestant, work) for way, contestant in contestants.items()}
         seconds: dict[str, list[float]] = {way: [] for way in ways}
         peaks = []
@@ -89,44 +94,44 @@ class _Machine:
         medians = {way: statistics.median(times) for way, times in seconds.items()}
         rates = {way: self._samples(model, way) / median for way, median in medians.items()}
         for way, rate in rates.items():
-            asked = operations["cropped" if "cropped" in way else "padded"]
+            flops = operations["cropped" if "cropped" in way else "padded"]
             yield {
                 "model": model,
                 "work": WORKS[work],
-                "way": way,
-                "samples a step": self._samples(model, way),
+                "implementation": way,
+                "samples per step": self._samples(model, way),
                 "samples/s": f"{rate:.3g}",
                 "times as fast": f"{rate / rates[next(iter(rates))]:.2f}",
-                "cells that matter/s": f"{rate * self._mix.matter:,.0f}",
-                "GFLOP a sample": f"{asked / 1e9:,.1f}",
-                "model FLOP/s, of the matrix peak": f"{rate * asked / statistics.median(peaks):.0%}",
+                "non-padding cells/s": f"{rate * self._mix.non_padding:,.0f}",
+                "GFLOP per sample": f"{flops / 1e9:,.1f}",
+                "MFU": f"{rate * flops / statistics.median(peaks):.0%}",
                 "peak memory": self._memory(model, way, work),
                 "first step, s": f"{first[way]:.1f}",
             }
 
     def large(self, model: str) -> dict[str, Any]:
-        """One step of the log's own batch, each layer computed again when its gradients are due."""
-        done = hrm("bench", "throughput", "--one", model, LARGE_WAY, "learn")["rows"][0]
+        """The row of one training step with the log's batch size and activation checkpointing."""
+        done = hrm("bench", "throughput", "--one", model, LARGE_WAY, "train_step")["rows"][0]
         return {
             "model": model,
-            "work": WORKS["learn"],
-            "way": LARGE_WAY,
-            "samples a step": LARGE,
+            "work": WORKS["train_step"],
+            "implementation": LARGE_WAY,
+            "samples per step": LARGE,
             "samples/s": f"{LARGE / done['seconds']:.3g}",
             "times as fast": "-",
-            "cells that matter/s": f"{LARGE / done['seconds'] * self._mix.matter:,.0f}",
-            "GFLOP a sample": "-",
-            "model FLOP/s, of the matrix peak": "-",
+            "non-padding cells/s": f"{LARGE / done['seconds'] * self._mix.non_padding:,.0f}",
+            "GFLOP per sample": "-",
+            "MFU": "-",
             "peak memory": f"{done['bytes'] / 1e9:.1f} GB",
             "first step, s": f"{done['first']:.1f}",
         }
 
     def one(self, model: str, way: str, work: str) -> dict[str, Any]:
-        """What a step takes in a process of its own."""
+        """Time and memory of a step in this process, which does nothing else."""
         contestant = self._large(model) if way == LARGE_WAY else self._ways(model)[way]()
         first = seconds = self._seconds(contestant, work)
         if self._device.type == "cuda":
-            # There a first step is mostly the start of libraries; on a CPU it is a step like others.
+            # On a GPU the first step is mostly the initialization of libraries; on a CPU it is like any other.
             seconds = self._seconds(contestant, work)
         return {"first": first, "seconds": seconds, "bytes": self._peak_memory()}
 
@@ -139,8 +144,8 @@ class _Machine:
         return f"{done['bytes'] / 1e9:.1f} GB"
 
     def _ways(self, model: str) -> dict[str, Callable[[], Contestant]]:
-        """How to build each contestant, the one that others are compared with first."""
-        from benchmarks._contestants import Ours, hrm_package, plain_loop, trm_package
+        """How to build each implementation; the first one is the baseline of the others."""
+        from benchmarks._contestants import ProjectModel, hrm_package, plain_loop, trm_package
 
         padded, cropped = (self._batches(model, canvas) for canvas in ("padded", "cropped"))
         ways: dict[str, Callable[[], Contestant]] = {}
@@ -149,19 +154,19 @@ class _Machine:
         if model in PACKAGES and importlib.util.find_spec(PACKAGES[model][1]):
             package = {"hrm": hrm_package, "trm": trm_package}[model]
             ways[f"{PACKAGES[model][0]}, padded"] = lambda: package(padded[0])
-        ways["padded"] = lambda: Ours(model, padded)
-        ways["cropped"] = lambda: Ours(model, cropped)
+        ways["padded"] = lambda: ProjectModel(model, padded)
+        ways["cropped"] = lambda: ProjectModel(model, cropped)
         if self._options.compile or self._device.type == "cuda":
-            ways["padded, compiled"] = lambda: Ours(model, padded, compiled=True)
+            ways["padded, compiled"] = lambda: ProjectModel(model, padded, compiled=True)
         if self._options.compile:
-            # Each list of canvases is a program of its own: many minutes, and not by default.
-            ways["cropped, compiled"] = lambda: Ours(model, cropped, compiled=True)
+            # Every combination of canvases is compiled anew, which takes many minutes, so it is not the default.
+            ways["cropped, compiled"] = lambda: ProjectModel(model, cropped, compiled=True)
         return ways
 
     def _large(self, model: str) -> Contestant:
-        from benchmarks._contestants import Ours
+        from benchmarks._contestants import ProjectModel
 
-        return Ours(model, self._mix.batches("full", LARGE, self._device), {"recompute": True})
+        return ProjectModel(model, self._mix.batches("full", LARGE, self._device), {"recompute": True})
 
     def _batches(self, model: str, canvas: str) -> Any:
         if canvas == "padded":
@@ -175,11 +180,11 @@ class _Machine:
         return self._options.padded or (PADDED_ON_GPU if on_gpu else PADDED)
 
     def _operations(self, model: str, canvas: str, work: str) -> float:
-        """Of a sample, as its maths asks for: what dropout and recomputation add is left out."""
-        from benchmarks._contestants import Ours, operations
+        """Floating-point operations per sample, without dropout and recomputation."""
+        from benchmarks._contestants import ProjectModel, operations
 
         plain: Mapping[str, Any] = {"dropout": 0.0} if model == "dual-loop" else {}
-        contestant = Ours(model, self._batches(model, canvas), plain)
+        contestant = ProjectModel(model, self._batches(model, canvas), plain)
         return operations(getattr(contestant, work)) / self._samples(model, canvas)
 
     def _seconds(self, contestant: Contestant, work: str) -> float:
@@ -194,7 +199,7 @@ class _Machine:
         return time.perf_counter() - started
 
     def _peak(self) -> float:
-        """Floating-point operations a second in a product of large matrices: single precision, on a GPU bfloat16."""
+        """The measured peak: FLOP/s of a product of large matrices, in single precision, on a GPU in bfloat16."""
         import torch
 
         on_gpu = self._device.type == "cuda"

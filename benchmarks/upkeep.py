@@ -1,4 +1,4 @@
-"""What a step costs beside its maths: status, metrics, log and timing, a checkpoint, the optimiser."""
+"""The overhead of training beside the model's computation: files of the run, a checkpoint, the optimizer."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ import torch
 
 from hrm_arc.models import build_model
 from hrm_arc.runs.checkpoint import LATEST, Card, save_checkpoint
-from hrm_arc.training.clock import Clock
+from hrm_arc.training.build import load_recipe
+from hrm_arc.training.callbacks import RunRecorder
+from hrm_arc.training.checkpointing import optimizer_tensors
+from hrm_arc.training.config import OptimizerConfig
+from hrm_arc.training.metrics import Clock
 from hrm_arc.training.muon import Muon
-from hrm_arc.training.optimisers import OptimiserConfig, build_optimisers
-from hrm_arc.training.recipe_files import load_recipe
-from hrm_arc.training.recorder import Recorder
-from hrm_arc.training.state import optimiser_tensors
+from hrm_arc.training.optim import build_optimizers
 from hrm_arc.training.trainer import Trainer
 
 STEPS = 300
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """It takes nothing."""
+    """Add nothing: this benchmark has no options."""
 
 
 def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -37,37 +38,34 @@ def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         yield {"what": "status, metrics, log and timing, as a share of a quickstart step", "cost": f"{share:.2%}"}
         seconds = _checkpoint_seconds(Path(folder) / "checkpoints")
         yield {"what": "a checkpoint of the log's model with AdamW's state, median of 5", "cost": f"{seconds:.2f} s"}
-        ours, theirs = _muon_seconds(Muon), _muon_seconds(torch.optim.Muon)
-        times = f"{1000 * ours:.0f} ms, {1000 * theirs:.0f} ms"
-        yield {
-            "what": "Muon's step for the quickstart's model: here, and torch.optim.Muon's; medians of 5",
-            "cost": times,
-        }
+        for name, kind in (("Muon", Muon), ("torch.optim.Muon", torch.optim.Muon)):
+            cost = f"{1000 * _muon_seconds(kind):.0f} ms"
+            yield {"what": f"a step of {name} for the quickstart's model, median of 5", "cost": cost}
 
 
 def _muon_seconds(kind: Callable[..., torch.optim.Optimizer]) -> float:
     """Median time of one step for the matrices of the quickstart's model."""
     recipe = load_recipe("quickstart")
-    model = build_model(recipe.model["name"], recipe.model_options, tasks=12)
-    _, ours = build_optimisers(model, recipe.optimiser)
-    optimiser = kind(ours.param_groups[0]["params"], lr=1e-2, weight_decay=0.1)
+    model = build_model(recipe.model["name"], recipe.model_options, num_tasks=12)
+    _, ours = build_optimizers(model, recipe.optimizer)
+    optimizer = kind(ours.param_groups[0]["params"], lr=1e-2, weight_decay=0.1)
     times = []
     for _ in range(5):
-        for parameter in optimiser.param_groups[0]["params"]:
+        for parameter in optimizer.param_groups[0]["params"]:
             parameter.grad = torch.randn_like(parameter)
         started = time.perf_counter()
-        optimiser.step()
+        optimizer.step()
         times.append(time.perf_counter() - started)
     return statistics.median(times)
 
 
 def _upkeep_share(folder: Path) -> float:
-    """Time inside the recorder and the clock over the time of the run."""
+    """Share of a run's time that is spent in its recorder and in the clock's shares."""
     spent = [0.0]
-    recipe = load_recipe("quickstart", ["--training.steps", str(STEPS), "--training.minutes", "0"])
-    trainer = Trainer(recipe, folder)
+    recipe = load_recipe("quickstart", ["--training.max_steps", str(STEPS), "--training.max_minutes", "0"])
+    trainer = Trainer(recipe, root=folder)
     with contextlib.ExitStack() as stack:
-        for owner, name in ((Recorder, "tick"), (Recorder, "event"), (Clock, "shares")):
+        for owner, name in ((RunRecorder, "on_step"), (RunRecorder, "event"), (Clock, "shares")):
             stack.enter_context(mock.patch.object(owner, name, _timed(getattr(owner, name), spent)))
         started = time.perf_counter()
         trainer.fit()
@@ -75,7 +73,7 @@ def _upkeep_share(folder: Path) -> float:
 
 
 def _timed(function: Callable[..., Any], spent: list[float]) -> Callable[..., Any]:
-    """Nested calls are counted twice, which errs on the dear side."""
+    """The function, with its time added to ``spent[0]``. Nested calls count twice: the share is an upper bound."""
 
     def timed(*arguments: Any, **named: Any) -> Any:
         started = time.perf_counter()
@@ -88,16 +86,16 @@ def _timed(function: Callable[..., Any], spent: list[float]) -> Callable[..., An
 
 
 def _checkpoint_seconds(root: Path) -> float:
-    """Median time of writing the log's model, synced and checksummed."""
-    model = build_model("dual-loop", {}, tasks=0)
-    optimisers = build_optimisers(model, OptimiserConfig())
+    """Median time of writing a checkpoint of the log's model, with checksums, synced to the disk."""
+    model = build_model("dual-loop", {}, num_tasks=0)
+    optimizers = build_optimizers(model, OptimizerConfig())
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
-    optimisers[0].step()
+    optimizers[0].step()
     times = []
     for step in range(5):
         card = Card("dual-loop", {}, [], "full", False, [], [], 0, 1, 0, [], step, "benchmark", {})
         started = time.perf_counter()
-        save_checkpoint(root, LATEST, card, model.state_dict(), optimiser_tensors(optimisers))
+        save_checkpoint(root, LATEST, card, model.state_dict(), optimizer_tensors(optimizers))
         times.append(time.perf_counter() - started)
     return statistics.median(times)

@@ -1,25 +1,87 @@
-"""Train, score, understand and ship small recursive reasoning models on grid puzzles."""
+"""Train, score, understand and ship small recursive reasoning models on grid puzzles.
+
+The public API. Names are imported when they are first used, so ``import hrm_arc`` loads neither torch nor NumPy.
+"""
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hrm_arc.evaluation.solver import Solver
-    from hrm_arc.puzzles.sources import load_tasks
+    from hrm_arc.evaluation.metrics import Metric, register_metric
+    from hrm_arc.evaluation.solver import Solver, evaluate
+    from hrm_arc.models.reasoner import Batch, Carry, Output, Reasoner
+    from hrm_arc.models.spec import ExportSpec, ModelSpec, register_model
+    from hrm_arc.puzzles.corpus import Corpus
+    from hrm_arc.puzzles.identity import Identity
+    from hrm_arc.puzzles.sources import load_tasks, register_source
+    from hrm_arc.puzzles.task import Task
+    from hrm_arc.puzzles.transforms import register_augmentation
+    from hrm_arc.training.build import Pretrained, load_recipe
+    from hrm_arc.training.callbacks import Callback
+    from hrm_arc.training.config import Recipe
+    from hrm_arc.training.losses import register_loss
+    from hrm_arc.training.metrics import StepMetrics
+    from hrm_arc.training.trainer import Trainer
 
-__version__ = "0.1.0"
-__all__ = ["Solver", "load_tasks"]
+__version__ = "0.2.0"
+
+# Where each public name is defined.
+_MODULES = {
+    "hrm_arc.evaluation.metrics": ("Metric", "register_metric"),
+    "hrm_arc.evaluation.solver": ("Solver", "evaluate"),
+    "hrm_arc.models.reasoner": ("Batch", "Carry", "Output", "Reasoner"),
+    "hrm_arc.models.spec": ("ExportSpec", "ModelSpec", "register_model"),
+    "hrm_arc.puzzles.corpus": ("Corpus",),
+    "hrm_arc.puzzles.identity": ("Identity",),
+    "hrm_arc.puzzles.sources": ("load_tasks", "register_source"),
+    "hrm_arc.puzzles.task": ("Task",),
+    "hrm_arc.puzzles.transforms": ("register_augmentation",),
+    "hrm_arc.training.build": ("Pretrained", "load_recipe"),
+    "hrm_arc.training.callbacks": ("Callback",),
+    "hrm_arc.training.config": ("Recipe",),
+    "hrm_arc.training.losses": ("register_loss",),
+    "hrm_arc.training.metrics": ("StepMetrics",),
+    "hrm_arc.training.trainer": ("Trainer",),
+}
+_DEFINED_IN = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = [
+    "Batch",
+    "Callback",
+    "Carry",
+    "Corpus",
+    "ExportSpec",
+    "Identity",
+    "Metric",
+    "ModelSpec",
+    "Output",
+    "Pretrained",
+    "Reasoner",
+    "Recipe",
+    "Solver",
+    "StepMetrics",
+    "Task",
+    "Trainer",
+    "evaluate",
+    "load_recipe",
+    "load_tasks",
+    "register_augmentation",
+    "register_loss",
+    "register_metric",
+    "register_model",
+    "register_source",
+]
 
 
 def __getattr__(name: str) -> Any:
-    # Loaded when they are used, so that importing the package stays light.
-    if name == "load_tasks":
-        from hrm_arc.puzzles.sources import load_tasks
+    if name not in _DEFINED_IN:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_DEFINED_IN[name]), name)
+    globals()[name] = value
+    return value
 
-        return load_tasks
-    if name == "Solver":
-        from hrm_arc.evaluation.solver import Solver
 
-        return Solver
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,4 +1,4 @@
-"""What ends a command and is told in one line."""
+"""Errors that end a command and are reported in one line."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import ClassVar
 
 
 class ReportedError(Exception):
-    """What keeps a command from its end, foreseen and nobody's mistake: no network, a loss that is no number.
+    """A foreseen failure that is not the user's mistake: no network, a full disk, a loss that is not finite.
 
     The command line prints it as one line, ``error: <where>: <what>``.
 
     Args:
-        where: the file, flag, key or step that it is about.
-        what: what is wrong with it and what to do, in one sentence.
+        where: the file, flag, key or step concerned.
+        what: what is wrong and what to do, in one sentence.
 
     Attributes:
-        status: what the command line exits with.
+        status: the exit status of the command line.
     """
 
     status: ClassVar[int] = 1
@@ -29,24 +29,24 @@ class ReportedError(Exception):
 
 
 class UserError(ReportedError):
-    """A mistake in what the user gave, and theirs to fix: a file, a flag, a recipe key."""
+    """A mistake in the user's input: a file, a flag, a recipe key."""
 
     status: ClassVar[int] = 2
 
 
 def unwritable(where: object, error: OSError) -> ReportedError:
-    """What to raise where something cannot be written: a full or broken disk is nobody's mistake."""
+    """The error for something that cannot be written; a full or broken disk is not the user's mistake."""
     kind = ReportedError if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else UserError
     return kind(where, f"cannot be written: {error.strerror}")
 
 
 def and_more(things: Sized) -> str:
-    """What to say behind the first of several things."""
+    """`` (and N more)`` behind the first of several things."""
     return f" (and {len(things) - 1} more)" if len(things) > 1 else ""
 
 
 def check_at_least(config: object, least: float, *names: str) -> None:
-    """Refuse fields of a configuration that are below ``least``.
+    """Check that fields of a configuration are at least ``least``.
 
     Raises:
         ValueError: naming the first such field.

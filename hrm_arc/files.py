@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside, then renamed."""
+"""Atomic files: written under a temporary name, then renamed."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from hrm_arc.errors import UserError, unwritable
 
 
 @contextlib.contextmanager
-def writing(path: Path, lasting: bool = False) -> Iterator[Path]:
-    """A temporary path beside ``path`` to write to; it is renamed into place at the end.
+def atomic_write(path: Path, lasting: bool = False) -> Iterator[Path]:
+    """A temporary path beside ``path`` to write to; it replaces ``path`` at the end.
 
-    On any error the temporary file is removed and ``path`` is as it was. With ``lasting`` it is on
-    the disk before it takes the other's place, so that a loss of power leaves one of the two.
+    On an error the temporary file is removed and ``path`` is unchanged. With ``lasting`` the new file is synced to
+    the disk first, so that a loss of power leaves either the old or the new one.
 
     Raises:
-        ReportedError: the folder cannot be made or written to; a :class:`UserError` unless the disk is at fault.
+        ReportedError: the folder cannot be created or written to; a :class:`UserError` unless the disk is at fault.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -41,15 +41,15 @@ def writing(path: Path, lasting: bool = False) -> Iterator[Path]:
 
 
 def existing(name: str) -> Path | None:
-    """The file or folder of that name, ``~`` spelled out, or None where there is none.
+    """The file or folder of a name, with ``~`` expanded, or None where there is none.
 
     Raises:
-        UserError: it cannot be looked at.
+        UserError: it cannot be accessed.
     """
     try:
         path = Path(name).expanduser()
         return path if path.exists() else None
-    except RuntimeError:  # No such user.
+    except RuntimeError:  # ``~name`` of an unknown user.
         return None
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
@@ -58,15 +58,15 @@ def existing(name: str) -> Path | None:
 
 
 @contextlib.contextmanager
-def claimed(folder: Path, doing: str) -> Iterator[None]:
-    """Keep other processes that ask from working in a folder; what dies gives it back.
+def exclusive_lock(folder: Path, doing: str) -> Iterator[None]:
+    """Lock a folder against other processes that lock it, too. The lock ends with the process.
 
     Args:
-        folder: it is there.
-        doing: what the error says that another process is doing.
+        folder: an existing folder.
+        doing: what another process is doing, for the error.
 
     Raises:
-        UserError: another process has it.
+        UserError: another process holds the lock.
     """
     if sys.platform == "win32":
         yield
@@ -78,9 +78,9 @@ def claimed(folder: Path, doing: str) -> Iterator[None]:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(handle)
-        raise UserError(folder, f"another process is {doing} it; wait for its end, or stop it") from None
+        raise UserError(folder, f"another process is {doing} it; wait until it ends, or stop it") from None
     except OSError:
-        pass  # Some network disks have no locks.
+        pass  # Some network file systems have no locks.
     try:
         yield
     finally:
@@ -88,7 +88,7 @@ def claimed(folder: Path, doing: str) -> Iterator[None]:
 
 
 def sync(path: Path) -> None:
-    """Bring a file or folder to the disk, so that it outlives a loss of power."""
+    """Sync a file or folder to the disk, so that it survives a loss of power."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -97,26 +97,26 @@ def sync(path: Path) -> None:
 
 
 def write_text(path: Path, text: str, lasting: bool = False) -> None:
-    """Write a text file atomically; see :func:`writing`."""
-    with writing(path, lasting) as beside:
+    """Write a text file atomically; see :func:`atomic_write`."""
+    with atomic_write(path, lasting) as beside:
         beside.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, data: Any, lasting: bool = False) -> None:
-    """Write a JSON file atomically; see :func:`writing`."""
+    """Write a JSON file atomically; see :func:`atomic_write`."""
     write_text(path, json.dumps(data, indent=1) + "\n", lasting)
 
 
 def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write a file of one JSON object a line, atomically."""
+    """Write a file of one JSON object per line atomically."""
     write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The objects of a file of one JSON object a line.
+    """Read a file of one JSON object per line.
 
     Raises:
-        UserError: it cannot be read, or a line is no JSON.
+        UserError: it cannot be read, or a line is not JSON.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -124,4 +124,4 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     except OSError as error:
         raise UserError(path, f"cannot be read: {error.strerror}") from None
     except ValueError:
-        raise UserError(path, "not one JSON object a line") from None
+        raise UserError(path, "not one JSON object per line") from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,17 @@ import yaml
 from hrm_arc.evaluation.evaluate import predict_tasks, score_predictions
 from hrm_arc.evaluation.predict import Answers
 from hrm_arc.files import write_json, write_lines, write_text
+from hrm_arc.models import find_model
 from hrm_arc.puzzles.augmented import Samples
-from hrm_arc.puzzles.canvas import FIRST_COLOUR
+from hrm_arc.puzzles.canvas import FIRST_COLOR
 from hrm_arc.puzzles.formats import task_json
 from hrm_arc.puzzles.task import Task
 from hrm_arc.runs.checkpoint import Card
 from hrm_arc.runs.folder import RunFolder
-from hrm_arc.training.recipe import Recipe
-from hrm_arc.training.recipe_files import load_recipe
+from hrm_arc.training.build import load_recipe
+from hrm_arc.training.callbacks import Callback
+from hrm_arc.training.config import Recipe
+from hrm_arc.training.metrics import StepMetrics
 
 # Several processes, on a port of their own; how many comes next.
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
@@ -51,22 +54,29 @@ def write_puzzles(folder: Path, tasks: Sequence[Task]) -> Path:
 
 
 def tiny_recipe(tasks: Path, model: str = "grid-hrm", *flags: str) -> Recipe:
-    """A recipe that trains in a second."""
-    shapes = {
-        "grid-hrm": "{name: grid-hrm, width: 16, heads: 2, h_layers: 1, l_layers: 1, segments: 2}",
-        "dual-loop": "{name: dual-loop, width: 16, heads: 2, h_layers: 1, l_layers: 1, cycles: 2}",
-        "hrm": "{name: hrm, width: 16, heads: 2, h_layers: 1, l_layers: 1, segments: 2}",
-        "trm": "{name: trm, width: 16, heads: 2, layers: 1, segments: 2}",
+    """A recipe that trains in a second, with the model's example configuration."""
+    config = {"name": model, **find_model(model).example_config}
+    recipe = {
+        "name": "tiny",
+        "model": config,
+        "data": {"solve": [str(tasks)], "augment": 20},
+        "training": {"max_steps": 6, "batch_size": 8, "log_every": 2, "accelerator": "cpu"},
+        "validation": {"every": 3},
+        "evaluation": {"votes": 8},
     }
     path = tasks.parent / f"{model}.yaml"
-    path.write_text(
-        f"name: tiny\nmodel: {shapes[model]}\n"
-        f"data: {{solve: ['{tasks}'], augment: 20}}\n"
-        "training: {steps: 6, batch: 8, log_every: 2, accelerator: cpu}\n"
-        "validation: {every: 3}\n"
-        "evaluation: {votes: 8}\n"
-    )
+    path.write_text(yaml.safe_dump(recipe))
     return load_recipe(str(path), list(flags))
+
+
+class OnStep(Callback):
+    """A callback that hands each step's metrics to a function."""
+
+    def __init__(self, function: Callable[[StepMetrics], object]):
+        self._function = function
+
+    def on_step(self, metrics: StepMetrics) -> None:
+        self._function(metrics)
 
 
 class Scribbles:
@@ -87,7 +97,7 @@ class Scribbles:
 
     def _scribble(self, samples: Samples) -> np.ndarray:
         tokens = samples.inputs.copy()
-        cells = (self._random.random(tokens.shape) < self.wrong) & (tokens >= FIRST_COLOUR)
+        cells = (self._random.random(tokens.shape) < self.wrong) & (tokens >= FIRST_COLOR)
         tokens[cells] = self._random.permutation(tokens[cells])
         return tokens
 
@@ -98,7 +108,7 @@ def scored_run(path: Path, tasks: Sequence[Task], name: str = "made", wrong: flo
     recipe = tiny_recipe(write_tasks(path / "tasks"))
     write_text(folder.config_file, yaml.safe_dump({**recipe.as_dict(), "name": name}))
     write_json(folder.status_file, {"run_id": path.name, "current_step": 3, "state": "finished"})
-    training = {"kind": "train", "seconds": 60.0, "loss": 1.0, "exact": 0.1}
+    training = {"kind": "train", "seconds": 60.0, "loss": 1.0, "exact_accuracy": 0.1}
     write_lines(folder.metrics_file, [{**training, "step": n, "seconds": 60.0 * n, "loss": 1 / n} for n in (1, 2, 3)])
     names = [task.id for task in tasks]
     card = Card("grid-hrm", {}, names, "cropped", True, ["made"], [], len(names), 1, 0, [], 3, path.name, {})

@@ -10,18 +10,18 @@ from hrm_arc.puzzles.symmetry import Symmetry
 from hrm_arc.puzzles.task import Grid, Pair, Task, make_grid
 
 
-def grids(most: int = 30, colours: int = 10) -> st.SearchStrategy[Grid]:
+def grids(most: int = 30, colors: int = 10) -> st.SearchStrategy[Grid]:
     shapes = st.tuples(st.integers(1, most), st.integers(1, most))
-    cells = st.integers(0, colours - 1)
+    cells = st.integers(0, colors - 1)
     return shapes.flatmap(lambda shape: npst.arrays(np.uint8, shape, elements=cells)).map(make_grid)
 
 
-def pairs(most: int = 6, colours: int = 10) -> st.SearchStrategy[Pair]:
-    return st.builds(Pair, grids(most, colours), grids(most, colours))
+def pairs(most: int = 6, colors: int = 10) -> st.SearchStrategy[Pair]:
+    return st.builds(Pair, grids(most, colors), grids(most, colors))
 
 
-def tasks(most: int = 6, colours: int = 10) -> st.SearchStrategy[Task]:
-    some = st.lists(pairs(most, colours), min_size=1, max_size=3).map(tuple)
+def tasks(most: int = 6, colors: int = 10) -> st.SearchStrategy[Task]:
+    some = st.lists(pairs(most, colors), min_size=1, max_size=3).map(tuple)
     return st.builds(Task, st.just("made"), some, some)
 
 

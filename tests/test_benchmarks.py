@@ -1,4 +1,4 @@
-"""Benchmarks are not run here; that they can be is."""
+"""Every benchmark can be imported and parses its options; their recipes and flags exist. No benchmark is run."""
 
 from __future__ import annotations
 
@@ -11,64 +11,87 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import _hostile, experiments, plateau, race
-from hrm_arc.models import KINDS, build_model
+from benchmarks import _hostile, experiments, faults, plateau, race, settings
+from hrm_arc.models import MODELS, build_model
 from hrm_arc.models.reasoner import parameter_counts
-from hrm_arc.training.recipe_files import load_recipe
+from hrm_arc.runs.metrics import Metrics
+from hrm_arc.training.build import load_corpus, load_recipe
+from hrm_arc.training.metrics import StepMetrics
 
 NAMES = sorted(f.stem for f in Path(race.__file__).parent.glob("*.py") if not f.name.startswith("_"))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_benchmark_says_what_it_takes(name: str) -> None:
+def test_every_benchmark_has_help_and_defaults(name: str) -> None:
     module = importlib.import_module(f"benchmarks.{name}")
     parser = argparse.ArgumentParser()
     module.add_arguments(parser)
     assert module.__doc__
     assert callable(module.measure)
-    parser.parse_args([])
+    assert vars(parser.parse_args([])) or name == "upkeep"
+    assert parser.format_help()
 
 
-def test_the_race_has_every_model_on_the_same_terms() -> None:
-    assert set(race.MODELS) == set(KINDS)
+def test_the_race_has_equal_conditions_for_every_model() -> None:
+    assert set(race.MODELS) <= set(MODELS)
     recipes = [load_recipe(f"race/{name}") for name in race.MODELS]
     assert [recipe.model["name"] for recipe in recipes] == list(race.MODELS)
     assert len({json.dumps(recipe.as_dict()["data"]) for recipe in recipes}) == 1
-    assert len({(r.training.batch, r.training.minutes, r.evaluation.votes) for r in recipes}) == 1
+    assert len({(r.training.batch_size, r.training.max_minutes, r.evaluation.votes) for r in recipes}) == 1
 
 
-@pytest.mark.parametrize("mends", [plateau.SMALL, plateau.LOG], ids=["small", "log"])
-def test_every_mend_is_a_recipe_that_differs_from_the_one_before(mends: list[tuple[str, str, list[str]]]) -> None:
+@pytest.mark.parametrize("changes", [plateau.SMALL, plateau.LOG], ids=["small", "log"])
+def test_every_row_of_the_plateau_is_a_recipe_that_differs_from_the_one_before(
+    changes: list[tuple[str, str, list[str]]],
+) -> None:
     before, flags, seen = "", [], []
-    for _, recipe, more in mends:
+    for _, recipe, more in changes:
         flags = [*flags, *more] if recipe == before else more
         before = recipe
         seen.append(json.dumps(load_recipe(recipe, flags).as_dict(), sort_keys=True))
     assert len(set(seen)) == len(seen)
 
 
-def test_mends_on_cropped_canvases_learn_from_equal_batches() -> None:
+def test_rows_of_the_plateau_on_cropped_canvases_have_equal_batches() -> None:
     raced = load_recipe("race/dual-loop")
     flags = load_recipe("race/dual-loop", plateau.FULL_SIZE)
-    assert (flags.training.batch, flags.schedule) == (raced.training.batch, raced.schedule)
-    assert load_recipe("race/grid-hrm").training.batch == raced.training.batch
+    assert (flags.training.batch_size, flags.schedule) == (raced.training.batch_size, raced.schedule)
+    assert load_recipe("race/grid-hrm").training.batch_size == raced.training.batch_size
+
+
+@pytest.mark.parametrize("name", settings.SETTINGS)
+def test_every_setting_is_a_recipe(name: str) -> None:
+    load_recipe("quickstart", [*settings.COMMON, *settings.SETTINGS[name]])
 
 
 @pytest.mark.parametrize("recipe", ["plateau/grid-hrm", "record-arc1"])
-def test_models_at_the_logs_size_are_no_larger_with_everything_counted(recipe: str) -> None:
+def test_models_at_the_size_of_the_log_have_no_more_numbers_than_its_model(recipe: str) -> None:
     loaded = load_recipe(recipe)
-    corpus = loaded.corpus()
+    corpus = load_corpus(loaded)
     _, numbers = parameter_counts(build_model(loaded.model["name"], loaded.model_options, len(corpus.tasks)))
     assert numbers <= 6_950_000
 
 
-def test_every_experiment_is_a_recipe_and_has_its_own_record() -> None:
+def test_every_experiment_is_a_recipe_and_has_a_record_of_its_own() -> None:
     names = [experiment.name for experiment in experiments.EXPERIMENTS]
     assert len(set(names)) == len(names)
     for experiment in experiments.EXPERIMENTS:
         recipe = load_recipe(experiment.recipe, list(experiment.flags))
         assert recipe.training.precision == "bf16-mixed"
         assert bool(experiment.minutes) != bool(experiment.steps)
+
+
+def test_the_curve_of_a_race_has_validations_only(tmp_path: Path) -> None:
+    with Metrics(tmp_path / "metrics.jsonl") as metrics:
+        metrics.log(kind="train", step=10, seconds=60.0, exact_accuracy=0.9)
+        metrics.log(kind="train", step=20, seconds=120.0, exact_accuracy=1.0)
+        metrics.log(kind="validation", step=20, exact_accuracy=0.25)
+        metrics.log(kind="validation", step=25, exact_accuracy=0.5)
+    assert race._curve(tmp_path) == [(2.0, 0.25)]
+
+
+def test_measurements_that_faults_ignores_are_metrics() -> None:
+    assert set(faults.MEASURED) <= set(StepMetrics.__annotations__)
 
 
 def test_a_run_that_solves_everything_has_no_interval_below_one() -> None:

@@ -1,5 +1,6 @@
-"""Which kinds of task a scored run fails on, and how its wrong answers are wrong; writes the report
-page. Groups are read off demonstrations alone, and a task is in several.
+"""Break the scores of a run down by group of tasks and by kind of error, and write the report page.
+
+The groups of a task are computed from its demonstrations only; a task is in several groups.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from hrm_arc.cli.show import GROUP_COLUMNS, add_json, emit, group_rows, table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", metavar="RUN", type=Path, help="a run folder that hrm eval has scored")
+    parser.add_argument("path", metavar="RUN", type=Path, help="run folder that hrm eval has scored")
     add_json(parser)
     parser.set_defaults(run=run)
 
@@ -23,7 +24,7 @@ def run(options: argparse.Namespace) -> None:
 
     folder = RunFolder(options.path)
     scores = read_scores(folder)
-    # An imported checkpoint is nobody's run, and has no curve or recipe to make a page of.
+    # An imported checkpoint has no recipe and no training curve, so it has no page.
     page = str(write_page(folder)) if folder.owner().config_file.is_file() else None
     result = {"groups": scores["groups"], "errors": scores["errors"], "report": page}
     emit(result, options.json, _human)

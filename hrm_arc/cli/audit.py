@@ -1,9 +1,10 @@
-"""Is an accuracy better than the empty answer?
+"""Audit an accuracy: is it better than that of baselines which have learned nothing?
 
-With a run, scores it and holds it against the baselines of the same tasks, and asks whether its
-answers depend on the input (other cells in the same size) and on the task it is told (another one).
-Of a file of answers (predictions.jsonl or submission.json, with --data) it asks what answers can tell.
-Without either, holds a claimed token accuracy (--claim 0.7136) against the baselines of a data set.
+For a run or a checkpoint: scores it, compares the scores with the baselines of the same tasks, and tests
+whether its answers depend on the input (answered again with shuffled cells) and on the puzzle embedding
+(answered again with that of another task).
+For a file of answers (predictions.jsonl or submission.json, needs --data): the same, as far as answers show it.
+Without a path: compares a claimed token accuracy (--claim 0.7136) with the baselines of a data set.
 """
 
 from __future__ import annotations
@@ -23,11 +24,17 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", metavar="RUN", nargs="?", type=Path, help="a run, a checkpoint, or a file of answers")
-    parser.add_argument("--data", metavar="SOURCE/SPLIT", help="default: what the run was to solve, or arc-agi-1")
-    parser.add_argument("--augment", type=int, default=0, metavar="N", help="variants of each task, without a run")
-    parser.add_argument("--claim", type=float, metavar="SHARE", help="a token accuracy to hold against the baselines")
-    parser.add_argument("--device", default="auto", help="a torch device, or auto")
+    parser.add_argument("path", metavar="RUN", nargs="?", type=Path, help="run, checkpoint or file of answers to audit")
+    parser.add_argument(
+        "--data", metavar="SOURCE/SPLIT", help="tasks (default: those of data.solve of the run, else arc-agi-1)"
+    )
+    parser.add_argument(
+        "--augment", type=int, default=0, metavar="N", help="variants of each task in the data set of a claim"
+    )
+    parser.add_argument(
+        "--claim", type=float, metavar="SHARE", help="token accuracy to compare with the baselines, such as 0.7136"
+    )
+    parser.add_argument("--device", default="auto", help="torch device, or auto for the best one (default auto)")
     add_json(parser)
     parser.set_defaults(run=run)
 
@@ -38,7 +45,7 @@ def run(options: argparse.Namespace) -> None:
     if options.augment < 0:
         raise UserError("--augment", f"{options.augment}, expected 0 or more")
     if options.path and (options.claim is not None or options.augment):
-        raise UserError("--claim, --augment", "are for an audit without a run")
+        raise UserError("--claim, --augment", "cannot be used together with a run")
     if options.path is None:
         result = _audit_data(options)
     else:
@@ -53,22 +60,23 @@ def _audit_run(options: argparse.Namespace) -> dict[str, Any]:
     from hrm_arc.evaluation.scores import score
     from hrm_arc.evaluation.torch_backend import load_model
 
-    backend, card = load_model(options.path, options.device, note)
+    backend, card = load_model(options.path, options.device)
     tasks = tasks_to_score(card, options.data)
-    questions = 3
-    with counting("answering test inputs", questions * len(keys(tasks))) as progress:
+    # Test inputs are answered as they are, shuffled, and as those of another task.
+    total = 3 * len(keys(tasks))
+    with counting("answering test inputs", total) as progress:
         done = 0
 
-        def answer(asked: Sequence[Task], rows: Mapping[str, int]) -> list[Prediction]:
+        def answer(changed: Sequence[Task], rows: Mapping[str, int]) -> list[Prediction]:
             nonlocal done
-            before, done = done, done + len(keys(asked))
+            before, done = done, done + len(keys(changed))
             return predict_tasks(
-                backend, card, asked, votes=1, rows=rows, progress=lambda count: progress(before + count)
+                backend, card, changed, votes=1, rows=rows, progress=lambda count: progress(before + count)
             )
 
         answered = answer(tasks, card.rows())
         depends = dependence(tasks, card.rows(), answered, answer)
-        progress(questions * len(keys(tasks)))
+        progress(total)
     unfair = warnings(card, tasks)
     for line in unfair:
         note(line)
@@ -104,13 +112,13 @@ def _audit_data(options: argparse.Namespace) -> dict[str, Any]:
     from hrm_arc.puzzles.sources import load_corpus
 
     corpus = load_corpus([options.data or "arc-agi-1"])
-    held_back = AugmentedSet(corpus.held_back_puzzles(), augment=options.augment)
-    _some_known(len(held_back), options.data)
-    return audit(baselines(held_back), options.claim).as_dict()
+    held_out = AugmentedSet(corpus.held_out_puzzles(), augment=options.augment)
+    _some_known(len(held_out), options.data)
+    return audit(baselines(held_out), options.claim).as_dict()
 
 
 def _some_known(count: int, data: str | None) -> None:
-    """Refuse to hold an accuracy against nothing."""
+    """Refuse an audit without a single known answer."""
     if not count:
         raise UserError(data or "--data", "has no test output with a known answer to audit on")
 
@@ -119,6 +127,6 @@ def _human(result: dict[str, Any]) -> None:
     print(f"verdict: {result['verdict']}\n")
     rows = baseline_rows(result["baselines"])
     if result["token_accuracy"] is not None:
-        exact = "not told" if result["exact_accuracy"] is None else f"{result['exact_accuracy']:.2%}"
+        exact = "not known" if result["exact_accuracy"] is None else f"{result['exact_accuracy']:.2%}"
         rows.insert(0, ["audited", exact, f"{result['token_accuracy']:.2%}"])
     table("one pass, no votes", ACCURACY_COLUMNS, rows)

@@ -1,4 +1,4 @@
-"""Opening a model, whatever it is: a run or checkpoint in torch, or an exported file in ONNX Runtime."""
+"""Opening a model of any kind: a run or checkpoint in torch, or an exported file in ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hrm_arc.cli.show import note
 from hrm_arc.errors import UserError
 
 if TYPE_CHECKING:
@@ -16,15 +15,15 @@ if TYPE_CHECKING:
 
 
 class Opened(NamedTuple):
-    """A model that can be asked.
+    """A model that is ready for inference.
 
     Attributes:
-        backend: what runs it.
-        card: what it says of itself.
-        checksum: stands for it and all its weights.
-        checkpoint: the checksum of the checkpoint that it is or was made from.
-        recipe: that it was trained with, as far as known.
-        run: the run that it lies in, if it does.
+        backend: runs the model.
+        card: describes it.
+        checksum: identifies the model with all its weights.
+        checkpoint: the checksum of the checkpoint that it is, or was exported from.
+        recipe: the recipe that it was trained with, as far as known.
+        run: the run that it belongs to, if there is one.
     """
 
     backend: Backend
@@ -36,39 +35,40 @@ class Opened(NamedTuple):
 
 
 def add_runtime(parser: argparse.ArgumentParser) -> None:
-    """Flags that say what a model runs on."""
-    parser.add_argument("--device", default="auto", help="a torch device, or auto; of a run or checkpoint")
-    group = parser.add_argument_group("of an exported file")
+    """Add the flags of the device and of ONNX Runtime."""
+    parser.add_argument("--device", default="auto", help="torch device for a run or checkpoint (default: auto)")
+    group = parser.add_argument_group("for an exported file")
     group.add_argument("--provider", choices=["cpu", "cuda", "tensorrt"], default="cpu", help="default: cpu")
-    group.add_argument("--threads", type=int, default=0, metavar="N", help="of the processor (default: all)")
+    group.add_argument("--threads", type=int, default=0, metavar="N", help="processor threads (default: all)")
     group.add_argument(
-        "--memory", type=int, default=96, metavar="MB", help="for attention; sets how many go at once (default 96)"
+        "--memory", type=int, default=96, metavar="MB", help="memory for attention; limits the batch size (default 96)"
     )
 
 
 def is_exported(path: Path) -> bool:
+    """Whether the path names an exported file."""
     return path.suffix == ".onnx"
 
 
-def open_model(path: Path, options: argparse.Namespace, halting: bool = True) -> Opened:
-    """A model and what is known of it.
+def open_model(path: Path, options: argparse.Namespace, early_exit: bool = True) -> Opened:
+    """Open a model.
 
     Raises:
-        UserError: there is none, it is damaged, or what it runs on is not to be had here.
+        UserError: there is none, it is damaged, or its device or provider is not available here.
     """
     if not is_exported(path):
-        return open_run(path, options.device, halting)
+        return open_run(path, options.device, early_exit)
     from hrm_arc.deploy.runtime import OnnxBackend
 
     if options.threads < 0 or options.memory < 1:
-        raise UserError("--threads, --memory", "expected a number of threads, and of MB above 0")
-    backend = OnnxBackend(path, options.provider, options.threads, options.memory, halting)
+        raise UserError("--threads, --memory", "expected at least 0 threads and at least 1 MB")
+    backend = OnnxBackend(path, options.provider, options.threads, options.memory, early_exit)
     exported = backend.exported
     return Opened(backend, exported.card, backend.checksum, exported.checkpoint, exported.recipe, None)
 
 
-def open_run(path: Path, device: str = "auto", halting: bool = True) -> Opened:
-    """A run's newest checkpoint, or a checkpoint folder, in torch.
+def open_run(path: Path, device: str = "auto", early_exit: bool = True) -> Opened:
+    """Open a run's newest checkpoint, or a checkpoint folder, in torch.
 
     Raises:
         UserError: there is none, or it is damaged.
@@ -77,11 +77,11 @@ def open_run(path: Path, device: str = "auto", halting: bool = True) -> Opened:
     from hrm_arc.runs.checkpoint import checksum, newest_checkpoint
     from hrm_arc.runs.folder import RunFolder
 
-    checkpoint = newest_checkpoint(path, note)
+    checkpoint = newest_checkpoint(path)
     backend, card = load_model(checkpoint, device)
-    backend.halting = halting
+    backend.early_exit = early_exit
     run = RunFolder(checkpoint.parent.parent)
-    mark = checksum(checkpoint)
+    digest = checksum(checkpoint)
     if not run.config_file.is_file():
-        return Opened(backend, card, mark, mark, None, None)
-    return Opened(backend, card, mark, mark, run.config(), run)
+        return Opened(backend, card, digest, digest, None, None)
+    return Opened(backend, card, digest, digest, run.config(), run)

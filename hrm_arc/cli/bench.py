@@ -1,7 +1,7 @@
-"""Run a benchmark and print its table. Benchmarks lie in the repository's benchmarks/ folder.
+"""Run a benchmark and print its table. Benchmarks are in the repository's benchmarks/ folder.
 
 hrm bench                  list them
-hrm bench data             one of them; each has --help of its own
+hrm bench data             run one; each has its own --help
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ PICTURES = (".png", ".svg")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", nargs="?", help="which one")
-    parser.add_argument("-h", "--help", action="store_true", help="show this, or what a benchmark takes")
+    parser.add_argument("name", nargs="?", help="name of the benchmark")
+    parser.add_argument("-h", "--help", action="store_true", help="show this help, or that of a benchmark")
     parser.set_defaults(run=run, takes_rest=True)
 
 
@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> None:
         exit_on_error=False,
     )
     module.add_arguments(parser)
-    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    parser.add_argument("--json", action="store_true", help="print the rows as one JSON object")
     if hasattr(module, "draw"):
         parser.add_argument("--plot", type=Path, metavar="FILE", help="also draw the rows, as PNG or SVG")
     if options.help:
@@ -55,12 +55,12 @@ def run(options: argparse.Namespace) -> None:
         raise UserError(rest[0], f"bench {options.name} has no such argument; see hrm bench {options.name} --help")
     plot = getattr(chosen, "plot", None)
     if plot is not None and (plot.suffix not in PICTURES or not plot.parent.is_dir()):
-        raise UserError("--plot", f"{plot}, expected a {' or '.join(PICTURES)} in a folder that is there")
+        raise UserError("--plot", f"{plot}, expected a {' or '.join(PICTURES)} in an existing folder")
     rows: list[dict[str, Any]] = []
     try:
         _collect(rows, module.measure(chosen), live=not chosen.json)
     finally:
-        # What there is of an hour's rows when it is stopped, too.
+        # Also when it is stopped: the rows so far.
         if chosen.json and rows:
             print(json.dumps({"benchmark": options.name, "rows": rows}))
     if plot is not None:
@@ -69,9 +69,9 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _collect(rows: list[dict[str, Any]], measured: Iterable[dict[str, Any]], live: bool) -> None:
-    """Gather rows; as a Markdown table, each when it is there, if a person is looking."""
+    """Collect rows; with ``live`` print each as a row of a Markdown table."""
     for row in measured:
-        # What is not for the table, such as the points of a curve, is under a key with _.
+        # Keys that begin with _, such as the points of a curve, are not columns.
         cells = {key: value for key, value in row.items() if not key.startswith("_")}
         if live and not rows:
             print("| " + " | ".join(cells) + " |")

@@ -1,8 +1,8 @@
-"""Sources of puzzles: list and show them, count a training set, write it out, check files.
+"""List and show puzzles, count the samples of a training set, write a training set to files, check puzzle files.
 
 sources: arc-agi-1, arc-agi-2 (alone, or with /training or /evaluation), sudoku-9x9, maze-11x11,
-a task's name, a folder of task files, ConceptARC's folder of folders, Kaggle's challenges, a
-file of tasks, boards in CSV, a published .npy folder, or hub:NAME.
+the name of a task, a folder of task files, ConceptARC's folder of folders, Kaggle's challenges, a
+file of tasks, boards in CSV, a published .npy folder, hub:NAME, or a function package.module:function.
 """
 
 from __future__ import annotations
@@ -23,22 +23,24 @@ BOARDS_SHOWN = 3
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(dest="data_verb", metavar="VERB", required=True)
 
-    listing = verbs.add_parser("list", help="the sources, or the tasks of one", allow_abbrev=False)
-    listing.add_argument("source", nargs="?", help="list the tasks of this source")
+    listing = verbs.add_parser("list", help="list the built-in sources, or the tasks of a source", allow_abbrev=False)
+    listing.add_argument(
+        "source", nargs="?", help="the source whose tasks are listed (default: list the built-in sources)"
+    )
     add_json(listing)
     listing.set_defaults(run=_list)
 
-    show = verbs.add_parser("show", help="a task as a picture, here or as a PNG file", allow_abbrev=False)
-    show.add_argument("task", help="a task's name, such as 0d3d703e, a task file, or a game such as maze-11x11")
-    show.add_argument("--answers", action="store_true", help="show test outputs too")
-    show.add_argument("--png", type=Path, metavar="FILE", help="write a PNG picture instead")
+    show = verbs.add_parser("show", help="show a task in the terminal, or save it as a PNG file", allow_abbrev=False)
+    show.add_argument("task", help="the name of a task, such as 0d3d703e, a task file, or a game such as maze-11x11")
+    show.add_argument("--answers", action="store_true", help="also show the test outputs")
+    show.add_argument("--png", type=Path, metavar="FILE", help="save the task as this PNG file")
     show.set_defaults(run=_show)
 
     info = verbs.add_parser(
         "info",
-        help="counts and baselines of a training set such as arc-aug-500",
-        description="Count a training set and score the answers that understand nothing on its test split."
-        " A training split is given away with its test pairs; an evaluation split is to be solved.",
+        help="count the samples of a training set such as arc-aug-500, and score the baselines on it",
+        description="Count the samples of a training set and score the baselines on its test samples."
+        " The training split of a source is studied, with its test pairs; its evaluation split is to be solved.",
         allow_abbrev=False,
     )
     data_build.add_set_arguments(info)
@@ -47,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     build = verbs.add_parser(
         "build",
-        help="write a training set as .npy arrays, in the layout of the published HRM and TRM",
+        help="write a training set to .npy files, in the layout of the published HRM and TRM",
         description=data_build.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -56,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     check = verbs.add_parser(
         "check",
-        help="every problem of puzzle files, a line each; tasks shared with another source",
+        help="list every problem of puzzle files, and the tasks that are also in another source",
         description=data_check.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -76,7 +78,7 @@ def _list(options: argparse.Namespace) -> None:
     splits = {f"{name}/{split}": load_tasks(f"{name}/{split}") for name in BUILT_IN for split in SPLITS}
     counted = [(name, len(tasks), sum(len(task.tests) for task in tasks)) for name, tasks in splits.items()]
     _list_rows("sources", "built-in sources", columns, counted, options.json)
-    note("a source can also be a game, a file, a folder or a download; see hrm data --help")
+    note("a source can also be a game, a file, a folder, a download or a function; see hrm data --help")
 
 
 def _list_rows(key: str, title: str, columns: list[str], rows: Sequence[tuple[object, ...]], as_json: bool) -> None:
@@ -93,14 +95,14 @@ def _show(options: argparse.Namespace) -> None:
 
     task = find_task(options.task)
     if task.boards:
-        note(f"{len(task.demonstrations)} boards to learn from and {len(task.tests)} to solve; the first of them:")
+        note(f"{len(task.demonstrations)} boards to train on and {len(task.tests)} to solve; the first of them:")
         task = replace(task, demonstrations=task.demonstrations[:BOARDS_SHOWN], tests=task.tests[:1])
     if options.png:
         save_task_png(task, options.png, options.answers)
         note(f"wrote {options.png}")
         return
     console = Console()
-    console.print(terminal_task(task, options.answers, colour=console.color_system is not None))
+    console.print(terminal_task(task, options.answers, color=console.color_system is not None))
     if not options.answers and sys.stdout.isatty():
         note("test outputs are hidden; --answers shows them")
 
@@ -111,25 +113,25 @@ def _info(options: argparse.Namespace) -> None:
     from hrm_arc.puzzles.leaks import leaks
 
     corpus = data_build.corpus_of(options)
-    settings = {"augment": options.augment, "seed": options.seed, "copies": options.copies}
-    training = AugmentedSet(corpus.training_puzzles(), shift=True, **settings)
-    held_back = AugmentedSet(corpus.held_back_puzzles(), **settings)
+    settings = {"augment": options.augment, "seed": options.seed, "repeat": options.repeat}
+    training = AugmentedSet(corpus.training_puzzles(), translate=True, **settings)
+    held_out = AugmentedSet(corpus.held_out_puzzles(), **settings)
     result = {
         "tasks": len(corpus.tasks),
         "tasks_to_solve": len(corpus.solve),
         "train_samples": len(training),
-        "test_samples": len(held_back),
+        "test_samples": len(held_out),
         "leaks": [str(each) for each in leaks(corpus)],
-        "baselines": baselines(held_back),
+        "baselines": baselines(held_out),
     }
 
     def human(result: dict[str, Any]) -> None:
-        print(f"{result['tasks']} tasks, {result['tasks_to_solve']} of them to be solved")
+        print(f"{result['tasks']} tasks, {result['tasks_to_solve']} of them to solve")
         print(f"{result['train_samples']:,} training samples, {result['test_samples']:,} test samples")
         for leak in result["leaks"]:
             print(f"leak: {leak}")
         print()
         rows = baseline_rows(result["baselines"])
-        table("what answers that understand nothing score on the test samples", ACCURACY_COLUMNS, rows)
+        table("baselines on the test samples", ACCURACY_COLUMNS, rows)
 
     emit(result, options.json, human)

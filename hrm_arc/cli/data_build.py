@@ -1,10 +1,10 @@
-"""Write a training set as .npy arrays, in the layout that the published HRM and TRM read:
+"""Write a training set to .npy files, in the layout that the published HRM and TRM read:
 train/ and test/ with all__inputs.npy, all__labels.npy, all__puzzle_identifiers.npy,
-all__puzzle_indices.npy, all__group_indices.npy and dataset.json; identifiers.json and
-test_puzzles.json beside them. Training here needs none of it: samples are made when they are
-asked for.
+all__puzzle_indices.npy, all__group_indices.npy and dataset.json, and next to them
+identifiers.json and test_puzzles.json. hrm train does not need these files: it computes samples
+when it needs them.
 
-A build that was stopped or killed goes on when the same command is given again.
+To resume a build that was interrupted, run the same command again.
 """
 
 from __future__ import annotations
@@ -22,29 +22,46 @@ if TYPE_CHECKING:
 
 
 def add_set_arguments(parser: argparse.ArgumentParser) -> None:
-    """What names a training set."""
-    parser.add_argument("source", nargs="+", help="see hrm data --help")
+    """Add the arguments that describe a training set."""
+    parser.add_argument("source", nargs="+", help="the sources of the tasks; see hrm data --help")
     parser.add_argument(
-        "--augment", type=int, default=0, metavar="N", help="distinct variants of each task (default 0)"
+        "--augment",
+        type=int,
+        default=0,
+        metavar="N",
+        help="number of distinct variants of each task beside the original (default 0)",
     )
-    parser.add_argument("--concept-arc", metavar="DIR", help="ConceptARC's folder, given away with its test pairs")
-    parser.add_argument("--copies", type=int, default=1, metavar="N", help="how often the set holds every sample")
-    parser.add_argument("--seed", type=int, default=0, help="of the choice of variants")
+    parser.add_argument("--concept-arc", metavar="DIR", help="ConceptARC's folder; its tasks are added as study tasks")
+    parser.add_argument(
+        "--copies",
+        dest="repeat",
+        type=int,
+        default=1,
+        metavar="N",
+        help="number of times that the set has every sample (default 1)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the choice of variants (default 0)")
 
 
 def corpus_of(options: argparse.Namespace) -> Corpus:
-    """The tasks that the arguments name."""
+    """The corpus that the arguments describe.
+
+    Raises:
+        UserError: an argument is not valid.
+    """
     from hrm_arc.puzzles.sources import load_corpus
 
-    if options.augment < 0 or options.copies < 1:
+    if options.augment < 0 or options.repeat < 1:
         raise UserError("--augment, --copies", "expected at least 0 variants and at least 1 copy")
     return load_corpus(options.source, [options.concept_arc] if options.concept_arc else [])
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_set_arguments(parser)
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to write")
-    parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes (default: one for each core)")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to write to")
+    parser.add_argument(
+        "--workers", type=int, default=0, metavar="N", help="number of processes (default: one for each core)"
+    )
     add_json(parser)
     parser.set_defaults(run=run)
 
@@ -59,9 +76,9 @@ def run(options: argparse.Namespace) -> None:
     corpus = corpus_of(options)
     found = leaks(corpus)
     if found:
-        note(f"the training part answers some of the test part: {found[0]} ({len(found)} in all)")
+        note(f"leak: the training samples contain held-out test outputs: {found[0]} ({len(found)} leaks in total)")
     sources = (*options.source, *([options.concept_arc] if options.concept_arc else []))
-    config = BuildConfig(sources, options.augment, options.seed, options.copies)
+    config = BuildConfig(sources, options.augment, options.seed, options.repeat)
     with counting("writing samples") as progress:
         result = build(corpus, config, options.out, workers=options.workers, progress=progress)
     emit({**result, "out": str(options.out), "seconds": round(time.monotonic() - started, 2)}, options.json, _human)

@@ -1,8 +1,8 @@
-"""Check puzzle files: every problem on a line of its own, with the file, the place in it, what is
-wrong and what would be right. Files without problems are not touched.
+"""Check puzzle files. Each problem is printed on one line: the file, the place in it, what is wrong
+and what is expected. Files are only read.
 
-With --against, lists the tasks that two sources share, in whatever disguise: turned or
-reflected, recoloured, pairs in another order.
+With --against, also list the tasks that are in another source, even if they are rotated,
+reflected or recolored, or their pairs are in another order.
   hrm data check my-tasks/ --against arc-agi-1/evaluation
 """
 
@@ -17,8 +17,8 @@ from hrm_arc.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", nargs="+", metavar="PATH", help="files, folders, or sources")
-    parser.add_argument("--against", metavar="OTHER", help="a source to look for the same tasks in")
+    parser.add_argument("path", nargs="+", metavar="PATH", help="files, folders or sources to check")
+    parser.add_argument("--against", metavar="OTHER", help="the source to compare the tasks with")
     add_json(parser)
     parser.set_defaults(run=run)
 
@@ -57,6 +57,6 @@ def _human(result: dict[str, Any]) -> None:
         print(row["what"])
     if "shared" in result:
         against = f"{result['shared_tasks']} of {result['tasks']} tasks are found in {result['against']}"
-        print(f"{against}, where they are {result['shared_others']} tasks")
+        print(f"{against}, where they match {result['shared_others']} tasks")
     if not result["problems"]:
         note(f"{result['files']} files, {result['tasks']} tasks, no problems")

@@ -1,12 +1,12 @@
-"""Score a run or checkpoint exactly: pass@1 and pass@2 under the three averages in use,
-with intervals, and the log's token accuracy beside what empty answers score.
+"""Score a run or a checkpoint: pass@1 and pass@2 under the three averages in use, with 95% intervals,
+and token accuracy beside the baselines.
 
-Writes predictions.jsonl, scores.json, submission.json and report.html: into the run's folder, or
-with --data, or for one checkpoint of several, into scores/ there. Stopped or killed, the same
-command goes on where it was.
+Writes predictions.jsonl, scores.json, submission.json and report.html into the run's folder; with --data, or
+for a single checkpoint, into a folder in RUN/scores. If the evaluation is stopped or killed, the same command
+resumes it.
 
-Anybody's submission is scored in the same way:
-  hrm eval --from submission.json --data arc-agi-1/evaluation
+A submission of any other program is scored in the same way:
+  hrm eval --submission submission.json --data arc-agi-1/evaluation
 """
 
 from __future__ import annotations
@@ -24,32 +24,37 @@ from hrm_arc.errors import UserError
 
 if TYPE_CHECKING:
     from hrm_arc.evaluation.journal import Journal
+    from hrm_arc.evaluation.metrics import Metric
     from hrm_arc.evaluation.predict import Key, Prediction
     from hrm_arc.puzzles.task import Task
 
-# Where a model comes without a recipe.
+# For a model without a recipe.
 VOTES = 64
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", metavar="RUN", nargs="?", type=Path, help="a run, a checkpoint, or an exported file")
+    parser.add_argument("path", metavar="RUN", nargs="?", type=Path, help="run, checkpoint or exported file to score")
     parser.add_argument(
-        "--from",
-        dest="submitted",
+        "--submission",
         type=Path,
         metavar="FILE",
-        help="score a file of answers instead, with --data",
+        help="score a submission.json or predictions.jsonl instead of a run; needs --data",
     )
-    parser.add_argument("--data", metavar="SOURCE/SPLIT", help="what to score on (default: what the run was to solve)")
+    parser.add_argument(
+        "--lenient", action="store_true", help="malformed attempts of a submission count as wrong and are listed"
+    )
+    parser.add_argument(
+        "--data", metavar="SOURCE/SPLIT", help="tasks to score on (default: those of data.solve of the run)"
+    )
     parser.add_argument(
         "--votes",
         type=int,
         metavar="V",
-        help="variants put to the vote (default: the recipe's, or 64; 1 if imported)",
+        help="variants of each test input that vote (default: as in the recipe, else 64; 1 for an imported checkpoint)",
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: the run's folder)")
-    parser.add_argument("--seed", type=int, default=0, help="of the votes' colour permutations")
-    parser.add_argument("--no-halting", action="store_true", help="run every segment of thought for every sample")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the results (default: the run's folder)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the votes' color permutations (default 0)")
+    parser.add_argument("--no-early-exit", action="store_true", help="run every segment for every sample")
     add_runtime(parser)
     add_json(parser)
     parser.set_defaults(run=run)
@@ -58,78 +63,95 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     if options.votes is not None and options.votes < 1:
         raise UserError("--votes", f"{options.votes}, expected at least 1")
-    if (options.path is None) == (options.submitted is None):
-        raise UserError("hrm eval", "expected a run to score, or --from FILE with a submission")
-    if options.submitted:
-        emit(_score_submission(options.submitted, options.data), options.json, print_scores)
+    if (options.path is None) == (options.submission is None):
+        raise UserError("hrm eval", "expected either a run to score or --submission FILE")
+    if options.lenient and not options.submission:
+        raise UserError("--lenient", "needs --submission")
+    if options.submission:
+        emit(_score_submission(options.submission, options.data, options.lenient), options.json, print_scores)
         return
-    model = open_model(options.path, options, halting=not options.no_halting)
+    model = open_model(options.path, options, not options.no_early_exit)
     out = options.out or _beside(options.path, options.data)
     votes = options.votes or _usual_votes(model)
-    settings = {"votes": votes, "seed": options.seed, "halting": not options.no_halting}
+    settings = {"votes": votes, "seed": options.seed, "early_exit": not options.no_early_exit}
     scores = score_model(model, options.data, out, settings)
     if scores is not None:
         emit(scores, options.json, _human)
 
 
 def _usual_votes(model: Opened) -> int:
-    if model.card.imported:
-        # Of a table with a row for each variant, those of tasks as they are: others would be blank.
+    if model.card.imported and model.card.variants == 1:
+        # An imported checkpoint has rows of the original tasks only: other variants were not trained with those.
         return 1
     return int((model.recipe or {}).get("evaluation", {}).get("votes", VOTES))
 
 
-def _score_submission(path: Path, data: str | None) -> dict[str, Any]:
-    """Score anybody's submission; nothing is written."""
+def _score_submission(path: Path, data: str | None, lenient: bool) -> dict[str, Any]:
+    """Score a submission; nothing is written. With ``lenient`` its problems are part of the result."""
     from hrm_arc.evaluation.breakdown import breakdown
     from hrm_arc.evaluation.scores import score
-    from hrm_arc.evaluation.submission import read_answers
+    from hrm_arc.evaluation.submission import read_answers, read_lenient
     from hrm_arc.puzzles.sources import load_tasks
 
     if data is None:
-        raise UserError("--from", "needs --data: the tasks that the submission answers, with their answers")
+        raise UserError("--submission", "needs --data: the tasks that the submission answers")
     started = time.monotonic()
     tasks = load_tasks(data)
-    predictions = read_answers(path, tasks)
-    scores = {**score(tasks, predictions), **breakdown(tasks, predictions)}
+    predictions, problems = read_lenient(path, tasks) if lenient else (read_answers(path, tasks), [])
+    for problem in problems:
+        note(f"counted as wrong: {problem}")
+    scores = {**score(tasks, predictions), **breakdown(tasks, predictions), "problems": problems}
     if not scores["test_outputs"]:
         raise UserError(data, "has no test output with a known answer to score against")
     return {**scores, "seconds": round(time.monotonic() - started, 2)}
 
 
 def score_model(model: Opened, data: str | None, out: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
-    """Evaluate with a progress bar, and write the page where there is a run to tell of.
+    """Evaluate with a progress bar, and write the report page if the model belongs to a run.
 
-    Under torchrun the test inputs are shared among the processes; the one that leads gets the scores.
+    Under torchrun the processes share the test inputs.
 
     Args:
-        model: what answers.
-        data: a source; None: what the model was to solve.
+        model: the model to score.
+        data: a source; None: the tasks whose test outputs were held out from the model.
         out: the folder to write to.
-        settings: ``votes``, ``seed`` and ``halting``.
+        settings: ``votes``, ``seed`` and ``early_exit``.
+
+    Returns:
+        the scores in the main process, None in other processes.
+
+    Raises:
+        ReportedError: the source or a metric of the recipe cannot be loaded, or a file cannot be written.
     """
     from hrm_arc.evaluation.evaluate import score_predictions, tasks_to_score
     from hrm_arc.evaluation.journal import Journal, fingerprint
     from hrm_arc.evaluation.predict import keys
-    from hrm_arc.evaluation.sharing import Shares
+    from hrm_arc.evaluation.sharing import WorkShare
     from hrm_arc.report.page import write_page
     from hrm_arc.runs.folder import RunFolder
 
-    tasks = tasks_to_score(model.card, data)
-    shares, started = Shares(), time.monotonic()
-    journal = Journal(out, fingerprint(model.checksum, tasks, settings), shares.rank)
+    tasks, metrics = tasks_to_score(model.card, data), _more_metrics(model)
+    work, started = WorkShare(), time.monotonic()
+    journal = Journal(out, fingerprint(model.checksum, tasks, settings), work.rank)
     folder = RunFolder(out)
-    with journal.claimed() if shares.leads else contextlib.nullcontext():
-        predictions = shares.together(_answers(model, tasks, shares.own(keys(tasks)), journal, settings))
-        if not shares.leads:
+    with journal.exclusive_lock() if work.is_main else contextlib.nullcontext():
+        predictions = work.gather(_answers(model, tasks, work.own(keys(tasks)), journal, settings))
+        if not work.is_main:
             return None
-        scores = score_predictions(model.card, tasks, predictions, folder, settings)
+        scores = score_predictions(model.card, tasks, predictions, folder, settings, metrics)
         journal.remove()
     for warning in scores["warnings"]:
         note(warning)
     page = write_page(folder, model.run) if model.run else None
     took = {"seconds": round(time.monotonic() - started, 2)}
     return {**scores, **took, "folder": str(out), "report": str(page) if page else None}
+
+
+def _more_metrics(model: Opened) -> list[Metric]:
+    """The metrics that the model's recipe lists, loaded before hours of work depend on them."""
+    from hrm_arc.evaluation.metrics import find_metrics
+
+    return find_metrics((model.recipe or {}).get("evaluation", {}).get("metrics") or [])
 
 
 def _answers(
@@ -142,12 +164,12 @@ def _answers(
         try:
             return predict_tasks(model.backend, model.card, tasks, **how, journal=journal, progress=progress)
         except KeyboardInterrupt:
-            note("stopped; the same command goes on from here")
+            note("stopped; the same command resumes the evaluation")
             raise
 
 
 def _beside(path: Path, data: str | None) -> Path:
-    """Where scores go: the run's folder; for one of its checkpoints, in scores/ there; else beside what is scored."""
+    """The folder for scores: the run's folder; RUN/scores for one of its checkpoints; else beside the model."""
     from hrm_arc.runs.checkpoint import CARD
     from hrm_arc.runs.folder import RunFolder
 
@@ -155,7 +177,7 @@ def _beside(path: Path, data: str | None) -> Path:
         return RunFolder(path.with_suffix(".scores")).scored(data).path
     if not (path / CARD).is_file():
         return RunFolder(path).scored(data).path
-    # Not in the checkpoint, which goes when newer ones come.
+    # Not into the checkpoint's folder, which is removed when newer checkpoints are written.
     checkpoint = path.resolve()
     if checkpoint.parent.name != "checkpoints":
         return RunFolder(checkpoint.with_name(f"{checkpoint.name}.scores")).scored(data).path
@@ -166,7 +188,7 @@ def _beside(path: Path, data: str | None) -> Path:
 
 def _human(result: dict[str, Any]) -> None:
     if not result["test_outputs"]:
-        print(f"no answer is known here, so there is nothing to score; what was answered is in {result['folder']}")
+        print(f"there is nothing to score, because no answer is known; the predictions are in {result['folder']}")
         return
     print_scores(result)
     concepts = [row for row in result["groups"] if row["group"].startswith("concept ")]

@@ -1,11 +1,11 @@
-"""Export a run's model as one ONNX file that answers without torch, checked against torch first.
+"""Export a run's model as one ONNX file that runs without torch, and compare it with torch.
 
   hrm export runs/RUN --out model.onnx              single precision
-  hrm export runs/RUN --out model.onnx --int8       matrix products in eight bits: a quarter of the size
-  hrm export runs/RUN --check model.onnx            hold an exported file against the run again
+  hrm export runs/RUN --out model.onnx --int8       eight bits: a quarter of the size
+  hrm export runs/RUN --check model.onnx            compare an exported file with the run again
 
-The file is put in place only once it has answered real samples beside torch: in single precision all
-but one token in a thousand have to be the same. The table says how far they are apart.
+The file is put in place after its answers to real samples were compared with those of torch: in single precision
+at most one token in a thousand may differ. The table shows the differences.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hrm_arc.cli.show import add_json, counting, emit, note, table
+from hrm_arc.cli.show import add_json, counting, emit, table
 from hrm_arc.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,12 +26,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", metavar="RUN", type=Path, help="a run folder or a checkpoint folder")
     parser.add_argument("--to", choices=["onnx"], default="onnx", help="the format (default: onnx)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="the file to write")
-    parser.add_argument("--check", type=Path, metavar="FILE", help="compare this exported file instead of writing one")
+    parser.add_argument("--check", type=Path, metavar="FILE", help="compare this exported file; nothing is written")
     smaller = parser.add_mutually_exclusive_group()
-    smaller.add_argument("--int8", action="store_true", help="matrix products with weights in eight bits")
+    smaller.add_argument("--int8", action="store_true", help="quantize weights and matrix products to eight bits")
     smaller.add_argument("--fp16", action="store_true", help="half precision, for GPUs")
-    parser.add_argument("--data", metavar="SOURCE", help="tasks to compare on (default: what the run was to solve)")
-    parser.add_argument("--samples", type=int, default=2000, metavar="N", help="to compare on (default 2000)")
+    parser.add_argument(
+        "--data", metavar="SOURCE", help="the tasks to compare on (default: the solve tasks of the run)"
+    )
+    parser.add_argument(
+        "--samples", type=int, default=2000, metavar="N", help="the number of samples to compare on (default 2000)"
+    )
     add_json(parser)
     parser.set_defaults(run=run)
 
@@ -49,8 +53,8 @@ def _export(options: argparse.Namespace) -> dict[str, Any]:
     from hrm_arc.deploy.exported import Precision
 
     precision: Precision = "int8" if options.int8 else "fp16" if options.fp16 else "fp32"
-    with counting("answering test inputs, in torch and here") as progress:
-        exported, compared = export(options.path, options.out, precision, options.data, options.samples, note, progress)
+    with counting("comparing answers with torch") as progress:
+        exported, compared = export(options.path, options.out, precision, options.data, options.samples, progress)
     return _result(options.out, exported, compared)
 
 
@@ -62,12 +66,12 @@ def _check(options: argparse.Namespace) -> dict[str, Any]:
     from hrm_arc.runs.checkpoint import checksum, newest_checkpoint
 
     other = OnnxBackend(options.check)
-    checkpoint = newest_checkpoint(options.path, note)
+    checkpoint = newest_checkpoint(options.path)
     if checksum(checkpoint) != other.exported.checkpoint:
-        theirs = f"{other.card.run_id} at step {other.card.step}"
-        raise UserError(options.check, f"was exported from another checkpoint than {checkpoint}: {theirs}")
+        theirs = f"{other.card.run_id}, step {other.card.step}"
+        raise UserError(options.check, f"was exported from another checkpoint ({theirs}) than {checkpoint}")
     backend, card = load_model(checkpoint, "cpu")
-    with counting("answering test inputs, in torch and here") as progress:
+    with counting("comparing answers with torch") as progress:
         compared = parity(backend, other, card, tasks_to_score(card, options.data), options.samples, progress)
     return _result(options.check, other.exported, compared)
 
@@ -78,7 +82,7 @@ def _result(path: Path, exported: Exported, compared: Parity) -> dict[str, Any]:
         "bytes": path.stat().st_size,
         "model": exported.card.model,
         "precision": exported.precision,
-        "floats": exported.floats,
+        "float_ops": exported.float_ops,
         "float_layers": exported.float_layers,
         "parity": compared.as_dict(),
     }
@@ -87,18 +91,22 @@ def _result(path: Path, exported: Exported, compared: Parity) -> dict[str, Any]:
 def _human(result: dict[str, Any]) -> None:
     parity = result["parity"]
     outputs, samples, positions = parity["test_outputs"], parity["samples"], parity["positions"]
+    exact = f"{parity['exact_accuracy']:.2%}, {parity['other_exact_accuracy']:.2%}"
     rows = [
         ["tokens that differ", f"{parity['tokens_different']:,} of {positions:,}"],
         ["grids that differ", f"{parity['grids_different']:,} of {samples:,}"],
         ["largest difference of logits, first segment", f"{parity['largest_logit_difference']:.2g}"],
-        ["exact, one pass: torch, this file", f"{parity['exact']:.2%}, {parity['other_exact']:.2%}"],
-        ["exact, all samples: torch, this file", f"{parity['right']:.2%}, {parity['other_right']:.2%}"],
+        ["exact match, one pass: torch, this file", exact],
+        [
+            "exact match, all samples: torch, this file",
+            f"{parity['sample_accuracy']:.2%}, {parity['other_sample_accuracy']:.2%}",
+        ],
         ["solved, two attempts: torch, this file", f"{parity['solved']}, {parity['other_solved']} of {outputs}"],
     ]
-    table("beside torch, on real test inputs under their symmetries", ["", "value"], rows)
-    if result["floats"]:
-        kept = ", ".join(f"{count} {kind}" for kind, count in sorted(result["floats"].items()))
-        print(f"\nin eight bits but for: {kept}")
+    table("compared with torch, on variants of real test inputs", ["", "value"], rows)
+    if result["float_ops"]:
+        kept = ", ".join(f"{count} {kind}" for kind, count in sorted(result["float_ops"].items()))
+        print(f"\noperations in floating point: {kept}")
     if result["float_layers"]:
-        print(f"with weights in eight bits and inputs in single precision: {', '.join(result['float_layers'])}")
+        print(f"layers with weights in eight bits, computed in floating point: {', '.join(result['float_layers'])}")
     print(f"\n{result['file']}: {result['model']}, {result['precision']}, {result['bytes'] / 1e6:.1f} MB")

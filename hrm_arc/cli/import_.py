@@ -1,8 +1,10 @@
-"""Turn a published checkpoint of HRM or TRM into one of ours, to score it, audit it or go on from it.
+"""Import a published checkpoint of HRM or TRM, to score it, audit it or continue its training.
+
   hrm import hrm checkpoint --identifiers data/arc-aug-1000/identifiers.json
   hrm eval runs/imported-checkpoint --data arc-agi-1/evaluation --votes 1
 
-Only tensors are read; code in the file is never run.
+Only tensors are read; code in the file is never run. Of the puzzle embedding, the rows of original tasks are
+imported; those of variants are left out.
 """
 
 from __future__ import annotations
@@ -14,18 +16,32 @@ from typing import Any
 from hrm_arc.cli.show import add_json, emit, note, table
 from hrm_arc.errors import UserError
 
-# Options of the models that a checkpoint does not tell.
-OPTIONS = ("heads", "prefix", "h_cycles", "l_cycles", "segments", "cells")
+# Fields of the models' configurations that a checkpoint does not tell.
+OPTIONS = {
+    "num_heads": "attention heads",
+    "puzzle_emb_len": "tokens in front of the cells for the puzzle embedding",
+    "h_cycles": "cycles of the H level",
+    "l_cycles": "cycles of the L level",
+    "segments": "the most segments",
+    "cells": "cells of the canvas, for TRM with an mlp over positions",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("kind", choices=["hrm", "trm"], help="which model it is")
-    parser.add_argument("file", type=Path, help="what their trainer saved")
-    parser.add_argument("--identifiers", type=Path, metavar="FILE", help="their identifiers.json, for the puzzle table")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="the run folder to make (default: runs/imported-FILE)")
-    for name in OPTIONS:
+    parser.add_argument("kind", choices=["hrm", "trm"], help="the model")
+    parser.add_argument("file", type=Path, help="the published checkpoint")
+    parser.add_argument(
+        "--identifiers",
+        type=Path,
+        metavar="FILE",
+        help="identifiers.json of its training set, which names the rows of the puzzle embedding",
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="the run folder to create (default: runs/imported-FILE)"
+    )
+    for name, what in OPTIONS.items():
         flag = f"--{name.replace('_', '-')}"
-        parser.add_argument(flag, type=int, metavar="N", help="of the model (default: as published)")
+        parser.add_argument(flag, type=int, metavar="N", help=f"{what} (default: as published)")
     add_json(parser)
     parser.set_defaults(run=run)
 
@@ -35,7 +51,7 @@ def run(options: argparse.Namespace) -> None:
 
     out = options.out or Path("runs") / f"imported-{options.file.stem}"
     if out.exists():
-        raise UserError(out, "is there already; choose another --out")
+        raise UserError(out, "exists already; name another folder with --out")
     given = {name: getattr(options, name) for name in OPTIONS if getattr(options, name) is not None}
     done = import_checkpoint(options.kind, options.file, out, options.identifiers, given)
     result = {
@@ -50,7 +66,8 @@ def run(options: argparse.Namespace) -> None:
 
 def _human(result: dict[str, Any]) -> None:
     rows = [[row["theirs"], row["ours"], " x ".join(map(str, row["shape"]))] for row in result["mapped"]]
-    table("taken over", ["theirs", "ours", "shape"], rows)
+    table("imported tensors", ["published name", "name here", "shape"], rows)
     for row in result["left_out"]:
-        note(f"left out: {row['theirs']}: {row['why']}")
-    print(f"\n{result['parameters']:,} parameters, rows for {result['tasks']} tasks, in {result['folder']}")
+        note(f"left out: {row['theirs']} ({row['why']})")
+    tasks = f"puzzle embedding of {result['tasks']} tasks"
+    print(f"\n{result['parameters']:,} parameters, {tasks}, written to {result['folder']}")

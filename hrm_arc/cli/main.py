@@ -1,4 +1,4 @@
-"""Parse the command line, run a verb, and turn every mistake into one line."""
+"""Parse the command line, run a verb, and report every mistake in one line."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from hrm_arc.cli import (
     validate,
     watch,
 )
+from hrm_arc.cli.show import configure_logging
 from hrm_arc.errors import ReportedError, UserError
 
 DESCRIPTION = """\
@@ -34,32 +35,32 @@ Train, score, understand and ship small recursive reasoning models on grid puzzl
 first steps:
   hrm quickstart              train and score a small model on real ARC tasks, in minutes
   hrm data show 0d3d703e      look at a task
-  hrm train RECIPE            train; recipes lie in recipes/
-  hrm watch                   look at the newest run while it trains
-  hrm eval RUN                score a run exactly, with baselines beside every figure
-  hrm audit RUN               is that accuracy better than the empty answer?
+  hrm train RECIPE            train; recipes are in recipes/
+  hrm watch                   view the newest run while it trains
+  hrm eval RUN                score a run: exact match, intervals, baselines
+  hrm audit RUN               is that accuracy better than an empty answer?
   hrm solve TASK.json         learn one task's demonstrations, and answer its tests
 """
 
 VERBS = {
-    "quickstart": (quickstart, "train a small model on real ARC tasks here, score it, write a report page"),
-    "data": (data, "list sources, show a task, count and check a training set"),
-    "train": (train, "run a recipe"),
-    "watch": (watch, "look at a run while it trains"),
+    "quickstart": (quickstart, "train a small model on real ARC tasks, score it, write a report page"),
+    "data": (data, "list sources, show a task, count, check and write a training set"),
+    "train": (train, "train a recipe"),
+    "watch": (watch, "view a run while it trains"),
     "runs": (runs, "list runs with their states and scores"),
-    "eval": (evaluate, "score a run or checkpoint exactly, with baselines"),
-    "solve": (solve, "solve a task that nobody trained on"),
-    "analyze": (analyze, "which kinds of task a run fails on, and how; the report page"),
-    "report": (report, "the page of a run, or of two side by side"),
-    "export": (export, "write a run's model as one ONNX file that answers without torch"),
-    "validate": (validate, "score a model on a test split, here or on a small machine, for days if need be"),
-    "import": (import_, "turn a published HRM or TRM checkpoint into one of ours"),
+    "eval": (evaluate, "score a run or checkpoint: exact match, intervals, baselines"),
+    "solve": (solve, "solve a task that no run was trained on"),
+    "analyze": (analyze, "which kinds of task a run fails on, and how; writes the report page"),
+    "report": (report, "write the page of a run, or of two runs side by side"),
+    "export": (export, "export a run's model as one ONNX file that runs without torch"),
+    "validate": (validate, "score a model on a test split, here or on a small machine; resumable"),
+    "import": (import_, "convert a published HRM or TRM checkpoint"),
     "bench": (bench, "run a benchmark of the repository and print its table"),
-    "audit": (audit, "hold an accuracy against the empty answer"),
+    "audit": (audit, "compare an accuracy with the score of an empty answer"),
 }
 
 
-# Which of the package's extras brings what may be missing.
+# The extra of the package that installs a module.
 EXTRAS = {
     **dict.fromkeys(("torch", "lightning_fabric", "jsonargparse"), "train"),
     **dict.fromkeys(("onnx", "onnxscript"), "export"),
@@ -69,10 +70,10 @@ EXTRAS = {
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, with errors in this project's form, and keys of a recipe that keep their values."""
+    """argparse with errors in this project's form, and dotted keys of a recipe that keep their values."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As argparse; but the value behind a key that it does not know is no recipe's name."""
+        """As argparse; but the value of an unknown ``--key`` is not taken for a positional argument."""
         if args is not None and self.get_default("takes_keys"):
             args = _with_values(args, self._option_string_actions)
         return super().parse_known_args(args, namespace)
@@ -84,9 +85,10 @@ class Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status.
 
-    0 done; 1 what nobody is to blame for, and 2 the user's mistake, both told in one line; 130 interrupted,
-    with the state saved.
+    0: done. 2: a mistake of the user's; 1: any other failure; both are reported in one line. 130: interrupted, with
+    the state saved.
     """
+    configure_logging()
     parser = _parser()
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -106,13 +108,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         extra = EXTRAS.get((error.name or "").split(".")[0])
         if extra is None:
             raise
-        print(f"error: {error.name}: not installed here: pip install 'hrm-arc[{extra}]'", file=sys.stderr)
+        print(f"error: {error.name}: not installed here; pip install 'hrm-arc[{extra}]'", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # The reader of a pipe went away; keep the interpreter from complaining about it.
+        # The reader of the output went away; Python would complain about it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
@@ -137,7 +139,7 @@ def _parser() -> Parser:
 
 
 def _with_values(arguments: Sequence[str], known: Container[str]) -> list[str]:
-    """The arguments with ``--key value`` as ``--key=value``, where the key is not among the known ones."""
+    """The arguments with ``--key value`` joined to ``--key=value`` for every unknown key."""
     joined: list[str] = []
     for argument in arguments:
         before = joined[-1] if joined else ""

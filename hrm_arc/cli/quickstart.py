@@ -1,5 +1,5 @@
-"""Train a small recursive model on twelve real ARC-AGI-1 tasks on this machine, score it
-on their held-back test outputs, and write a report page. No GPU and no network needed.
+"""Train a small recursive model on twelve real ARC-AGI-1 tasks on this machine, score it on their held-out
+test outputs, and write a report page. It needs neither a GPU nor a network.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from hrm_arc.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--minutes", type=float, metavar="M", help="training time at the most (default: the recipe's)")
-    parser.add_argument("--seed", type=int, default=0, help="of weights, variants and the order of samples")
+    parser.add_argument("--minutes", type=float, metavar="M", help="limit of the training time (default: the recipe's)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights, variants and the order of samples (default 0)")
     parser.add_argument(
-        "--out", type=Path, default=Path("runs"), metavar="DIR", help="where run folders lie (default: runs)"
+        "--out", type=Path, default=Path("runs"), metavar="DIR", help="folder of runs (default: runs)"
     )
     add_json(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
-    from hrm_arc.training.recipe_files import load_recipe
+    from hrm_arc.training.build import load_recipe
 
     if options.minutes is not None and not options.minutes > 0:
         raise UserError("--minutes", f"{options.minutes:g}, expected more than 0")
@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> None:
     started = time.monotonic()
     overrides = ["--seed", str(options.seed)]
     if options.minutes is not None:
-        overrides += ["--training.minutes", str(options.minutes)]
+        overrides += ["--training.max_minutes", str(options.minutes)]
     recipe = load_recipe("quickstart", overrides)
     trained = train(recipe, options.out)
     if trained is None:
@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> None:
     if trained["state"] == "interrupted":
         raise KeyboardInterrupt
     folder = Path(trained["folder"])
-    settings = {"votes": recipe.evaluation.votes, "seed": recipe.seed, "halting": True}
+    settings = {"votes": recipe.evaluation.votes, "seed": recipe.seed, "early_exit": True}
     scores = score_model(open_run(folder), None, folder, settings)
     if scores is None:
         return
@@ -54,5 +54,5 @@ def run(options: argparse.Namespace) -> None:
 def _human(result: dict[str, Any]) -> None:
     print()
     print_scores(result)
-    print(f"\n{result['seconds']:.0f} s in all, {result['training_seconds']:.0f} s of them training")
+    print(f"\n{result['seconds']:.0f} s in total, of which {result['training_seconds']:.0f} s training")
     print(f"open {result['report']} to see every answer")

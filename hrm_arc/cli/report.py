@@ -1,9 +1,9 @@
-"""Write the page of a scored run, or one that holds two runs side by side.
+"""Write the report page of a scored run, or a page that compares two scored runs.
 
-  hrm report runs/A                  scores, curves and every answer, as one file
-  hrm report runs/A runs/B           ... what B solves that A does not, and whether chance explains it
+  hrm report runs/A                  scores, training curves and every answer, in one HTML file
+  hrm report runs/A runs/B           what B solves and A does not, and whether the difference is significant
 
-Instead of a run, a folder of its scores on another source does: runs/A/scores/arc-agi-2-evaluation.
+A folder of scores on another source can be given instead of a run: runs/A/scores/arc-agi-2-evaluation.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_folder", metavar="RUN", type=Path, help="a run that hrm eval has scored")
-    parser.add_argument("other", metavar="RUN_B", nargs="?", type=Path, help="another to hold against it")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="the page of two runs (default: versus.html in RUN)")
+    parser.add_argument("run_folder", metavar="RUN", type=Path, help="run that hrm eval has scored")
+    parser.add_argument("other", metavar="RUN_B", nargs="?", type=Path, help="second run, compared with the first")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="page of two runs (default: versus.html in RUN)")
     add_json(parser)
     parser.set_defaults(run=run)
 
@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> None:
         emit(_versus(first, RunFolder(options.other), options.out), options.json, _human)
         return
     if options.out:
-        raise UserError("--out", "goes with two runs; the page of one lies in its folder")
+        raise UserError("--out", "needs two runs; the page of one run is written into its folder")
     emit({"report": str(write_page(first))}, options.json, lambda result: print(f"written to {result['report']}"))
 
 
@@ -57,7 +57,7 @@ def _versus(first: RunFolder, second: RunFolder, out: Path | None) -> dict[str, 
 
 
 def _human(result: dict[str, Any]) -> None:
-    span = "one task, so no interval"
+    span = "no interval, because there is one task only"
     if result["interval"]:
         low, high = result["interval"]
         span = f"{100 * low:+.1f} to {100 * high:+.1f}, 95% interval"

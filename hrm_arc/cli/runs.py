@@ -1,4 +1,4 @@
-"""Every run under a folder, with its state and scores."""
+"""List the runs in a folder with their states and scores."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hrm_arc.errors import UserError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "root", nargs="?", type=Path, default=Path("runs"), help="where run folders lie (default: runs)"
+        "root", nargs="?", type=Path, default=Path("runs"), help="folder of the run folders (default: runs)"
     )
     add_json(parser)
     parser.set_defaults(run=run)
@@ -22,12 +22,14 @@ def run(options: argparse.Namespace) -> None:
     from hrm_arc.report.watch import run_rows
 
     if not options.root.is_dir():
-        raise UserError(options.root, "no such folder; runs lie in runs/ unless --out said otherwise")
+        raise UserError(
+            options.root, "there is no such folder; expected the folder given to hrm train --out (default: runs)"
+        )
     emit({"runs": run_rows(options.root)}, options.json, _human)
 
 
 def _human(result: dict[str, Any]) -> None:
-    columns = ["run", "recipe", "model", "state", "step", "held back", "pass@2"]
+    columns = ["run", "recipe", "model", "state", "step", "held-out exact", "pass@2"]
     rows = [
         [
             *(row["run_id"], row["name"] or "-", row["model"] or "-", row["state"], f"{row['step']:,}"),

@@ -1,11 +1,11 @@
-"""Validate a model on a test split, as the log did on its Jetson: progress, running accuracy, resumable.
+"""Validate a model on a test split in one pass over all samples, without votes. A stopped validation can be resumed.
 
-  hrm validate model.onnx --data arc-agi-1 --augment 500       the log's split, for as long as it takes
-  hrm validate model.onnx --data arc-agi-1 --fraction 0.1      a tenth of it, evenly spread
-  hrm validate model.onnx --resume                             go on after a kill or a loss of power
-  hrm validate model.onnx --against workstation.json           ... and hold it against another machine's
+  hrm validate model.onnx --data arc-agi-1 --augment 500       the validation of the log
+  hrm validate model.onnx --data arc-agi-1 --fraction 0.1      a tenth of the samples, evenly spread
+  hrm validate model.onnx --resume                             continue after a kill or a loss of power
+  hrm validate model.onnx --against workstation.json           compare the result with that of another machine
 
-One pass over each sample, no votes. Works without torch on an exported file, and on a run with it.
+An exported file runs without torch; a run or a checkpoint needs torch.
 """
 
 from __future__ import annotations
@@ -25,12 +25,18 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", metavar="FILE", type=Path, help="an exported file, a run or a checkpoint")
-    parser.add_argument("--data", metavar="SOURCE", help="default: what the model was to solve")
-    parser.add_argument("--augment", type=int, default=0, metavar="N", help="variants of each task (default 0)")
-    parser.add_argument("--fraction", type=float, default=1.0, metavar="F", help="of the samples (default 1)")
-    parser.add_argument("--resume", action="store_true", help="go on with a validation that was stopped")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="progress and result (default: beside the model)")
-    parser.add_argument("--against", type=Path, metavar="FILE", help="another machine's result, to compare with")
+    parser.add_argument("--data", metavar="SOURCE", help="the tasks (default: the solve tasks of the model)")
+    parser.add_argument(
+        "--augment", type=int, default=0, metavar="N", help="variants of each task beside the original (default 0)"
+    )
+    parser.add_argument(
+        "--fraction", type=float, default=1.0, metavar="F", help="the fraction of the samples to use (default 1)"
+    )
+    parser.add_argument("--resume", action="store_true", help="continue a validation that was stopped")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="the file of progress and result (default: beside the model)"
+    )
+    parser.add_argument("--against", type=Path, metavar="FILE", help="the result of another machine to compare with")
     add_runtime(parser)
     add_json(parser)
     parser.set_defaults(run=run)
@@ -55,19 +61,22 @@ def _validate(options: argparse.Namespace) -> dict[str, Any]:
     model = open_model(options.path, options)
     card = model.card
     corpus = load_corpus([options.data]) if options.data else Corpus(solve=tasks_to_score(card, None))
-    puzzles = validating.in_the_models_rows(corpus.held_back_puzzles(), corpus, card)
+    puzzles = validating.with_model_rows(corpus.held_out_puzzles(), corpus, card)
     if not puzzles:
-        raise UserError(options.data or "--data", "has no test output with a known answer to validate on")
-    held_back = AugmentedSet(puzzles, augment=options.augment, seed=card.seed, canvas=card.canvas, label_canvas="full")
-    indices = held_back.part(options.fraction)
+        raise UserError(
+            options.data or "--data", "has no test output with a known answer, expected a source that has some"
+        )
+    held_out = AugmentedSet(puzzles, augment=options.augment, seed=card.seed, canvas=card.canvas, label_canvas="full")
+    indices = held_out.part(options.fraction)
     runs_on = (options.provider, options.memory) if is_exported(options.path) else (options.device,)
-    marks = agreement.marks(corpus.solve, held_back, indices, (model.checksum, model.checkpoint), runs_on)
+    checksums = (model.checksum, model.checkpoint)
+    fingerprint = agreement.validation_fingerprint(corpus.solve, held_out, indices, checksums, runs_on)
     file = options.out or _beside(options.path)
     if theirs is not None:
-        agreement.check_comparable(theirs, marks, options.against)
+        agreement.check_comparable(theirs, fingerprint, options.against)
         if file.resolve() == options.against.resolve():
-            raise UserError("--against", f"{file} is where this validation is written; name another with --out")
-    validating.begin(file, marks, options.resume)
+            raise UserError("--against", f"{file} is the file of this validation, too; name another one with --out")
+    validating.prepare_file(file, fingerprint, options.resume)
     unfair = warnings(card, corpus.solve)
     for line in unfair:
         note(line)
@@ -76,14 +85,14 @@ def _validate(options: argparse.Namespace) -> dict[str, Any]:
             result = validating.validate(
                 model.backend,
                 card,
-                held_back,
+                held_out,
                 indices,
-                marks,
+                fingerprint,
                 file,
                 lambda progress: count(progress.done, note=_running(progress)),
             )
         except KeyboardInterrupt:
-            note(f"stopped; --resume goes on from {file}")
+            note(f"stopped; --resume continues from {file}")
             raise
     result = {**result, "warnings": unfair, "file": str(file)}
     if theirs is not None:
@@ -110,10 +119,10 @@ def _human(result: dict[str, Any]) -> None:
             *baseline_rows(result["baselines"]),
         ],
     )
-    heat = "" if result["temperature"] is None else f", {result['temperature']:.0f} degrees"
+    degrees = "" if result["temperature"] is None else f", {result['temperature']:.0f} degrees Celsius"
     watts = "" if result["watts"] is None else f", {result['watts']:.1f} W"
     memory = result["peak_memory_bytes"] / 1e6
-    print(f"\n{result['samples_per_second']:.1f} samples/s, {memory:.0f} MB at most{heat}{watts}")
+    print(f"\n{result['samples_per_second']:.1f} samples/s, peak memory {memory:.0f} MB{degrees}{watts}")
     if "against" in result:
         print(result["against"]["verdict"])
     print(f"written to {result['file']}")

@@ -1,6 +1,5 @@
-"""The live view of a run: progress, curves, exact match beside its baselines, speed, time
-left, GPU, last checkpoint. Without RUN, the newest one under runs/. Ctrl-C leaves the view;
-the run goes on.
+"""Show a run live: progress, loss, accuracies beside the baselines, gradient norm, learning rate, halting,
+speed, time left, memory, GPUs, last checkpoint. Without RUN: the newest run. Ctrl-C ends the view, not the run.
 """
 
 from __future__ import annotations
@@ -15,10 +14,10 @@ from hrm_arc.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", metavar="RUN", nargs="?", type=Path, help="a run folder (default: the newest)")
-    parser.add_argument("--root", type=Path, default=Path("runs"), help="where run folders lie (default: runs)")
-    parser.add_argument("--once", action="store_true", help="print the view once and leave")
-    parser.add_argument("--every", type=float, default=1.0, metavar="S", help="seconds between looks (default 1)")
+    parser.add_argument("path", metavar="RUN", nargs="?", type=Path, help="run folder (default: the newest run)")
+    parser.add_argument("--root", type=Path, default=Path("runs"), help="folder of the run folders (default: runs)")
+    parser.add_argument("--once", action="store_true", help="print the view once and exit")
+    parser.add_argument("--every", type=float, default=1.0, metavar="S", help="seconds between updates (default 1)")
     parser.set_defaults(run=run)
 
 
@@ -37,9 +36,9 @@ def run(options: argparse.Namespace) -> None:
         Console().print(view)
         return
     with contextlib.suppress(KeyboardInterrupt), Live(view, auto_refresh=False) as live:
-        # A run that has just begun has said nothing yet.
+        # A run that has just started has no status yet.
         while state_of(folder.status()) in ("running", "validating", "unknown"):
             time.sleep(options.every)
             live.update(live_view(folder), refresh=True)
-        # The run may have ended between the last look and the question whether it has.
+        # The run may have ended after the last update of the view.
         live.update(live_view(folder), refresh=True)

@@ -1,4 +1,4 @@
-"""Whether two validations, of two machines perhaps, are of the same thing, and say the same."""
+"""Compare the results of two validations, possibly of two machines: are they comparable, and do they agree?"""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from typing import Any
 import numpy as np
 
 from hrm_arc.errors import UserError
-from hrm_arc.evaluation.journal import fingerprint
+from hrm_arc.evaluation import journal
 from hrm_arc.puzzles.augmented import AugmentedSet
 from hrm_arc.puzzles.task import Task
 
 
 @dataclass(frozen=True)
-class Marks:
-    """What tells validations apart, as hexadecimal digits.
+class Fingerprint:
+    """The identity of a validation, as hexadecimal digits.
 
     Attributes:
-        data: the samples and their answers.
-        checkpoint: that the model is or was made from.
-        whole: both, the file that runs, and what it runs on.
+        data: of the samples and their answers.
+        checkpoint: of the checkpoint that the model is or was made from.
+        whole: of both, of the file that runs, and of what it runs on.
     """
 
     data: str
@@ -32,35 +32,38 @@ class Marks:
     whole: str
 
 
-def marks(
-    tasks: Sequence[Task], held_back: AugmentedSet, indices: np.ndarray, model: tuple[str, str], runs_on: Sequence[Any]
-) -> Marks:
-    """The marks of a validation.
+def validation_fingerprint(
+    tasks: Sequence[Task], held_out: AugmentedSet, indices: np.ndarray, model: tuple[str, str], runs_on: Sequence[Any]
+) -> Fingerprint:
+    """The fingerprint of a validation.
 
     Args:
-        tasks: of the source.
-        held_back: the samples.
-        indices: which of them.
-        model: the checksums of what runs and of the checkpoint that it was made from.
-        runs_on: what else may decide an answer: the provider, how many samples go at once.
+        tasks: the tasks of the source.
+        held_out: the samples.
+        indices: the indices of those that are validated on, ``[n]``.
+        model: the checksums of the file that runs and of the checkpoint that it was made from.
+        runs_on: what else may change an answer, such as the provider and the memory limit.
     """
-    # A corrected answer makes another validation; only the answers are missing in a fingerprint.
+    # journal.fingerprint covers what a solver may see; a corrected answer makes another validation, too.
     answers = hashlib.sha256()
-    for puzzle in held_back.puzzles:
+    for puzzle in held_out.puzzles:
         for pair in puzzle.drawn:
             assert pair.output is not None
             answers.update(repr(pair.output.shape).encode() + pair.output.tobytes())
-    chosen = [len(indices), int(indices.sum()), held_back.seed, int(held_back.variants.sum())]
-    data = fingerprint("", tasks, {"answers": answers.hexdigest(), "chosen": chosen})
+    chosen = [len(indices), int(indices.sum()), held_out.seed, int(held_out.variants.sum())]
+    data = journal.fingerprint("", tasks, {"answers": answers.hexdigest(), "chosen": chosen})
     runs, checkpoint = model
-    return Marks(data, checkpoint, fingerprint(runs, tasks, {"data": data, "runs_on": list(runs_on)}))
+    return Fingerprint(data, checkpoint, journal.fingerprint(runs, tasks, {"data": data, "runs_on": list(runs_on)}))
 
 
 def read_result(file: Path) -> dict[str, Any]:
-    """The result in the progress file of a validation that came to its end, here or elsewhere.
+    """The result of a finished validation, of this or of another machine.
+
+    Args:
+        file: its progress file.
 
     Raises:
-        UserError: it cannot be read, or holds none.
+        UserError: the file cannot be read, or the validation is not finished.
     """
     try:
         result = json.loads(file.read_text(encoding="utf-8"))["result"]
@@ -69,24 +72,36 @@ def read_result(file: Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(file, f"cannot be read: {error.strerror}") from None
     except (ValueError, TypeError, KeyError):
-        raise UserError(file, "not the file of a validation that came to its end") from None
+        raise UserError(file, "expected the file of a finished validation") from None
 
 
-def check_comparable(theirs: Mapping[str, Any], known: Marks, file: Path) -> None:
-    """Whether another machine's result is of the same checkpoint and samples.
+def check_comparable(theirs: Mapping[str, Any], fingerprint: Fingerprint, file: Path) -> None:
+    """Check that another result is of the same checkpoint and samples.
+
+    Args:
+        theirs: the other result.
+        fingerprint: of this validation.
+        file: the file of the other result, for the error.
 
     Raises:
-        UserError: it is not, naming what differs.
+        UserError: it is not; the error names what differs.
     """
-    if theirs["data"] != known.data:
-        raise UserError(file, "is of other samples: the same --data, --augment and --fraction are needed")
-    if theirs["checkpoint"] != known.checkpoint:
+    if theirs["data"] != fingerprint.data:
+        raise UserError(file, "is of other samples, expected the same --data, --augment and --fraction")
+    if theirs["checkpoint"] != fingerprint.checkpoint:
         raise UserError(file, "is of another checkpoint")
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """Two machines' figures of the same validation."""
+    """The comparison of two results of the same validation.
+
+    Attributes:
+        agree: whether both differences are within the tolerance.
+        token_difference: token accuracy of this result minus the other one.
+        exact_difference: exact match of this result minus the other one.
+        verdict: the comparison in one line.
+    """
 
     agree: bool
     token_difference: float
@@ -95,15 +110,15 @@ class Agreement:
 
 
 def agreement(ours: Mapping[str, Any], theirs: Mapping[str, Any], points: float = 0.1) -> Agreement:
-    """Whether two results are the same but for rounding.
+    """Compare two results of the same validation; machines may round differently.
 
     Args:
-        ours, theirs: results of :func:`~hrm_arc.deploy.validating.validate`, comparable ones.
-        points: the largest difference, in hundredths, that is put down to rounding.
+        ours, theirs: comparable results of :func:`~hrm_arc.deploy.validating.validate`.
+        points: the tolerance, in percentage points.
     """
     tokens = ours["token_accuracy"] - theirs["token_accuracy"]
     exact = ours["exact_accuracy"] - theirs["exact_accuracy"]
     agree = max(abs(tokens), abs(exact)) <= points / 100
-    same_figures = "the same figures" if tokens == exact == 0 else f"within {points:g} points"
-    verdict = f"the machines agree: {same_figures}" if agree else f"the machines differ by more than {points:g} points"
-    return Agreement(agree, tokens, exact, verdict)
+    same_figures = "the same figures" if tokens == exact == 0 else f"within {points:g} percentage points"
+    differ = f"the machines differ by more than {points:g} percentage points"
+    return Agreement(agree, tokens, exact, f"the machines agree: {same_figures}" if agree else differ)

@@ -1,14 +1,15 @@
-"""An exported model is one ONNX file: a segment of thought as a graph, and a card that describes it.
+"""The file format of an exported model: one ONNX file with the graph of a segment and a description of it.
 
-The file ends in a checksum of everything before it, written as one more metadata entry, so that
-it stays a valid ONNX file (the parts of a protobuf message may simply be joined) and a single
-altered byte is found before anything is run.
+The description (:class:`Exported`) is JSON in one of ONNX's metadata entries. The last metadata entry is a SHA-256
+checksum of everything before it. The file is still a valid ONNX file, because a serialized protobuf message may be
+extended by appending fields, and any altered byte is found before the graph is run.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,8 +18,9 @@ from hrm_arc.errors import UserError
 from hrm_arc.runs.checkpoint import Card
 
 Precision = Literal["fp32", "fp16", "int8"]
-INPUTS = ("tokens", "task", "dihedral", "colours", "variant", "fresh", "h", "l")
-OUTPUTS = ("logits", "halt", "think_on", "h_next", "l_next")
+# Inputs and outputs of every graph; the tensors of the carry follow.
+INPUTS = ("tokens", "task", "dihedral", "colors", "variant", "first_segment")
+OUTPUTS = ("logits", "q_halt", "q_continue")
 KEY = "hrm-arc"
 # Field 14 of a ModelProto, metadata_props: an entry of key (field 1) and value (field 2).
 _HEAD = b"\x72\x4a\x0a\x06sha256\x12\x40"
@@ -27,37 +29,41 @@ _TAIL = len(_HEAD) + 64
 
 @dataclass(frozen=True)
 class Exported:
-    """What an exported file says of itself.
+    """The description of an exported file.
 
     Attributes:
-        card: of the checkpoint that it was made from.
-        checkpoint: that card's checksum.
-        precision: of its weights.
-        segments: most segments of thought.
-        width: of a state's vectors.
-        prefix: tokens of a state in front of the cells.
-        heads: of its attention.
-        canvas: height and width of the one canvas that it takes; None: any.
-        floats: kinds of operation that an ``int8`` file leaves in floating point.
-        float_layers: layers whose inputs are too uneven for eight bits; their weights are in eight bits.
-        versions: of the software that made it.
-        recipe: of the run that it comes from, as far as known.
+        card: the card of the exported checkpoint.
+        checkpoint: the checksum of that card.
+        precision: the precision of the weights.
+        segments: the most segments.
+        carry: names of the carry's tensors, each ``[batch, prefix + cells, hidden_size]``, float32.
+        hidden_size: size of each token's vector.
+        prefix: tokens of the carry in front of the cells.
+        num_heads: attention heads.
+        canvas: height and width of the only canvas that the graph takes; None: any canvas.
+        float_ops: for ``int8``: how many operations of each kind are computed in floating point.
+        float_layers: for ``int8``: layers that are computed in floating point, because eight bits are too
+            coarse for their inputs; their weights are stored in eight bits.
+        versions: versions of the software that exported it.
+        recipe: the recipe of the run, or None if it is not known.
     """
 
     card: Card
     checkpoint: str
     precision: Precision
     segments: int
-    width: int
+    carry: tuple[str, ...]
+    hidden_size: int
     prefix: int
-    heads: int
+    num_heads: int
     canvas: tuple[int, int] | None
-    floats: dict[str, int]
+    float_ops: dict[str, int]
     float_layers: list[str]
     versions: dict[str, str]
     recipe: dict[str, Any] | None
 
     def as_text(self) -> str:
+        """The description as JSON."""
         return json.dumps(asdict(self))
 
     @classmethod
@@ -65,23 +71,47 @@ class Exported:
         """The inverse of :meth:`as_text`.
 
         Raises:
-            ValueError, TypeError, KeyError: it is something else.
+            ValueError, TypeError, KeyError: the text is not such a description.
         """
         fields = json.loads(text)
-        canvas = fields.pop("canvas")
-        return cls(card=Card(**fields.pop("card")), canvas=None if canvas is None else tuple(canvas), **fields)
+        card, canvas = Card(**fields.pop("card")), fields.pop("canvas")
+        carry = tuple(fields.pop("carry"))
+        return cls(card=card, canvas=None if canvas is None else tuple(canvas), carry=carry, **fields)
 
 
-def sealed(model: bytes) -> bytes:
-    """A serialised ONNX model with its checksum at the end."""
+def input_names(carry: Sequence[str]) -> tuple[str, ...]:
+    """Names of a graph's inputs, in order.
+
+    ``tokens`` ``[batch, height, width]``, the parts of an
+    :class:`~hrm_arc.puzzles.identity.Identity`, ``first_segment`` (a bool), then the carry. All integers are int64.
+
+    Args:
+        carry: names of the carry's tensors.
+    """
+    return (*INPUTS, *carry)
+
+
+def output_names(carry: Sequence[str]) -> tuple[str, ...]:
+    """Names of a graph's outputs, in order.
+
+    ``logits`` ``[batch, height * width, 12]``, ``q_halt`` and ``q_continue`` ``[batch]``, then the next carry.
+
+    Args:
+        carry: names of the carry's tensors.
+    """
+    return (*OUTPUTS, *(f"{name}_next" for name in carry))
+
+
+def with_checksum(model: bytes) -> bytes:
+    """A serialized ONNX model, its checksum appended."""
     return model + _HEAD + hashlib.sha256(model).hexdigest().encode()
 
 
-def read_sealed(path: Path) -> bytes:
-    """A file's content, if it is whole.
+def read_checked(path: Path) -> bytes:
+    """The content of an exported file, after its checksum was verified.
 
     Raises:
-        UserError: it cannot be read, was not exported by this project, or was altered since.
+        UserError: the file cannot be read, was not written by ``hrm export``, or was altered since.
     """
     try:
         content = path.read_bytes()
@@ -89,7 +119,7 @@ def read_sealed(path: Path) -> bytes:
         raise UserError(path, f"cannot be read: {error.strerror}") from None
     model, tail = content[:-_TAIL], content[-_TAIL:]
     if not tail.startswith(_HEAD):
-        raise UserError(path, "not a model that hrm export has written, or cut short")
+        raise UserError(path, "not written by hrm export, or incomplete")
     if tail[len(_HEAD) :] != hashlib.sha256(model).hexdigest().encode():
-        raise UserError(path, "damaged: its checksum is not the one at its end")
+        raise UserError(path, "damaged: its content does not match its checksum")
     return content

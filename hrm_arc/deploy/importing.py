@@ -1,8 +1,7 @@
-"""Checkpoints of the published HRM and TRM, turned into ones of ours.
+"""Import checkpoints of the published HRM and TRM.
 
-They are pickles of tensors; only tensors are read from them (``weights_only``), so a file cannot
-run code. What a checkpoint does not say, such as how many heads a width is divided into, is
-taken from the published configuration unless it is given.
+They are pickled state dicts. Only tensors are loaded (``weights_only``), so a file cannot run code. What a state
+dict does not tell, such as the number of attention heads, is taken from the published configuration unless it is given.
 """
 
 from __future__ import annotations
@@ -25,19 +24,22 @@ from hrm_arc.runs.checkpoint import LATEST, Card, save_checkpoint
 PREFIXES = ("_orig_mod.", "model.", "inner.", "module.")
 TABLE = "puzzle_emb.weights"
 RENAMED = {"embed_tokens.embedding_weight": "embed_tokens.weight"}
-# Tables of angles and the like, which are computed here.
+# Tables of angles and buffers of the puzzle embedding, which are computed here.
 COMPUTED = re.compile(r"rotary_emb\.|(^|\.)local_(weights|ids)$")
+# How HRM's builder names a variant: TASK_t3_0481963275, with the dihedral transform (0 to 7) and the color that each
+# of 0 to 9 becomes. TRM's builder separates the parts by SEPARATOR. The original is TASK in both.
+HRM_VARIANT = re.compile(r"_t[0-7]_\d{10}$")
 
 
 @dataclass(frozen=True)
 class Imported:
-    """What became of a published checkpoint.
+    """The result of an import.
 
     Attributes:
-        mapped: (their name, our name, shape) of every tensor that was taken over.
-        left_out: what was not, with the reason.
-        parameters: how many numbers, the puzzle table apart.
-        tasks: how many tasks it has a row for.
+        mapped: (published name, name here, shape) of every imported tensor.
+        left_out: (published name, reason) of every tensor that was left out.
+        parameters: the number of parameters, without the puzzle embedding.
+        tasks: the number of tasks with a row in the puzzle embedding.
     """
 
     mapped: list[tuple[str, str, tuple[int, ...]]]
@@ -49,18 +51,19 @@ class Imported:
 def import_checkpoint(
     kind: str, file: Path, out: Path, identifiers: Path | None = None, options: Mapping[str, Any] | None = None
 ) -> Imported:
-    """Read a published checkpoint and write it as one of ours.
+    """Read a published checkpoint and write it as a checkpoint of this project.
 
     Args:
         kind: ``hrm`` or ``trm``.
-        file: what their trainer saved.
-        out: a run folder to be; the checkpoint goes to its ``checkpoints``.
-        identifiers: their ``identifiers.json``, which says what row of the puzzle table belongs to
-            what; rows of tasks as they are get taken over. Without it the table is left out.
+        file: the published checkpoint.
+        out: the run folder to create; the checkpoint is written to its ``checkpoints``.
+        identifiers: the ``identifiers.json`` of the training set, which names the rows of the puzzle embedding.
+            The rows of original tasks are imported, those of variants are left out. Without it the whole
+            puzzle embedding is left out.
         options: fields of the model's configuration that the file does not tell.
 
     Raises:
-        UserError: the file cannot be read, or a tensor is missing, left over or of another shape.
+        UserError: the file cannot be read, or a tensor is missing, unknown or of another shape.
     """
     theirs = _read(file)
     names: dict[str, str] = {}
@@ -74,14 +77,16 @@ def import_checkpoint(
     table = theirs[names.pop(TABLE)] if TABLE in names else None
     tasks, rows = _rows(table, identifiers)
     if table is not None and not tasks:
-        left_out.append((_their_name(theirs, TABLE), "no --identifiers to say which row is which"))
+        why = "no --identifiers to name its rows" if identifiers is None else "no rows of original tasks"
+        left_out.append((_their_name(theirs, TABLE), why))
     found = {own: theirs[name] for own, name in names.items()}
-    config = _options(kind, file, found) | dict(options or {})
+    given = dict(options or {})
+    config = _options(kind, file, found, given) | given
     try:
         model = build_model(kind, config, len(tasks))
     except (TypeError, ValueError) as error:
         raise UserError(file, f"does not fit {kind}: {error}") from None
-    weights = {**found, TABLE: rows if rows is not None else torch.zeros(1, config["width"])}
+    weights = {**found, TABLE: rows if rows is not None else torch.zeros(1, config["hidden_size"])}
     _check(file, kind, model.state_dict(), weights, names)
     weights = {name: tensor.float().contiguous() for name, tensor in weights.items()}
     card = Card(kind, config, tasks, "full", True, [], [], 0, 1, 0, [], 0, file.stem, {"imported": str(file)})
@@ -100,14 +105,14 @@ def _read(file: Path) -> dict[str, Tensor]:
         raise UserError(file, f"cannot be read: {error.strerror or error}") from None
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
         code = "weights_only" in str(error).lower()
-        what = "holds more than tensors, and code in it is not run" if code else "no checkpoint"
-        raise UserError(file, f"{what}; expected a state dict as torch.save writes it") from None
+        what = "holds more than tensors, and its code is not run" if code else "not a checkpoint"
+        raise UserError(file, f"{what}; expected a state dict that torch.save has written") from None
     for key in ("model", "model_state_dict", "state_dict", "ema"):
         if isinstance(data, dict) and isinstance(data.get(key), dict):
             data = data[key]
             break
     if not isinstance(data, dict) or not data or not all(isinstance(value, Tensor) for value in data.values()):
-        raise UserError(file, "no state dict, expected tensors by name")
+        raise UserError(file, "not a state dict, expected tensors by name")
     return data
 
 
@@ -126,33 +131,40 @@ def _their_name(theirs: Mapping[str, Tensor], own: str) -> str:
 
 
 def _rows(table: Tensor | None, identifiers: Path | None) -> tuple[list[str], Tensor | None]:
-    """The tasks that a table has rows for, and those rows after the blank one."""
+    """The original tasks that a puzzle embedding has rows for, and those rows ``[1 + tasks, hidden_size]``.
+
+    The first row is the published row 0, a blank, which stands for unseen tasks here.
+    """
     if table is None or identifiers is None:
         return [], None
     names = read_identifiers(identifiers)
     if len(names) != len(table):
-        raise UserError(identifiers, f"{len(names)} names, and the puzzle table has {len(table)} rows")
-    # HRM joins a variant's parts by underscores, TRM by bars; a task as it is has neither.
-    plain = [n for n, name in enumerate(names) if n and SEPARATOR not in name and not re.search(r"_\d_\d{10}$", name)]
-    return [names[n] for n in plain], table[[0, *plain]]
+        raise UserError(identifiers, f"{len(names)} names, and the puzzle embedding has {len(table)} rows")
+    originals = [row for row, name in enumerate(names) if row and not _is_variant(name)]
+    return [names[row] for row in originals], table[[0, *originals]]
 
 
-def _options(kind: str, file: Path, found: Mapping[str, Tensor]) -> dict[str, Any]:
-    """What of a model's configuration can be read off its tensors."""
+def _is_variant(name: str) -> bool:
+    """Whether a row's name is that of a variant, not of an original task."""
+    return SEPARATOR in name or HRM_VARIANT.search(name) is not None
+
+
+def _options(kind: str, file: Path, found: Mapping[str, Tensor], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a model's configuration that follow from the shapes of its tensors and from given fields."""
     if "embed_tokens.weight" not in found:
-        raise UserError(file, f"no token table in it, expected a checkpoint of {kind.upper()}")
-    width = found["embed_tokens.weight"].shape[1]
+        raise UserError(file, f"has no token embedding, expected a checkpoint of {kind.upper()}")
+    hidden_size = found["embed_tokens.weight"].shape[1]
 
     def layers(level: str) -> int:
         numbers = [int(m[1]) for name in found if (m := re.match(rf"{level}\.layers\.(\d+)\.", name))]
         return max(numbers, default=-1) + 1
 
-    config: dict[str, Any] = {"width": width, "heads": max(1, width // 64)}
+    config: dict[str, Any] = {"hidden_size": hidden_size, "num_heads": max(1, hidden_size // 64)}
     if kind == "hrm":
         return config | {"h_layers": layers("H_level"), "l_layers": layers("L_level")}
     config["layers"] = layers("L_level")
     if (mixed := found.get("L_level.layers.0.mlp_t.down_proj.weight")) is not None:
-        config |= {"mixing": "mlp", "cells": mixed.shape[0] - 16}
+        config |= {"mixing": "mlp", "cells": mixed.shape[0] - given.get("puzzle_emb_len", 16)}
     return config
 
 

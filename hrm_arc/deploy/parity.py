@@ -1,4 +1,4 @@
-"""The same answers there as here? Two backends asked the same questions."""
+"""Compare the answers of two backends to the same samples."""
 
 from __future__ import annotations
 
@@ -16,27 +16,34 @@ from hrm_arc.puzzles.augmented import Samples
 from hrm_arc.puzzles.task import Task
 from hrm_arc.runs.checkpoint import Card
 
+# Logits are compared on about this many batches.
+LOGIT_BATCHES = 20
 
-class Asked(Backend, Protocol):
-    """A backend whose logits can be looked at."""
 
-    def logits(self, samples: Samples) -> np.ndarray: ...
+class LogitsBackend(Backend, Protocol):
+    """A backend that gives its logits, too."""
+
+    def logits(self, samples: Samples) -> np.ndarray:
+        """Logits after the first segment, ``[n, cells, 12]``."""
+        ...
 
 
 @dataclass(frozen=True)
 class Parity:
-    """How far two backends are apart on real test inputs under their symmetries.
+    """How much two backends differ on variants of real test inputs.
 
     Attributes:
-        samples: how many were asked.
-        positions: cells of their canvases.
-        tokens_different: positions that got another token.
-        grids_different: samples that got another grid, or one of two none.
-        largest_logit_difference: after the first segment of thought, over some twenty batches.
-        exact, other_exact: each one's share of test outputs right in one pass.
-        right, other_right: each one's share of samples whose grid is exactly right, of those whose answer is known.
-        solved, other_solved: test outputs that two attempts solve, for each.
-        test_outputs: how many there are with a known answer.
+        samples: the number of samples that both answered.
+        positions: the number of cells of their canvases.
+        tokens_different: positions with different tokens.
+        grids_different: samples with different grids, or with a readable grid from one backend only.
+        largest_logit_difference: largest absolute difference of logits after the first segment, on about
+            20 batches.
+        exact_accuracy, other_exact_accuracy: share of test outputs that each backend gets right in one pass.
+        sample_accuracy, other_sample_accuracy: share of samples (all variants) whose grid each backend gets
+            exactly right, among those with a known answer.
+        solved, other_solved: test outputs that each backend solves with two attempts.
+        test_outputs: the number of test outputs with a known answer.
     """
 
     samples: int
@@ -44,91 +51,99 @@ class Parity:
     tokens_different: int
     grids_different: int
     largest_logit_difference: float
-    exact: float
-    other_exact: float
-    right: float
-    other_right: float
+    exact_accuracy: float
+    other_exact_accuracy: float
+    sample_accuracy: float
+    other_sample_accuracy: float
     solved: int
     other_solved: int
     test_outputs: int
 
     def as_dict(self) -> dict[str, Any]:
+        """The fields by name."""
         return asdict(self)
 
 
 def parity(
-    one: Asked,
-    other: Asked,
+    one: LogitsBackend,
+    other: LogitsBackend,
     card: Card,
     tasks: Sequence[Task],
     samples: int = 2000,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Parity:
-    """Let two backends answer the same test inputs, through the same votes.
+    """Compare two backends on the same variants of the same test inputs.
 
     Args:
         one, other: the backends.
-        card: of the checkpoint that both come from.
-        tasks: whose test inputs are asked.
-        samples: at least so many, in as many variants of each as that takes; fewer where the
-            model knows no more variants.
-        progress: called with how many test inputs have been answered, by one after the other, and of how many.
+        card: the card of the checkpoint that both were made from.
+        tasks: the tasks whose test inputs are answered.
+        samples: the least number of samples; each test input is answered in as many variants as that takes.
+            Fewer if the model knows fewer variants.
+        progress: called with the number of test inputs that were answered, counted for each backend, and
+            with their total.
 
     Raises:
-        UserError: there are no test inputs.
+        UserError: the tasks have no test inputs.
     """
     outputs = sum(len(task.tests) for task in tasks)
     if not outputs:
-        raise UserError("--data", "no test inputs to compare on: name a source")
+        raise UserError("--data", "no test inputs to compare on, expected a source that has some")
     votes = -(-samples // outputs)
-    listening = [_Listening(backend) for backend in (one, other)]
+    recordings = [RecordingBackend(backend) for backend in (one, other)]
     predictions = []
-    for n, backend in enumerate(listening):
+    for number, backend in enumerate(recordings):
 
-        def answered(done: int, before: int = n * outputs) -> None:
+        def answered(done: int, before: int = number * outputs) -> None:
             progress(before + done, 2 * outputs)
 
         predictions.append(predict_tasks(backend, card, tasks, votes=votes, progress=answered))
     scores = [score(tasks, each) for each in predictions]
-    pairs = list(zip(listening[0].heard, listening[1].heard, strict=True))
+    pairs = list(zip(recordings[0].records, recordings[1].records, strict=True))
     grids = 0
-    for (asked, tokens), (_, others) in pairs:
-        for ours, theirs in zip(tokens, others, strict=True):
-            grids += not _same(asked.canvas.decode(ours), asked.canvas.decode(theirs))
-    looked_at = [asked for (asked, _), _ in pairs[:: max(1, len(pairs) // 20)]]
+    for (batch, tokens), (_, other_tokens) in pairs:
+        for ours, theirs in zip(tokens, other_tokens, strict=True):
+            grids += not _same(batch.canvas.decode(ours), batch.canvas.decode(theirs))
+    compared = [batch for (batch, _), _ in pairs[:: max(1, len(pairs) // LOGIT_BATCHES)]]
     count = sum(len(tokens) for (_, tokens), _ in pairs)
-    # Every test input was asked equally often.
+    # Every test input was answered in the same number of variants.
     known = count // outputs * scores[0]["test_outputs"]
-    right = [right_votes(tasks, each) / max(1, known) for each in predictions]
+    accuracy = [right_votes(tasks, each) / max(1, known) for each in predictions]
     return Parity(
         samples=count,
         positions=sum(tokens.size for (_, tokens), _ in pairs),
         tokens_different=sum(int((ours != theirs).sum()) for (_, ours), (_, theirs) in pairs),
         grids_different=grids,
-        largest_logit_difference=float(np.max([np.abs(one.logits(a) - other.logits(a)).max() for a in looked_at])),
-        exact=scores[0]["exact_accuracy"],
-        other_exact=scores[1]["exact_accuracy"],
-        right=right[0],
-        other_right=right[1],
+        largest_logit_difference=float(np.max([np.abs(one.logits(b) - other.logits(b)).max() for b in compared])),
+        exact_accuracy=scores[0]["exact_accuracy"],
+        other_exact_accuracy=scores[1]["exact_accuracy"],
+        sample_accuracy=accuracy[0],
+        other_sample_accuracy=accuracy[1],
         solved=scores[0]["solved_pass2"],
         other_solved=scores[1]["solved_pass2"],
         test_outputs=scores[0]["test_outputs"],
     )
 
 
-class _Listening:
-    """A backend that remembers what it was asked and what it said."""
+class RecordingBackend:
+    """A backend that records every batch and its answer tokens.
+
+    Attributes:
+        records: samples and tokens ``[n, cells]`` of each call of :meth:`answer`.
+    """
 
     def __init__(self, backend: Backend):
         self._backend = backend
-        self.heard: list[tuple[Samples, np.ndarray]] = []
+        self.records: list[tuple[Samples, np.ndarray]] = []
 
     def answer(self, samples: Samples) -> Answers:
+        """See :class:`~hrm_arc.evaluation.predict.Backend`."""
         answers = self._backend.answer(samples)
-        self.heard.append((samples, answers.tokens))
+        self.records.append((samples, answers.tokens))
         return answers
 
     def refine(self, samples: Samples) -> np.ndarray:
+        """See :class:`~hrm_arc.evaluation.predict.Backend`; not recorded."""
         return self._backend.refine(samples)
 
 

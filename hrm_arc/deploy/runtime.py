@@ -1,19 +1,20 @@
-"""ONNX Runtime in the place of torch: the same samples in, the same answers out.
+"""Inference in ONNX Runtime: the same samples and the same answers as in torch, without torch.
 
-The graph holds one segment of thought; halting stays here, and undoing and voting stay in
-:mod:`hrm_arc.evaluation.predict`, which takes this backend as it takes torch's.
+The graph is one segment. Halting is :mod:`hrm_arc.evaluation.halting`, as in torch; voting is
+:mod:`hrm_arc.evaluation.predict`, which takes any backend.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from hrm_arc.deploy.exported import INPUTS, KEY, OUTPUTS, Exported, read_sealed
+from hrm_arc.deploy.exported import KEY, Exported, input_names, output_names, read_checked
 from hrm_arc.errors import UserError
+from hrm_arc.evaluation.halting import HaltingController, SegmentOutput, run_until_halted
 from hrm_arc.evaluation.predict import Answers
 from hrm_arc.puzzles.augmented import Samples
 from hrm_arc.puzzles.canvas import most_likely_grids
@@ -23,18 +24,59 @@ PROVIDERS = {
     "cuda": "CUDAExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
 }
-# Attention matrices of one layer, in MB, that a forward pass may take.
+# Megabytes that one layer's attention matrices may take in a forward pass.
 MEMORY = 96
 
 
-class _Segment(NamedTuple):
-    """What one run of the graph gives."""
+class OnnxSegment:
+    """A batch in ONNX Runtime between two segments; see :class:`~hrm_arc.evaluation.halting.Segment`.
 
-    logits: np.ndarray
-    halt: np.ndarray
-    think_on: np.ndarray
-    h: np.ndarray
-    l: np.ndarray
+    Args:
+        session: an ONNX Runtime session of an exported file.
+        exported: the file's description.
+        samples: the samples.
+    """
+
+    def __init__(self, session: Any, exported: Exported, samples: Samples):
+        self._session = session
+        self._exported = exported
+        self._samples = samples
+        self._first = True
+        shape = (len(samples), exported.prefix + samples.canvas.cells, exported.hidden_size)
+        # In the first segment the graph uses its own initial carry instead of these values.
+        self._carry = [np.zeros(shape, dtype=np.float32) for _ in exported.carry]
+
+    def run(self) -> SegmentOutput[np.ndarray]:
+        """See :class:`~hrm_arc.evaluation.halting.Segment`.
+
+        Raises:
+            UserError: ONNX Runtime cannot run the graph, such as for lack of memory.
+        """
+        samples = self._samples
+        values = (
+            samples.inputs.astype(np.int64).reshape(len(samples), samples.canvas.height, samples.canvas.width),
+            *samples.identity.map(lambda part: part.astype(np.int64)).parts,
+            np.array(self._first),
+            *self._carry,
+        )
+        # The exporter removes inputs that a model does not use.
+        used = {value.name for value in self._session.get_inputs()}
+        names = input_names(self._exported.carry)
+        given = {name: value for name, value in zip(names, values, strict=True) if name in used}
+        try:
+            outputs = self._session.run(output_names(self._exported.carry), given)
+        except Exception as error:  # ONNX Runtime has an exception for each status, without a common base class.
+            raise UserError("ONNX Runtime", str(error).splitlines()[0]) from None
+        logits, q_halt, q_continue, *self._carry = outputs
+        self._first = False
+        return SegmentOutput(logits, q_halt, q_continue)
+
+    def select(self, chosen: np.ndarray) -> None:
+        self._samples = self._samples.select(chosen)
+        self._carry = [tensor[chosen] for tensor in self._carry]
+
+    def indices(self) -> np.ndarray:
+        return np.arange(len(self._samples))
 
 
 class OnnxBackend:
@@ -43,98 +85,64 @@ class OnnxBackend:
     Args:
         path: the file.
         provider: ``cpu``, ``cuda`` or ``tensorrt``.
-        threads: of the processor; 0: all.
-        memory: MB for one layer's attention matrices; it sets how many samples go at once. The log's
-            model stops its loop for a batch as a whole, so its answers may depend on that.
-        halting: whether a sample stops when the model says so, or thinks to the end.
+        threads: CPU threads; 0: one for each core.
+        memory: megabytes for one layer's attention matrices; they limit the batch size. dual-loop stops its
+            loop for a whole batch, so its answers may depend on the batch size.
+        early_exit: whether a sample stops when its halting logit says so; otherwise it runs every segment.
 
     Raises:
-        UserError: the file is damaged or another's, or the provider is not to be had here.
+        UserError: the file is damaged or was not written by ``hrm export``, or the provider is not available.
     """
 
-    def __init__(self, path: Path, provider: str = "cpu", threads: int = 0, memory: int = MEMORY, halting: bool = True):
-        content = read_sealed(path)
+    def __init__(
+        self, path: Path, provider: str = "cpu", threads: int = 0, memory: int = MEMORY, early_exit: bool = True
+    ):
+        content = read_checked(path)
         self._session = _session(path, content, provider, threads)
         try:
             self.exported = Exported.from_text(self._session.get_modelmeta().custom_metadata_map[KEY])
         except (KeyError, TypeError, ValueError):
-            raise UserError(path, "not a model that hrm export has written") from None
+            raise UserError(path, "not written by hrm export, or by another version of it") from None
         self.card = self.exported.card
-        # The last of the file's bytes: see exported.py.
+        # The hexadecimal digits at the end of the file, see exported.py.
         self.checksum = content[-64:].decode()
-        self.halting = halting
+        self.early_exit = early_exit
         self._memory = memory
 
     def answer(self, samples: Samples) -> Answers:
-        parts = [self._think(part) for part in self._parts(samples)]
-        tokens, confidence, segments = (np.concatenate(column) for column in zip(*parts, strict=True))
-        return Answers(tokens, confidence, segments)
+        """See :class:`~hrm_arc.evaluation.predict.Backend`."""
+        parts = [self._answer(part) for part in self._parts(samples)]
+        return Answers(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
     def refine(self, samples: Samples) -> np.ndarray:
-        """Tokens after each segment, halting put aside, ``[segments, n, cells]``."""
-        whole = []
+        """Tokens after each segment, without early exit, ``[segments, n, cells]``."""
+        results = []
         for part in self._parts(samples):
-            after, state = [], None
-            for _ in range(self.exported.segments):
-                segment = self._run(part, state)
-                state = (segment.h, segment.l)
-                after.append(self._tokens(segment.logits, part))
-            whole.append(np.stack(after))
-        return np.concatenate(whole, axis=1)
+            segment = self._segment(part)
+            results.append(np.stack([self._tokens(segment.run().logits, part) for _ in range(self.exported.segments)]))
+        return np.concatenate(results, axis=1)
 
     def logits(self, samples: Samples) -> np.ndarray:
         """Logits after the first segment, ``[n, cells, 12]``."""
-        return np.concatenate([self._run(part, None).logits for part in self._parts(samples)])
+        return np.concatenate([self._segment(part).run().logits for part in self._parts(samples)])
 
-    def _think(self, samples: Samples) -> Answers:
-        """Segments until each sample would rather halt; one that has leaves the batch."""
-        thinking = np.arange(len(samples))
-        segment = self._run(samples, None)
-        logits, halt, taken = segment.logits, segment.halt, np.ones(len(samples), dtype=np.int64)
-        for number in range(2, self.exported.segments + 1):
-            going_on = segment.halt <= segment.think_on if self.halting else np.ones(len(thinking), dtype=bool)
-            if not going_on.any():
-                break
-            thinking = thinking[going_on]
-            segment = self._run(_part(samples, thinking), (segment.h[going_on], segment.l[going_on]))
-            logits[thinking], halt[thinking], taken[thinking] = segment.logits, segment.halt, number
-        return Answers(self._tokens(logits, samples), 1 / (1 + np.exp(-halt)), taken)
+    def _answer(self, samples: Samples) -> Answers:
+        controller = HaltingController(self.exported.segments, self.early_exit)
+        output, segments = run_until_halted(self._segment(samples), controller)
+        return Answers(self._tokens(output.logits, samples), 1 / (1 + np.exp(-output.q_halt)), segments)
 
-    def _run(self, samples: Samples, state: tuple[np.ndarray, np.ndarray] | None) -> _Segment:
-        h, l = state or 2 * (self._blank(samples),)
-        place = (len(samples), samples.canvas.height, samples.canvas.width)
-        values = (
-            samples.inputs.astype(np.int64).reshape(place),
-            *(part.astype(np.int64) for part in (samples.task, samples.dihedral, samples.colours, samples.variant)),
-            np.array(state is None),
-            h,
-            l,
-        )
-        # What a model has no use for is no input of its graph.
-        wanted = {input.name for input in self._session.get_inputs()}
-        given = {name: value for name, value in zip(INPUTS, values, strict=True) if name in wanted}
-        try:
-            return _Segment(*self._session.run(OUTPUTS, given))
-        except Exception as error:  # ONNX Runtime has a class of error for each status, without a common one.
-            raise UserError("ONNX Runtime", str(error).splitlines()[0]) from None
-
-    def _blank(self, samples: Samples) -> np.ndarray:
-        """A state's place; what is in it does not matter before the first segment."""
-        cells = self.exported.prefix + samples.canvas.cells
-        return np.zeros((len(samples), cells, self.exported.width), dtype=np.float32)
+    def _segment(self, samples: Samples) -> OnnxSegment:
+        return OnnxSegment(self._session, self.exported, samples)
 
     def _parts(self, samples: Samples) -> Iterator[Samples]:
-        """The samples, so many at once that their attention matrices fit the memory."""
+        """The samples in batches whose attention matrices fit the memory limit."""
         canvas = samples.canvas
         height, width = self.exported.canvas or (canvas.height, canvas.width)
         if (height, width) != (canvas.height, canvas.width):
-            raise UserError(
-                "canvas", f"this model takes {height} x {width} alone, not {canvas.height} x {canvas.width}"
-            )
-        matrices = 4 * self.exported.heads * (self.exported.prefix + canvas.cells) ** 2
-        at_once = max(1, self._memory * 10**6 // matrices)
-        for start in range(0, len(samples), at_once):
-            yield _part(samples, np.arange(start, min(start + at_once, len(samples))))
+            what = f"this model takes a canvas of {height} x {width} only, not {canvas.height} x {canvas.width}"
+            raise UserError("canvas", what)
+        matrices = 4 * self.exported.num_heads * (self.exported.prefix + canvas.cells) ** 2
+        return samples.parts(self._memory * 10**6 // matrices)
 
     def _tokens(self, logits: np.ndarray, samples: Samples) -> np.ndarray:
         if self.card.ignores_padding:
@@ -142,31 +150,25 @@ class OnnxBackend:
         return logits.argmax(axis=-1).astype(np.uint8)
 
 
-def _part(samples: Samples, chosen: np.ndarray) -> Samples:
-    labels = None if samples.labels is None else samples.labels[chosen]
-    told = (samples.task[chosen], samples.dihedral[chosen], samples.colours[chosen], samples.variant[chosen])
-    return Samples(samples.canvas, samples.inputs[chosen], labels, *told)
-
-
 def _session(path: Path, content: bytes, provider: str, threads: int) -> Any:
     import onnxruntime
 
-    here = onnxruntime.get_available_providers()
+    available = onnxruntime.get_available_providers()
     name = PROVIDERS[provider]
-    if name not in here:
-        known = ", ".join(short for short, full in PROVIDERS.items() if full in here)
-        raise UserError("--provider", f"{provider} is not to be had here; this ONNX Runtime has {known}")
+    if name not in available:
+        known = ", ".join(short for short, full in PROVIDERS.items() if full in available)
+        raise UserError("--provider", f"{provider} is not available here; this ONNX Runtime has {known}")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
-    # Memory goes back when a canvas was large; a small machine has little to spare.
+    # Without an arena the memory of a large canvas is returned to the system; small machines need it.
     options.enable_cpu_mem_arena = False
     providers = list(dict.fromkeys([name, PROVIDERS["cpu"]]))
     try:
         session = onnxruntime.InferenceSession(content, options, providers=providers, enable_fallback=0)
-    except Exception as error:  # As above: no common class.
+    except Exception as error:  # As above: no common base class.
         raise UserError(path, f"cannot be run: {str(error).splitlines()[0]}") from None
-    # It was compiled in, but its libraries may be missing; nobody should be told the processor's speed for it.
+    # A provider that was compiled in may lack its libraries; the CPU must not replace it silently.
     if session.get_providers()[0] != name:
         raise UserError("--provider", f"{provider} does not start here: its libraries are missing or do not fit")
     return session

@@ -1,4 +1,4 @@
-"""Is an accuracy better than the empty answer?"""
+"""Audit: is an accuracy better than that of baselines which have learned nothing?"""
 
 from __future__ import annotations
 
@@ -12,13 +12,19 @@ NAMES = {
     "position_mode": "the best constant output",
     "copy_input": "copying the input",
 }
-# Two token accuracies this close are called the same: 0.05 points.
+# Token accuracies that differ by no more than 0.05 percentage points are called the same.
 TOLERANCE = 0.0005
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What was claimed, what a model scores that has understood nothing, and a verdict."""
+    """Scores beside the baselines of the same data, and a verdict in words.
+
+    Attributes:
+        token_accuracy, exact_accuracy: the scores that were audited; None if not known.
+        baselines: see :mod:`hrm_arc.evaluation.baselines`.
+        verdict: one sentence.
+    """
 
     token_accuracy: float | None
     exact_accuracy: float | None
@@ -35,11 +41,11 @@ class Audit:
 
 
 def audit(baselines: Baselines, token_accuracy: float | None = None, exact_accuracy: float | None = None) -> Audit:
-    """Hold scores against the baselines of the same data.
+    """Compare scores with the baselines of the same data.
 
     Args:
         baselines: from :mod:`hrm_arc.evaluation.baselines`.
-        token_accuracy: over all 900 cells, padding included; None if not claimed.
+        token_accuracy: over all 900 cells, padding included; None if there is no such claim.
         exact_accuracy: share of test outputs that are exactly right; None if not known.
     """
     return Audit(token_accuracy, exact_accuracy, baselines, _verdict(baselines, token_accuracy, exact_accuracy))
@@ -49,22 +55,18 @@ def _verdict(baselines: Baselines, tokens: float | None, exact: float | None) ->
     if tokens is None and exact is None:
         best = max(baselines, key=lambda name: baselines[name]["token_accuracy"])
         value = baselines[best]["token_accuracy"]
-        return (
-            f"nothing claimed: on this data {NAMES[best]} has a token accuracy of {value:.2%}; a model has to pass that"
-        )
-    said = [] if tokens is None else [_about_tokens(baselines, tokens)]
+        return f"no claim: on this data {NAMES[best]} has a token accuracy of {value:.2%}; a model has to exceed that"
+    parts = [] if tokens is None else [_about_tokens(baselines, tokens)]
     if exact is not None:
-        said.append(_about_exact(baselines, exact))
-    return "; ".join(said)
+        parts.append(_about_exact(baselines, exact))
+    return "; ".join(parts)
 
 
 def _about_tokens(baselines: Baselines, tokens: float) -> str:
     ranked = sorted(baselines.items(), key=lambda item: item[1]["token_accuracy"])
     for name, scores in ranked:
         if abs(scores["token_accuracy"] - tokens) <= TOLERANCE:
-            return (
-                f"a token accuracy of {tokens:.2%} is the score of {NAMES[name]}: no evidence that anything was learned"
-            )
+            return f"a token accuracy of {tokens:.2%} is the score of {NAMES[name]}: no evidence of learning"
     above = [name for name, scores in ranked if scores["token_accuracy"] > tokens]
     if above:
         best = ranked[-1]
@@ -75,7 +77,7 @@ def _about_tokens(baselines: Baselines, tokens: float) -> str:
 def _about_exact(baselines: Baselines, exact: float) -> str:
     copied = baselines["copy_input"]["exact_accuracy"]
     if exact == 0:
-        return "not one grid is exactly right"
+        return "no grid is exactly right"
     if exact <= copied:
-        return f"{exact:.2%} of the grids are exactly right, no more than copying the input gets ({copied:.2%})"
-    return f"{exact:.2%} of the grids are exactly right, where copying the input gets {copied:.2%}"
+        return f"{exact:.2%} of the grids are exactly right, not more than copying the input ({copied:.2%})"
+    return f"{exact:.2%} of the grids are exactly right, copying the input: {copied:.2%}"

@@ -1,8 +1,7 @@
-"""What a model scores that has understood nothing; no accuracy is printed without these.
+"""Baselines: scores of answers that need no learning. Every accuracy is printed beside them.
 
-``pad_only`` answers padding everywhere: the log's plateau. ``position_mode`` is the best
-constant there is, chosen cell by cell with the answers in hand, so no constant output can
-score higher. ``copy_input`` hands the input back.
+``pad_only`` is padding in every cell. ``position_mode`` is the best constant output: the most frequent label of
+each cell, taken from the answers themselves, so no constant output scores higher. ``copy_input`` is the input.
 """
 
 from __future__ import annotations
@@ -20,18 +19,23 @@ from hrm_arc.puzzles.task import Task
 Baselines = dict[str, dict[str, float]]
 
 
-def baselines(held_back: AugmentedSet, indices: np.ndarray | None = None) -> Baselines:
-    """Baselines of a set whose inputs and labels lie on the full canvas, or of some of its samples.
+def baselines(held_out: AugmentedSet, indices: np.ndarray | None = None) -> Baselines:
+    """Baselines of a data set.
 
-    Token accuracy counts all 900 cells, padding included: the log's metric. Exact
-    accuracy is the share of samples with every cell right.
+    Args:
+        held_out: samples with inputs and labels on the full canvas.
+        indices: the samples to score; all of them if None.
+
+    Returns:
+        for each baseline ``token_accuracy``, over all 900 cells, padding included, and ``exact_accuracy``, the
+        share of samples with every cell right.
     """
-    chosen = np.arange(len(held_back)) if indices is None else indices
-    mode = _position_mode(held_back, chosen)
+    chosen = np.arange(len(held_out)) if indices is None else indices
+    mode = _position_mode(held_out, chosen)
     constants = {"pad_only": np.full(FULL.cells, PAD, dtype=np.uint8), "position_mode": mode}
     names = (*constants, "copy_input")
     tokens, exact = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
-    for samples in _batches(held_back, chosen):
+    for samples in _batches(held_out, chosen):
         assert samples.labels is not None
         assert samples.canvas == FULL
         for name in names:
@@ -45,21 +49,21 @@ def baselines(held_back: AugmentedSet, indices: np.ndarray | None = None) -> Bas
     }
 
 
-def _batches(held_back: AugmentedSet, indices: np.ndarray) -> Iterator[Samples]:
+def _batches(held_out: AugmentedSet, indices: np.ndarray) -> Iterator[Samples]:
     for start in range(0, len(indices), 4096):
-        yield from held_back.samples(indices[start : start + 4096])
+        yield from held_out.samples(indices[start : start + 4096])
 
 
-def _position_mode(held_back: AugmentedSet, indices: np.ndarray) -> np.ndarray:
-    """The commonest label of each cell, ``[900]``, uint8."""
+def _position_mode(held_out: AugmentedSet, indices: np.ndarray) -> np.ndarray:
+    """The most frequent label of each cell, ``[900]``, uint8."""
     counts = np.zeros(FULL.cells * VOCABULARY, dtype=np.int64)
     places = np.arange(FULL.cells, dtype=np.int64) * VOCABULARY
-    for samples in _batches(held_back, indices):
+    for samples in _batches(held_out, indices):
         assert samples.labels is not None
         counts += np.bincount((samples.labels + places).reshape(-1), minlength=counts.size)
     return counts.reshape(FULL.cells, VOCABULARY).argmax(axis=1).astype(np.uint8)
 
 
 def task_baselines(tasks: Sequence[Task]) -> Baselines:
-    """Baselines of the tasks' own test pairs, unaugmented."""
-    return baselines(AugmentedSet(Corpus(solve=tuple(tasks)).held_back_puzzles()))
+    """Baselines of the tasks' own test pairs, without augmentation."""
+    return baselines(AugmentedSet(Corpus(solve=tuple(tasks)).held_out_puzzles()))

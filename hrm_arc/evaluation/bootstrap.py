@@ -1,4 +1,4 @@
-"""How far chance alone moves a figure: resampled tasks, drawn again as often as there are tasks."""
+"""Bootstrap intervals: the spread of a score over resampled tasks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 RESAMPLES = 2000
-# Resamples that are worked on at once: of ten thousand boards, all of them would fill the memory.
+# Resamples that are computed at once; all of them at once would need too much memory for 10,000 boards.
 AT_ONCE = 50
 
 
@@ -15,12 +15,12 @@ def interval(figures: Callable[[np.ndarray], np.ndarray], tasks: int, seed: int)
     """95% percentile bootstrap over tasks (Efron 1979).
 
     Args:
-        figures: from numbers of tasks, ``[n, tasks]``, to the figures of each draw, ``[n, ...]``.
-        tasks: how many there are, at least one.
-        seed: of the draws.
+        figures: from the numbers of the tasks in each resample, ``[n, tasks]``, to its scores, ``[n, ...]``.
+        tasks: the number of tasks, at least one.
+        seed: of the resamples.
 
     Returns:
-        low and high ends, ``[2, ...]``.
+        low and high ends of the intervals, ``[2, ...]``.
     """
     random = np.random.default_rng(seed)
     sizes = [min(AT_ONCE, RESAMPLES - start) for start in range(0, RESAMPLES, AT_ONCE)]
@@ -29,7 +29,7 @@ def interval(figures: Callable[[np.ndarray], np.ndarray], tasks: int, seed: int)
 
 
 def ratio_interval(sums: np.ndarray, seed: int) -> list[float]:
-    """The interval of the first column's sum over the second's, of ``[tasks, 2]``."""
+    """The interval of a ratio of sums over tasks: the first column over the second, ``[tasks, 2]``."""
 
     def ratio(draw: np.ndarray) -> np.ndarray:
         drawn = sums[draw].sum(axis=1)

@@ -1,7 +1,7 @@
-"""Which kinds of task a model fails on, and how: groups of tasks and kinds of wrong answers.
+"""Breakdown of scores: by group of tasks, and wrong answers by kind of error.
 
-Groups are read off the demonstrations alone, so they are known before an answer is, and hold
-for any task. A task is in several.
+The groups of a task are computed from its demonstrations only, so they are known without its answers. A task is
+in several groups.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ def tiling_or_scaling(shown: Shown) -> bool:
     return all(a.shape != b.shape and b.shape[0] % a.shape[0] == 0 and b.shape[1] % a.shape[1] == 0 for a, b in shown)
 
 
-def recolouring_only(shown: Shown) -> bool:
-    """Sizes stay, and so do the cells of the input's commonest colour: only other cells change."""
+def recoloring_only(shown: Shown) -> bool:
+    """Every output has its input's size, and the background is unchanged: only other cells change color."""
     return same_size(shown) and all(np.array_equal(a == background(a), b == background(a)) for a, b in shown)
 
 
 def cropping(shown: Shown) -> bool:
-    """Every output is a rectangle cut out of its input, and smaller."""
+    """Every output is a rectangle of its input, and smaller than it."""
     return shrinking(shown) and all(_is_cut_from(b, a) for a, b in shown)
 
 
 def symmetry(shown: Shown) -> bool:
-    """Every output is its input turned or reflected, or is unchanged by a turn or reflection of itself."""
+    """Every output is its input rotated or reflected, or is symmetric itself."""
     return all(
         any(np.array_equal(turn(a, d), b) for d in range(1, DIHEDRALS))
         or (b.size > 1 and any(np.array_equal(turn(b, d), b) for d in range(1, DIHEDRALS)))
@@ -61,7 +61,7 @@ def symmetry(shown: Shown) -> bool:
 
 
 def objects_moved(shown: Shown) -> bool:
-    """Sizes stay, every colour has as many cells as before, and they lie elsewhere."""
+    """Every output has its input's size and as many cells of each color, but at other places."""
     return same_size(shown) and all(
         not np.array_equal(a, b)
         and np.array_equal(np.bincount(a.flat, minlength=10), np.bincount(b.flat, minlength=10))
@@ -75,7 +75,7 @@ def counts(shown: Shown) -> bool:
 
 
 def background(grid: Grid) -> int:
-    """A grid's commonest colour; the lowest of several."""
+    """The most frequent color of a grid; the lowest if there are several."""
     return int(np.bincount(grid.reshape(-1), minlength=10).argmax())
 
 
@@ -84,7 +84,7 @@ RULES: dict[str, Callable[[Shown], bool]] = {
     "shrinking": shrinking,
     "growing": growing,
     "tiling or scaling": tiling_or_scaling,
-    "recolouring only": recolouring_only,
+    "recoloring only": recoloring_only,
     "cropping": cropping,
     "symmetry": symmetry,
     "objects moved": objects_moved,
@@ -93,33 +93,33 @@ RULES: dict[str, Callable[[Shown], bool]] = {
 
 
 def groups(task: Task) -> list[str]:
-    """The groups a task is in: by what its demonstrations do, and by how much there is of them.
+    """The groups of a task.
 
-    Beside ``RULES``: ``other sizes`` where outputs neither keep, shrink nor grow throughout; how many
-    colours, cells of the largest grid and demonstrations there are; and the task's own group, such
-    as its concept in ConceptARC.
+    Beside ``RULES``: ``other sizes``, where the outputs do not all keep, all reduce or all increase the size;
+    ranges of the number of colors, of cells of the largest grid, and of demonstrations; and the group that the
+    source gives it, such as its concept in ConceptARC.
     """
     shown = [(pair.input, pair.output) for pair in task.demonstrations if pair.output is not None]
     found = [name for name, rule in RULES.items() if rule(shown)]
     if not {"same size", "shrinking", "growing"} & set(found):
         found.append("other sizes")
     visible = task.visible_grids()
-    colours = len(np.unique(np.concatenate([grid.reshape(-1) for grid in visible])))
+    colors = len(np.unique(np.concatenate([grid.reshape(-1) for grid in visible])))
     largest = max(grid.size for grid in visible)
-    found.append(_band("colours", colours, (3, 5)))
+    found.append(_band("colors", colors, (3, 5)))
     found.append(_band("cells", largest, (100, 225)))
     found.append(_band("demonstrations", len(task.demonstrations), (2, 3)))
     return [*found, *([f"concept {task.group}"] if task.group else [])]
 
 
 def error_kind(answer: Grid | None, truth: Grid, input: Grid) -> str:
-    """How an answer is wrong; ``right`` if it is not.
+    """The kind of error of an answer, or ``right``.
 
-    In this order: ``no readable grid``; ``copy of the input``; ``wrong size``; ``one colour``
-    where the truth has several; ``wrong colours in the right shape``: a change of colours alone
-    would mend it; and of the rest, how many cells are off.
+    The first that applies: ``no readable grid``; ``copy of the input``; ``wrong size``; ``one color``, where the
+    truth has several; ``wrong colors in the right shape``, where an exchange of colors gives the truth; else a
+    range of the number of wrong cells.
     """
-    if answer is None:
+    if answer is None or not answer.size:
         return "no readable grid"
     if same(answer, truth):
         return "right"
@@ -128,10 +128,10 @@ def error_kind(answer: Grid | None, truth: Grid, input: Grid) -> str:
     if answer.shape != truth.shape:
         return "wrong size"
     if len(np.unique(answer)) == 1 and len(np.unique(truth)) > 1:
-        return "one colour"
+        return "one color"
     pairs = np.unique(np.stack([answer.reshape(-1), truth.reshape(-1)]), axis=1)
     if all(len(np.unique(side)) == pairs.shape[1] for side in pairs):
-        return "wrong colours in the right shape"
+        return "wrong colors in the right shape"
     off = int((answer != truth).sum())
     if off <= 2:
         return "1 or 2 cells off"
@@ -142,15 +142,15 @@ def breakdown(tasks: Sequence[Task], predictions: Sequence[Prediction], seed: in
     """Scores by group, and wrong answers by kind.
 
     Args:
-        tasks: with their answers, as far as known.
-        predictions: of the tasks' test outputs; one that is missing counts as no readable grid.
+        tasks: with their answers, as far as they are known.
+        predictions: of the tasks' test outputs; a missing one counts as no readable grid.
         seed: of the bootstrap.
 
     Returns:
-        ``groups``: rows of ``group``, ``tasks``, ``test_outputs``, ``solved`` (two attempts),
-        ``pass@2`` and its 95% ``interval`` (bootstrap over tasks), largest group first;
-        ``errors``: rows of ``kind``, ``count`` and ``share``, of test outputs that two attempts
-        did not solve, by the first attempt; commonest first.
+        ``groups``: rows of ``group``, ``tasks``, ``test_outputs``, ``solved`` (in two attempts), ``pass@2`` and
+        its 95% ``interval`` (bootstrap over tasks), the largest group first;
+        ``errors``: the first attempts at the test outputs that two attempts did not solve, as rows of ``kind``,
+        ``count`` and ``share``, the most frequent kind first.
     """
     given = {(p.task, p.test): p for p in predictions}
     by_group: dict[str, list[list[bool]]] = {}
@@ -166,7 +166,7 @@ def breakdown(tasks: Sequence[Task], predictions: Sequence[Prediction], seed: in
             if not solved[-1]:
                 kind = error_kind(attempts[0] if attempts else None, test.output, test.input)
                 kinds[kind] = kinds.get(kind, 0) + 1
-        # A game's boards stand each for themselves, as in the scores.
+        # Each board of a game counts as a task, as in the scores.
         members = [[each] for each in solved] if task.boards else [solved]
         for group in groups(task) if solved else ():
             by_group.setdefault(group, []).extend(members)

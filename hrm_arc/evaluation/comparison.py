@@ -1,4 +1,4 @@
-"""Two sets of predictions on the same test outputs: is one better, beyond chance?"""
+"""Comparison of two sets of predictions on the same test outputs: is one significantly better?"""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def compare(first: Rows, second: Rows, seed: int = 0) -> dict[str, Any]:
-    """Hold the second against the first, output by output.
+    """Compare two models on each test output that both answered and whose answer is known.
 
     Args:
-        first: rows of predictions.jsonl.
-        second: the same of another model.
+        first: rows of the first model's predictions.jsonl.
+        second: rows of the second model's predictions.jsonl.
         seed: of the bootstrap.
 
     Returns:
-        ``test_outputs`` and ``tasks``: how many both answered, where the answer is known;
-        ``both``, ``first_only``, ``second_only``, ``neither``: which of them two attempts solved;
-        ``difference``: the second's share solved less the first's, and its 95% ``interval``
-        (paired bootstrap over tasks, or over a game's boards; None for a single one);
-        ``left_out``: outputs that only one of them answered.
+        ``test_outputs`` and ``tasks``: the numbers of those compared;
+        ``both``, ``first_only``, ``second_only``, ``neither``: test outputs by who solved them in two attempts;
+        ``difference``: share solved by the second model minus share solved by the first, and its 95%
+        ``interval`` (paired bootstrap over tasks, or over the boards of a game; None for a single task);
+        ``left_out``: test outputs that only one of them answered.
 
     Raises:
-        ValueError: there is no test output in common, or its answers are different ones.
+        ValueError: they have no test output in common, or were scored on different answers.
     """
     ours, theirs = _known(first), _known(second)
     common = [key for key in ours if key in theirs]
@@ -41,7 +41,7 @@ def compare(first: Rows, second: Rows, seed: int = 0) -> dict[str, Any]:
     solved = np.array([(ours[key]["solved"], theirs[key]["solved"]) for key in common], dtype=int)
     names = [f"{key[0]}/{key[1]}" if ours[key].get("board") else key[0] for key in common]
     _, members = np.unique(names, return_inverse=True)
-    # A task's sums stand for its outputs, so a resample is a sum over tasks.
+    # Sums for each task: a resample of tasks then needs no loop over test outputs.
     sums = np.stack([np.bincount(members, weights=solved[:, 1] - solved[:, 0]), np.bincount(members)], axis=1)
     a, b = solved[:, 0], solved[:, 1]
     return {

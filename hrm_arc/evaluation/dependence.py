@@ -1,7 +1,7 @@
-"""Do a model's answers depend on what it was given, or would it say the same to anything?
+"""Dependence of a model's answers on its input and on its conditioning.
 
-A score can look well and rest on nothing: an answer that is always the same, or one that has
-nothing to do with the grid or with the task. Each is asked for by changing one thing alone.
+A score can be above zero although the model ignores the grid, or ignores the task. So the test inputs are
+answered again with one thing changed: the cells of the input, or the row of the task in the task table.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from hrm_arc.evaluation.predict import Prediction
-from hrm_arc.puzzles.keyed import mix, name_key
+from hrm_arc.puzzles.counter_rng import mix, name_key
 from hrm_arc.puzzles.task import Grid, Pair, Task, make_grid
 
-# Shares below this are called none, and distinct answers below it the same.
+# Shares up to this one count as none.
 LITTLE = 0.02
 
-# Answers tasks, given the row of each in the model's task table.
+# Answers tasks; the second argument is the row of each task in the model's task table.
 Answer = Callable[[Sequence[Task], Mapping[str, int]], list[Prediction]]
 
 
@@ -28,12 +28,12 @@ class Dependence:
     """Shares of test inputs, from 0 to 1.
 
     Attributes:
-        distinct: different answers, by tokens, as a share of all answers; nearly none for a model
-            that says one thing to everything. None where there is a single answer.
-        with_input: whose answer changes when the input's cells are put in another order; None
-            where the model could not be asked.
-        with_identity: whose answer changes when the model is told another task; None where it
-            is not told any.
+        distinct: number of different answers (by tokens) minus one, over number of answers minus one: 0 for a
+            model with one answer to everything. None if there is a single answer.
+        with_input: test inputs whose answer changes when the cells of the input are shuffled; None if the model
+            is not at hand.
+        with_identity: test inputs whose answer changes with the puzzle embedding of another task; None for a model
+            without one, or fewer than two known tasks.
     """
 
     distinct: float | None
@@ -44,33 +44,33 @@ class Dependence:
         return asdict(self)
 
     def verdict(self) -> str:
-        """The same in words."""
+        """The shares in words."""
         alike = self.distinct is not None and self.distinct <= LITTLE
         if (alike and not self.with_input) or self.with_input == 0 == (self.with_identity or 0):
-            return "it says the same to everything"
+            return "it gives the same answer to everything"
         if self.with_input is None and self.distinct is None:
-            return "one answer tells nothing about what it depends on"
+            return "a single answer does not show what it depends on"
         if self.with_input is None:
-            return "its answers differ from one input to another; the model itself would have to be asked why"
-        said = [
+            return "its answers differ from one input to another; only an audit of the model shows what they depend on"
+        parts = [
             "its answers depend on the input" if self.with_input > LITTLE else "its answers do not depend on the input",
         ]
         if self.with_identity is not None:
             does = "do" if self.with_identity > LITTLE else "do not"
-            said.append(f"they {does} depend on which task it is told")
-        return ", and ".join(said)
+            parts.append(f"they {does} depend on the puzzle embedding")
+        return ", and ".join(parts)
 
 
 def dependence(
     tasks: Sequence[Task], rows: Mapping[str, int], answered: Sequence[Prediction], answer: Answer
 ) -> Dependence:
-    """Hold answers against those to permuted inputs, and those under a wrong identity.
+    """Compare answers with the answers to shuffled inputs, and with the answers under another task's row.
 
     Args:
-        tasks: what is answered; their own answers are not looked at.
-        rows: each task's row in the model's task table, for those that it has.
-        answered: one pass over each test input, without votes.
-        answer: gives such answers.
+        tasks: the tasks to answer; their test outputs are not read.
+        rows: the row of each task in the model's task table; tasks that are not in it are left out.
+        answered: predictions of one pass over each test input, without votes.
+        answer: makes such predictions.
     """
     plain = _tokens(answered)
     permuted = _tokens(answer([_permuted(task) for task in tasks], rows))
@@ -88,7 +88,7 @@ def dependence(
 
 
 def observed(predictions: Sequence[Prediction]) -> Dependence:
-    """What answers alone can tell, where the model is not at hand."""
+    """The dependence that predictions alone show, where the model is not at hand."""
     return Dependence(_distinct(_tokens(predictions)), None, None)
 
 
@@ -107,13 +107,13 @@ def _changed(
 
 
 def _permuted(task: Task) -> Task:
-    """The task with the cells of each test input in another order; sizes stay."""
+    """The task with the cells of each test input shuffled; sizes are unchanged."""
     tests = tuple(Pair(_shuffled(test.input, name_key(task.id), n), None) for n, test in enumerate(task.tests))
     return replace(task, tests=tests)
 
 
 def _shuffled(grid: Grid, *key: int) -> Grid:
-    """The grid's cells in another order; a grid of one colour gets another colour."""
+    """The grid with its cells shuffled; a grid of one color gets another color."""
     order = np.argsort(mix(*key, np.arange(grid.size)), kind="stable")
     shuffled = grid.reshape(-1)[order].reshape(grid.shape)
     return make_grid((grid + 1) % 10 if np.array_equal(shuffled, grid) else shuffled)

@@ -1,4 +1,4 @@
-"""Score a checkpoint on a source and leave the result as files."""
+"""Predict the test outputs of tasks with a checkpoint, score them, and write the result as files."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from hrm_arc.errors import ReportedError, UserError, and_more
 from hrm_arc.evaluation.breakdown import breakdown, error_kind, groups
 from hrm_arc.evaluation.journal import Journal
+from hrm_arc.evaluation.metrics import Metric
 from hrm_arc.evaluation.predict import Backend, Key, Prediction, keys, predict
 from hrm_arc.evaluation.refinement import refinement
 from hrm_arc.evaluation.scores import same, score
@@ -22,33 +23,33 @@ from hrm_arc.runs.versions import versions
 
 
 def tasks_to_score(card: Card, data: str | None) -> tuple[Task, ...]:
-    """The tasks of a source, or those whose answers were held back from the checkpoint.
+    """The tasks of a source; without one, the tasks whose test outputs were held out from the checkpoint.
 
     Raises:
-        UserError: a source is not to be had, or no longer holds the tasks.
+        UserError: a source cannot be loaded, or it no longer has the tasks.
     """
     if data is not None:
         return load_tasks(data)
     found = {task.id: task for source in card.solve for task in load_tasks(source)}
-    wanted = card.tasks[: card.held_back]
+    wanted = card.tasks[: card.held_out]
     missing = [name for name in wanted if name not in found]
     if missing:
         raise UserError(", ".join(card.solve), f"no longer holds task {missing[0]}{and_more(missing)}")
     if not wanted:
-        raise UserError("--data", "this checkpoint had nothing held back from it: name a source to score it on")
+        raise UserError("--data", "this checkpoint had nothing held out from it: name a source to score it on")
     return tuple(found[name] for name in wanted)
 
 
 def answers_seen(card: Card, tasks: Sequence[Task]) -> list[str]:
-    """Tasks whose answers the checkpoint is known to have been trained on: scores on them prove nothing."""
+    """Tasks whose test outputs the checkpoint was trained on: its scores on them prove nothing."""
     if card.imported:
         return []
-    given = set(card.tasks[card.held_back :])
+    given = set(card.tasks[card.held_out :])
     return [task.id for task in tasks if task.id in given]
 
 
 def unseen_tasks(card: Card, tasks: Sequence[Task]) -> list[str]:
-    """Tasks that are not in the checkpoint's table: the model is not told which they are."""
+    """Tasks that are not in the checkpoint's task table; the model answers them with the row of unseen tasks."""
     known = card.rows()
     return [task.id for task in tasks if task.id not in known]
 
@@ -66,25 +67,25 @@ def predict_tasks(
     journal: Journal | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[Prediction]:
-    """Predictions of a checkpoint, on the canvas it was trained on.
+    """Predictions of a checkpoint, on the canvas that it was trained on.
 
     Args:
-        backend: what runs its model.
-        card: the checkpoint's.
-        tasks: what to answer.
+        backend: runs the checkpoint's model.
+        card: the checkpoint's card.
+        tasks: the tasks to answer.
         votes, seed, refine: see :func:`hrm_arc.evaluation.predict.predict`.
-        rows: which row of its task table stands for which task; the checkpoint's own if None.
+        rows: the row of each task in the model's task table; the checkpoint's own rows if None.
         only: the test inputs to answer; all of them if None.
-        journal: predictions that it has are taken from there, others are written to it; memory then
-            does not grow with tasks.
-        progress: called with how many of the test inputs have an answer.
+        journal: predictions in it are not made again, and new ones are written to it, so that memory does not
+            grow with the number of tasks.
+        progress: called with the number of test inputs that have an answer.
 
     Raises:
-        ReportedError: a prediction that was written to the journal is no longer there.
+        ReportedError: a prediction that was written to the journal is no longer in it.
     """
-    asked = keys(tasks) if only is None else only
-    left = set(asked).difference(() if journal is None else journal.read())
-    answered = predict(
+    wanted = keys(tasks) if only is None else only
+    left = set(wanted).difference(() if journal is None else journal.read())
+    predictions = predict(
         backend,
         tasks,
         card.rows() if rows is None else rows,
@@ -96,47 +97,48 @@ def predict_tasks(
         seed=seed,
         refine=refine,
         only=left,
-        progress=lambda done: progress(len(asked) - len(left) + done),
+        progress=lambda done: progress(len(wanted) - len(left) + done),
     )
     if journal is None:
-        return list(answered)
-    for prediction in answered:
-        # Kept on disk alone: small arrays between the large ones of each pass leave the heap full of holes.
+        return list(predictions)
+    for prediction in predictions:
+        # Kept on disk only: small arrays that live between the large arrays of each pass fragment the heap.
         journal.add(prediction)
     found = journal.read()
-    if missing := [key for key in asked if key not in found]:
-        what = f"the answer to {missing[0][0]}{and_more(missing)} is gone from there; the same command goes on"
+    if missing := [key for key in wanted if key not in found]:
+        what = f"the answer to {missing[0][0]}{and_more(missing)} was removed; the same command makes it again"
         raise ReportedError(journal.folder, what)
-    return [found[key] for key in asked]
+    return [found[key] for key in wanted]
 
 
-def score_predictions(
+def scores_of(
     card: Card,
     tasks: Sequence[Task],
     predictions: Sequence[Prediction],
-    folder: RunFolder,
     settings: Mapping[str, Any],
+    metrics: Sequence[Metric] = (),
 ) -> dict[str, Any]:
-    """Score predictions and write predictions.jsonl, scores.json and submission.json.
+    """All scores of a checkpoint's predictions, as they stand in scores.json.
 
     Args:
-        card: the card of the checkpoint that made them.
-        tasks: what they answer.
+        card: the card of the checkpoint.
+        tasks: the tasks that the predictions answer.
         predictions: in any order.
-        folder: where to write; nothing that lies there is read.
-        settings: how they were made, such as ``votes``; they stand among the scores.
+        settings: how they were made, such as ``votes``; part of the result.
+        metrics: computed beside those of every evaluation.
 
     Returns:
-        the scores (see :func:`hrm_arc.evaluation.scores.score`), with the settings,
-        ``unseen_tasks`` (not in the model's task table), ``answers_seen_in_training``, the
-        ``leaks`` that its training was allowed, ``warnings`` (what keeps the scores from being
-        fair), ``groups`` and ``errors`` (see :mod:`hrm_arc.evaluation.breakdown`), ``refinement``
-        (see :mod:`hrm_arc.evaluation.refinement`) and the software's ``versions``.
+        the scores (see :func:`hrm_arc.evaluation.scores.score`); the settings; ``unseen_tasks``: the number of
+        tasks that are not in the model's task table; ``answers_seen_in_training``; the ``leaks`` that its
+        training allowed; ``warnings``: reasons why the scores are not fair; ``groups`` and ``errors`` (see
+        :mod:`hrm_arc.evaluation.breakdown`); ``refinement`` (see :mod:`hrm_arc.evaluation.refinement`);
+        ``versions`` of the software.
+
+    Raises:
+        UserError: a metric failed.
     """
-    place = {task.id: n for n, task in enumerate(tasks)}
-    predictions = sorted(predictions, key=lambda p: (place[p.task], p.test))
-    scores = {
-        **score(tasks, predictions),
+    return {
+        **score(tasks, predictions, metrics=metrics),
         **breakdown(tasks, predictions),
         "refinement": refinement(tasks, predictions),
         **settings,
@@ -148,29 +150,54 @@ def score_predictions(
         "warnings": warnings(card, tasks),
         "versions": versions(),
     }
+
+
+def score_predictions(
+    card: Card,
+    tasks: Sequence[Task],
+    predictions: Sequence[Prediction],
+    folder: RunFolder,
+    settings: Mapping[str, Any],
+    metrics: Sequence[Metric] = (),
+) -> dict[str, Any]:
+    """Score predictions and write predictions.jsonl, scores.json and submission.json.
+
+    Args:
+        card, tasks, predictions, settings, metrics: see :func:`scores_of`.
+        folder: where to write; its files are not read.
+
+    Returns:
+        the scores, see :func:`scores_of`.
+
+    Raises:
+        ReportedError: a metric failed, or a file cannot be written.
+    """
+    place = {task.id: n for n, task in enumerate(tasks)}
+    predictions = sorted(predictions, key=lambda p: (place[p.task], p.test))
+    scores = scores_of(card, tasks, predictions, settings, metrics)
     answers = submission(tasks, predictions)
-    assert not list(submission_problems(answers, tasks)), "what is handed in fits what was asked"
+    assert not list(submission_problems(answers, tasks)), "a submission answers the tasks that it was made for"
     write_lines(folder.predictions_file, _rows(tasks, predictions))
     write_json(folder.submission_file, answers)
     write_json(folder.scores_file, scores)
-    if [task.id for task in tasks] == card.tasks[: card.held_back]:
+    if [task.id for task in tasks] == card.tasks[: card.held_out]:
         amend_status(folder.status_file, pass_at_2=scores["pass@2"] if scores["test_outputs"] else None)
     return scores
 
 
 def warnings(card: Card, tasks: Sequence[Task]) -> list[str]:
-    """What keeps a checkpoint's scores on some tasks from being fair ones, in words."""
-    said = []
+    """The reasons why a checkpoint's scores on some tasks are not fair."""
+    found = []
     unseen, seen, leaks = len(unseen_tasks(card, tasks)), len(answers_seen(card, tasks)), card.leaks
     if card.imported:
-        said.append("an imported checkpoint: which answers its training was given is not known here")
+        found.append("an imported checkpoint: which answers its training was given is not known here")
     if seen:
-        said.append(f"{seen} of these tasks were given away in training: no fair score")
+        found.append(f"the checkpoint was trained on the test outputs of {seen} of these tasks: not a fair score")
     if leaks:
-        said.append(f"its training was allowed {len(leaks)} leaks, such as: {leaks[0]}; no fair score")
+        found.append(f"its training allowed {len(leaks)} leaks, such as: {leaks[0]}; not a fair score")
     if unseen:
-        said.append(f"{unseen} of these tasks were no part of its training: it was not told which they are")
-    return said
+        found.append(f"{unseen} of these tasks are not in the model's task table: it answers them as unseen tasks")
+    return found
 
 
 def _rows(tasks: Sequence[Task], predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
@@ -180,11 +207,18 @@ def _rows(tasks: Sequence[Task], predictions: Sequence[Prediction]) -> list[dict
 
 
 def _row(task: Task, prediction: Prediction, kinds: list[str]) -> dict[str, Any]:
-    """A prediction with what it answers and how it came out, so that it can be drawn by itself."""
+    """A prediction with its input, its truth and its result, so that it can be drawn without the task."""
     test = task.tests[prediction.test]
-    told = {"input": test.input.tolist(), "truth": None, "groups": kinds, "error": None, "solved": False}
-    # A game's boards stand each for themselves.
-    row = {**prediction.as_row(), **told, "board": bool(task.boards)}
+    row: dict[str, Any] = {
+        **prediction.as_row(),
+        "input": test.input.tolist(),
+        "truth": None,
+        "groups": kinds,
+        "error": None,
+        "solved": False,
+        # Each board of a game counts as a task.
+        "board": bool(task.boards),
+    }
     if test.output is None:
         return row
     attempts = prediction.attempts()

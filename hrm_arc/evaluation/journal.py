@@ -1,7 +1,7 @@
-"""Predictions on disk as they are made, so that an evaluation that was stopped goes on.
+"""The journal of an evaluation: each prediction is written to disk, so that a stopped evaluation resumes.
 
-Only the same evaluation goes on: the same weights, tasks and settings. Anything else begins
-anew, so that no vote of an earlier one is ever counted.
+Only the same evaluation resumes: same weights, tasks and settings. Any other one has a journal of its own, so
+votes of an earlier evaluation are never counted.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from typing import Any
 
 from hrm_arc.errors import unwritable
 from hrm_arc.evaluation.predict import Key, Prediction
-from hrm_arc.files import claimed
+from hrm_arc.files import exclusive_lock
 from hrm_arc.puzzles.task import PuzzleError, Task
 
 
 class Journal:
-    """Where an evaluation's processes write each prediction as soon as they have it.
+    """A hidden folder of predictions; each process writes its own file and reads all files.
 
     Args:
-        folder: of the evaluation's results; the journal lies in a hidden folder within.
+        folder: the folder of the evaluation's results; the journal is a hidden folder in it.
         fingerprint: of the evaluation, see :func:`fingerprint`.
-        rank: which process this is; each writes a file of its own and reads all.
+        rank: of this process.
     """
 
     def __init__(self, folder: Path, fingerprint: str, rank: int = 0):
@@ -35,12 +35,12 @@ class Journal:
         self._file = self.folder / f"{rank}.jsonl"
 
     def read(self) -> dict[Key, Prediction]:
-        """Every prediction that any process has written."""
+        """All predictions that any process has written."""
         predictions = (prediction for path in sorted(self.folder.glob("*.jsonl")) for prediction in _read(path))
         return {(prediction.task, prediction.test): prediction for prediction in predictions}
 
     def add(self, prediction: Prediction) -> None:
-        """Write a prediction down.
+        """Append a prediction.
 
         Raises:
             ReportedError: it cannot be written.
@@ -48,7 +48,7 @@ class Journal:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with self._file.open("a+b") as file:
-                # A line that a kill has cut short is left to itself.
+                # After a line that a kill cut short, a new line begins.
                 if file.tell() and file.seek(-1, os.SEEK_END) and file.read() != b"\n":
                     file.write(b"\n")
                 file.write(json.dumps(prediction.as_row()).encode() + b"\n")
@@ -56,35 +56,35 @@ class Journal:
             raise unwritable(self._file, error) from None
 
     @contextlib.contextmanager
-    def claimed(self) -> Iterator[None]:
-        """Keep the same evaluation from being made twice at once: the first to end would remove the other's answers.
+    def exclusive_lock(self) -> Iterator[None]:
+        """Refuse a second process that makes the same evaluation: the first to end would remove its predictions.
 
         Raises:
-            UserError: another process has it.
+            UserError: another process makes this evaluation.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise unwritable(self.folder, error) from None
         try:
-            with claimed(self.folder, "making the evaluation in"):
+            with exclusive_lock(self.folder, "making the evaluation in"):
                 yield
         finally:
-            with contextlib.suppress(OSError):  # Nothing was answered.
+            with contextlib.suppress(OSError):  # It is removed only if it is empty.
                 self.folder.rmdir()
 
     def remove(self) -> None:
-        """Once the results are whole, it has done its work."""
+        """Remove the journal, once the results are written."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def fingerprint(checkpoint: str, tasks: Sequence[Task], settings: Mapping[str, Any]) -> str:
-    """Sixteen hexadecimal digits that stand for an evaluation.
+    """Sixteen hexadecimal digits that identify an evaluation.
 
     Args:
-        checkpoint: the checksum of its card.
-        tasks: what is to be answered; their answers have no part in it.
-        settings: what else decides the predictions.
+        checkpoint: the checksum of the checkpoint's card.
+        tasks: the tasks to answer; their test outputs do not count.
+        settings: everything else that the predictions depend on.
     """
     digest = hashlib.sha256(json.dumps([checkpoint, settings], sort_keys=True).encode())
     for task in tasks:
@@ -99,4 +99,4 @@ def _read(path: Path) -> Iterator[Prediction]:
         try:
             yield Prediction.from_row(json.loads(line))
         except (ValueError, KeyError, TypeError, PuzzleError):
-            continue  # The end of a killed process; it is answered again.
+            continue  # A line that a kill cut short; this prediction is made again.

@@ -1,6 +1,6 @@
-"""Augment, think, undo, vote: from a task as a solver may see it to attempts at its answers.
+"""Voting: each test input is answered under many symmetries, the symmetry is undone, and each answer is a vote.
 
-It takes any backend that turns samples into tokens, and needs no torch itself.
+It works with any backend that turns samples into tokens, and needs no torch itself.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ import numpy as np
 from hrm_arc.puzzles.augmented import AugmentedSet, Samples
 from hrm_arc.puzzles.canvas import FULL, VOCABULARY, Canvas, CanvasKind, placed, tokens_on_full, visible_canvas
 from hrm_arc.puzzles.corpus import OTHER, UNSEEN, Corpus
-from hrm_arc.puzzles.keyed import mix, name_key
+from hrm_arc.puzzles.counter_rng import mix, name_key
+from hrm_arc.puzzles.identity import Identity
 from hrm_arc.puzzles.symmetry import DIHEDRALS, IDENTITY, Symmetry, swaps_sides
-from hrm_arc.puzzles.task import ATTEMPTS, COLOURS, Grid, Task, make_grid
+from hrm_arc.puzzles.task import ATTEMPTS, COLORS, Grid, Task, make_grid
 
-# Samples of one forward pass; more bring no speed and cost memory.
+# Cells of one forward pass; more need memory and are not faster.
 FORWARD_CELLS = 65_536
 # A test input: its task's ID, and which of the task's it is, from 0.
 Key = tuple[str, int]
@@ -30,8 +31,8 @@ class Answers(NamedTuple):
 
     Attributes:
         tokens: ``[n, cells]``, uint8.
-        confidence: halting probability at the end of thought, ``[n]``.
-        segments: segments of thought each sample took, ``[n]``.
+        confidence: halting probability after the last segment of each sample, ``[n]``.
+        segments: number of segments of each sample, ``[n]``.
     """
 
     tokens: np.ndarray
@@ -40,37 +41,46 @@ class Answers(NamedTuple):
 
 
 class Backend(Protocol):
-    """Whatever runs a model: torch here, ONNX Runtime on a small machine."""
+    """Runs a model: in torch, or an exported one in ONNX Runtime."""
 
-    def answer(self, samples: Samples) -> Answers: ...
+    def answer(self, samples: Samples) -> Answers:
+        """Run segments until each sample has halted."""
+        ...
 
     def refine(self, samples: Samples) -> np.ndarray:
-        """Tokens after each segment, whether or not a sample would halt, ``[segments, n, cells]``."""
+        """Tokens after each segment, without early exit, ``[segments, n, cells]``."""
         ...
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One answer that votes were cast for, ranked by count, then by mean confidence."""
+    """An answer with at least one vote.
+
+    Attributes:
+        grid: the answer, turned back into the orientation and colors of the task.
+        votes: the number of variants with this answer.
+        confidence: mean halting probability of those variants.
+    """
 
     grid: Grid
     votes: int
     confidence: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Prediction:
-    """What a model says to one test input.
+    """A model's answers to one test input.
 
     Attributes:
-        task: the task's ID.
-        test: which of its test inputs, from 0.
-        candidates: every answer that got a vote, best first.
-        single: the readable grid of the one pass over the input as it is, without votes.
-        tokens: that pass's tokens on the full canvas, ``[900]``, uint8.
-        segments: mean segments of thought over all passes.
-        refinement: that pass's readable grid after each segment, to the last one, whether or
-            not the model would halt; empty if nobody asked for it.
+        task: ID of the task.
+        test: number of the test input in its task, from 0.
+        candidates: all answers with a vote, best first: by votes, then by mean confidence.
+        single: the grid of the single pass over the test input as it is, without votes; None if its tokens are
+            not a readable grid.
+        tokens: tokens of the single pass on the full canvas, ``[900]``, uint8.
+        segments: mean number of segments over all passes; 0 if it is not known.
+        refinement: the grid of the single pass after each segment, without early exit; empty if it was not
+            requested.
     """
 
     task: str
@@ -81,20 +91,28 @@ class Prediction:
     segments: float
     refinement: tuple[Grid | None, ...] = ()
 
+    def __repr__(self) -> str:
+        best = "no readable grid"
+        if self.candidates:
+            height, width = self.candidates[0].grid.shape
+            cast = sum(candidate.votes for candidate in self.candidates)
+            best = f"best {height} x {width} with {self.candidates[0].votes} of {cast} votes"
+        return f"Prediction({self.task}, test {self.test}, {len(self.candidates)} candidates, {best})"
+
     def attempts(self, count: int = ATTEMPTS) -> list[Grid]:
-        """The best ``count`` candidates, or as many as there are."""
+        """The grids of the best ``count`` candidates; fewer if there are fewer."""
         return [grid for grid, _ in self.shares(count)]
 
     def shares(self, count: int = ATTEMPTS) -> list[tuple[Grid, float]]:
-        """The same, each with its share of the votes that were cast."""
+        """The attempts, each with its share of all votes."""
         cast = sum(candidate.votes for candidate in self.candidates)
         return [(candidate.grid, candidate.votes / cast) for candidate in self.candidates[:count]]
 
     def as_row(self) -> dict[str, Any]:
         """The prediction as one JSON object.
 
-        Tokens are 900 hexadecimal digits; the refinement is a list of grids, each with the number
-        of segments for which it stood.
+        Tokens are 900 hexadecimal digits. The refinement is a list of [grid, number of consecutive segments
+        with this grid].
         """
         return {
             "task": self.task,
@@ -114,7 +132,7 @@ class Prediction:
         """The inverse of :meth:`as_row`.
 
         Raises:
-            KeyError, TypeError, ValueError: the row is something else.
+            KeyError, TypeError, ValueError: the row is not a prediction.
         """
         candidates = tuple(Candidate(make_grid(c["grid"]), c["votes"], c["confidence"]) for c in row["candidates"])
         tokens = np.array([int(digit, 16) for digit in row["tokens"]], dtype=np.uint8)
@@ -126,7 +144,7 @@ class Prediction:
 
 
 def keys(tasks: Sequence[Task]) -> list[Key]:
-    """Every test input, in order."""
+    """The keys of all test inputs, in order."""
     return [(task.id, index) for task in tasks for index in range(len(task.tests))]
 
 
@@ -148,36 +166,36 @@ def predict(
     """Predict the test outputs of ``tasks``, in order.
 
     Args:
-        backend: what runs the model.
-        tasks: their test outputs are removed before anything looks at them.
-        rows: the model's row for each task ID; a task without one is unseen.
-        votes: variants of each test input that are answered; the first is the input as
-            it is, the next seven are its other orientations.
-        canvas: as the model was trained.
+        backend: runs the model.
+        tasks: their test outputs are removed before anything else.
+        rows: the row of each task ID in the model's task table; a task without a row is answered as unseen.
+        votes: number of variants of each test input that are answered. The first is the input as it is, the
+            next seven are its other orientations.
+        canvas: the canvas that the model was trained on.
         ignores_padding: the model was not trained on padding.
-        variants: of how many variants of a task the model has a row; if there are more than
-            the original, it is asked about those and no others.
-        variants_seed: with which they were drawn.
-        seed: which colour permutations are used.
-        refine: whether to look at the answer after each segment of thought.
-        only: of which test inputs; of all of them if None.
+        variants: the number of variants of each task that have a row of their own; if it is more than 1, only
+            those variants are answered.
+        variants_seed: seed with which those variants were drawn.
+        seed: of the color permutations.
+        refine: also record the grid after each segment.
+        only: the test inputs to answer; all of them if None.
         progress: called with the number of test inputs answered.
     """
     done = itertools.count(1)
     for task in tasks:
-        asked = [index for name, index in keys([task]) if only is None or (name, index) in only]
-        if not asked:
+        wanted = [index for name, index in keys([task]) if only is None or (name, index) in only]
+        if not wanted:
             continue
         task = task.blind()
         place = placed(visible_canvas(task), canvas)
-        # Of a game no board that is asked has a row: none of them was in training.
+        # The boards of a game that are answered were not in training, so none of them has a row.
         if variants > 1 and not task.boards:
             symmetries, numbers = known_variants(task, min(votes, variants), variants_seed)
         else:
             symmetries = voting_symmetries(votes, seed, name_key(task.id))
             numbers = [0 if symmetry == IDENTITY else OTHER for symmetry in symmetries]
         row = rows.get(task.id, UNSEEN)
-        for index in asked:
+        for index in wanted:
             test = task.tests[index].input
             answers = _answer(backend, test, place, symmetries, numbers, row)
             grids = [grid for grid, _ in answers.read]
@@ -194,31 +212,31 @@ def predict(
 
 
 def voting_symmetries(votes: int, seed: int, key: int) -> list[Symmetry]:
-    """The identity, the other seven orientations, then all eight under new colours, and so on."""
+    """The identity, the other seven orientations, then all eight under new colors, and so on."""
     symmetries = []
     for vote in range(votes):
-        colours = IDENTITY.colours
+        colors = IDENTITY.colors
         if vote >= DIHEDRALS:
-            order = np.argsort(mix(seed, key, vote, np.arange(COLOURS - 1)), kind="stable")
-            colours = (0, *(order + 1).tolist())
-        symmetries.append(Symmetry(vote % DIHEDRALS, colours))
+            order = np.argsort(mix(seed, key, vote, np.arange(COLORS - 1)), kind="stable")
+            colors = (0, *(order + 1).tolist())
+        symmetries.append(Symmetry(vote % DIHEDRALS, colors))
     return symmetries
 
 
 def known_variants(task: Task, votes: int, seed: int) -> tuple[list[Symmetry], list[int]]:
-    """The first variants of a task in the augmented set that was drawn with ``seed``, with their numbers."""
+    """The first variants of a task in the augmented set of ``seed``, and their numbers in it."""
     (puzzle,) = Corpus(solve=(task,)).training_puzzles()
     data = AugmentedSet([puzzle], augment=votes - 1, seed=seed)
     numbers = np.arange(int(data.variants[0]))
-    dihedrals, colours = data.symmetries(np.zeros_like(numbers), numbers)
-    symmetries = [Symmetry(int(d), tuple(c.tolist())) for d, c in zip(dihedrals, colours, strict=True)]
+    dihedrals, colors = data.symmetries(np.zeros_like(numbers), numbers)
+    symmetries = [Symmetry(int(d), tuple(c.tolist())) for d, c in zip(dihedrals, colors, strict=True)]
     return symmetries, numbers.tolist()
 
 
 def tally(grids: Sequence[Grid | None], confidences: Sequence[float]) -> tuple[Candidate, ...]:
-    """Rank answers by how many votes they got, then by the mean confidence of those votes.
+    """Rank answers by their number of votes, then by the mean confidence of those votes.
 
-    Ties beyond that go to the answer that was given first. None casts no vote.
+    If both are equal, the answer that was given first is better. None is not a vote.
     """
     cast: dict[tuple[tuple[int, ...], bytes], tuple[Grid, list[float]]] = {}
     for grid, confidence in zip(grids, confidences, strict=True):
@@ -229,7 +247,7 @@ def tally(grids: Sequence[Grid | None], confidences: Sequence[float]) -> tuple[C
 
 
 class _Read(NamedTuple):
-    """Grids, turned back, with their confidences; the first pass's tokens; mean segments."""
+    """Grids with the symmetry undone and their confidences; tokens of the first pass; mean number of segments."""
 
     read: list[tuple[Grid | None, float]]
     first_tokens: np.ndarray
@@ -239,7 +257,7 @@ class _Read(NamedTuple):
 def _answer(
     backend: Backend, grid: Grid, place: Canvas, symmetries: Sequence[Symmetry], numbers: Sequence[int], row: int
 ) -> _Read:
-    """Answer one test input under each symmetry and undo it."""
+    """Answer one test input under each symmetry, and undo the symmetry."""
     read: list[tuple[Grid | None, float]] = [(None, 0.0)] * len(symmetries)
     segments = np.zeros(len(symmetries))
     first_tokens = np.zeros(0, dtype=np.uint8)
@@ -262,21 +280,19 @@ def _answer(
 
 
 def _refinement(backend: Backend, grid: Grid, place: Canvas, row: int) -> tuple[Grid | None, ...]:
-    """The answer to the input as it is after each segment."""
+    """The grid after each segment, for the test input as it is."""
     tokens = backend.refine(_samples(grid, place, [IDENTITY], [0], row))
     return tuple(place.decode(after[0]) for after in tokens)
 
 
 def _samples(grid: Grid, canvas: Canvas, symmetries: Sequence[Symmetry], numbers: Sequence[int], row: int) -> Samples:
-    return Samples(
-        canvas,
-        np.stack([canvas.encode(symmetry.apply(grid)) for symmetry in symmetries]),
-        None,
-        np.full(len(symmetries), row, dtype=np.int64),
-        np.array([symmetry.dihedral for symmetry in symmetries], dtype=np.uint8),
-        np.array([symmetry.colours for symmetry in symmetries], dtype=np.uint8),
-        np.array(numbers, dtype=np.int64),
+    identity: Identity[np.ndarray] = Identity(
+        task=np.full(len(symmetries), row, dtype=np.int64),
+        dihedral=np.array([symmetry.dihedral for symmetry in symmetries], dtype=np.uint8),
+        colors=np.array([symmetry.colors for symmetry in symmetries], dtype=np.uint8),
+        variant=np.array(numbers, dtype=np.int64),
     )
+    return Samples(canvas, np.stack([canvas.encode(symmetry.apply(grid)) for symmetry in symmetries]), None, identity)
 
 
 def _listed(grid: Grid | None) -> list[list[int]] | None:

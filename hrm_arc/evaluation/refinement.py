@@ -1,4 +1,4 @@
-"""What each segment of thought adds: how many answers are right after it, and how much it changed."""
+"""Refinement: how many answers are right after each segment, and how many cells the segment changed."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from hrm_arc.puzzles.task import Grid, Task
 
 
 def refinement(tasks: Sequence[Task], predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
-    """One row for each segment, over the test outputs that are known and were looked at.
+    """One row for each segment, over the test outputs with a known answer and a recorded refinement.
+
+    All segments are run for every test output, without early exit.
 
     Returns:
-        rows of ``segment`` (from 1), ``test_outputs``, ``exact`` (how many of those are right
-        after it, in one pass without votes) and ``changed`` (the mean share of cells that it
-        changed, see :func:`cells_changed`; None for the first). Halting is put aside: every
-        segment is run for every output.
+        rows of ``segment`` (from 1), ``test_outputs``, ``exact``: the number of these that are right after the
+        segment, in one pass without votes, and ``changed``: the mean share of cells that the segment changed, see
+        :func:`cells_changed`; None for the first segment.
     """
     truths = {(task.id, n): test.output for task in tasks for n, test in enumerate(task.tests)}
     known = [p for p in predictions if p.refinement and truths[p.task, p.test] is not None]
@@ -39,7 +40,7 @@ def refinement(tasks: Sequence[Task], predictions: Sequence[Prediction]) -> list
 
 
 def cells_changed(before: Grid | None, after: Grid | None) -> float:
-    """The share of cells that differ; all of them if the size does, or one of two is not readable."""
+    """The share of cells that differ: 1 if the sizes differ or only one of the two is a readable grid."""
     if before is None or after is None:
         return float(before is not after)
     return float((before != after).mean()) if before.shape == after.shape else 1.0

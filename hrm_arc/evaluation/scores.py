@@ -1,79 +1,71 @@
-"""Exact scores of predictions, under every average in use, each with its name.
+"""Exact scores of predictions: every metric with its 95% interval, beside the baselines.
 
-Published figures differ in what they average: Kaggle counts solved test outputs, HRM and
-TRM take the mean over tasks of the share solved, ARC-AGI-2 counts tasks with every output
-solved. All three stand here side by side, and exact match leads.
+Published figures average different things. The metrics of :mod:`hrm_arc.evaluation.metrics` put the averages
+in use side by side, each under a name of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from hrm_arc.evaluation.baselines import task_baselines
 from hrm_arc.evaluation.bootstrap import interval
+from hrm_arc.evaluation.metrics import Metric, Outcome, all_metrics
 from hrm_arc.evaluation.predict import Prediction
+from hrm_arc.puzzles.augmented import Samples
 from hrm_arc.puzzles.canvas import FULL, Canvas, tokens_on_full
 from hrm_arc.puzzles.task import Grid, Task
 
-# Among how many of the best candidates the right grid may be.
-RANKS = (1, 2, 5, 10, 100)
 
-
-@dataclass(frozen=True)
-class Outcome:
-    """How one test output came out.
+class SampleScores(NamedTuple):
+    """Scores of some samples as whole numbers, so that sums over batches and processes are exact.
 
     Attributes:
-        rank: place of the right grid among the candidates, from 1; None if it is not there.
-        single: whether the one pass without votes gave the right grid.
-        tokens: share of the 900 cells that pass got right: the log's metric.
+        samples: the number of samples.
+        correct_cells: cells that are right, of 900 for each sample.
+        exact: samples whose grid is exactly right.
     """
 
-    task: str
-    test: int
-    rank: int | None
-    single: bool
-    tokens: float
+    samples: int
+    correct_cells: int
+    exact: int
+
+    @classmethod
+    def total(cls, parts: Iterable[SampleScores]) -> SampleScores:
+        """The scores of all samples together."""
+        return cls(*(sum(values) for values in zip((0, 0, 0), *parts, strict=True)))
 
 
-def outcomes(tasks: Sequence[Task], predictions: Sequence[Prediction]) -> list[Outcome]:
-    """Hold predictions against the tasks' answers, in the tasks' order.
+def score_samples(samples: Samples, tokens: np.ndarray, complete: bool) -> SampleScores:
+    """Compare answers with the labels of their samples.
 
-    A test output without an answer is left out. One without a prediction is unsolved, and
-    its tokens count as wrong.
+    Args:
+        samples: with labels on the full canvas, ``[n, 900]``.
+        tokens: the answers, ``[n, samples.canvas.cells]``.
+        complete: as in :func:`~hrm_arc.puzzles.canvas.tokens_on_full`: the model was not trained on padding.
+
+    Raises:
+        ValueError: the samples have no labels on the full canvas.
     """
-    given = {(p.task, p.test): p for p in predictions}
-    results = []
-    for task in tasks:
-        for index, test in enumerate(task.tests):
-            if test.output is None:
-                continue
-            prediction = given.get((task.id, index))
-            if prediction is None:
-                results.append(Outcome(task.id, index, None, False, 0.0))
-                continue
-            ranks = (n for n, c in enumerate(prediction.candidates, start=1) if same(c.grid, test.output))
-            tokens = float((prediction.tokens == FULL.encode(test.output)).mean())
-            results.append(Outcome(task.id, index, next(ranks, None), same(prediction.single, test.output), tokens))
-    return results
-
-
-def same(answer: Grid | None, truth: Grid) -> bool:
-    """Whether an answer is exactly right: the size and every cell."""
-    return answer is not None and np.array_equal(answer, truth)
+    if samples.labels is None or samples.labels.shape[1] != FULL.cells:
+        raise ValueError("samples without labels on the full canvas cannot be scored")
+    scored = [
+        right_tokens(samples.canvas, answer, label, complete)
+        for answer, label in zip(tokens, samples.labels, strict=True)
+    ]
+    return SampleScores(len(samples), sum(cells for cells, _ in scored), sum(exact for _, exact in scored))
 
 
 def right_tokens(canvas: Canvas, tokens: np.ndarray, truth: np.ndarray, complete: bool) -> tuple[int, bool]:
-    """How many of 900 cells an answer gets right, the log's metric, and whether its grid is exactly right.
+    """How many of 900 cells an answer has right (the log's metric), and whether its grid is exactly right.
 
     Args:
-        canvas: that the answer lies on.
+        canvas: the canvas of the answer.
         tokens: the answer, ``[canvas.cells]``.
-        truth: the right one on the full canvas, ``[900]``.
+        truth: the label on the full canvas, ``[900]``.
         complete: as in :func:`~hrm_arc.puzzles.canvas.tokens_on_full`.
     """
     wanted = FULL.decode(truth)
@@ -82,8 +74,39 @@ def right_tokens(canvas: Canvas, tokens: np.ndarray, truth: np.ndarray, complete
     return right, same(canvas.decode(tokens), wanted)
 
 
+def same(answer: Grid | None, truth: Grid) -> bool:
+    """Whether an answer is exactly right: its size and every cell."""
+    return answer is not None and np.array_equal(answer, truth)
+
+
+def outcomes(tasks: Sequence[Task], predictions: Sequence[Prediction]) -> list[Outcome]:
+    """The result of each test output whose answer is known, in the order of the tasks.
+
+    A test output without a prediction is unsolved, and all its cells count as wrong.
+    """
+    given = {(p.task, p.test): p for p in predictions}
+    results = []
+    for task in tasks:
+        for index, test in enumerate(task.tests):
+            if test.output is None:
+                continue
+            prediction = given.get((task.id, index))
+            rank, cells, exact = None, 0, False
+            if prediction is not None:
+                ranks = (n for n, c in enumerate(prediction.candidates, start=1) if same(c.grid, test.output))
+                rank = next(ranks, None)
+                # A prediction's tokens are written on the full canvas already.
+                cells, exact = right_tokens(FULL, prediction.tokens, FULL.encode(test.output), complete=False)
+            share = cells / FULL.cells
+            results.append(Outcome(task.id, index, prediction, test.output, test.input, rank, exact, share))
+    return results
+
+
 def right_votes(tasks: Sequence[Task], predictions: Sequence[Prediction]) -> int:
-    """How many of all passes over all variants gave the right grid: finer than a few outputs are."""
+    """How many votes, over all variants of all test inputs, were for the right grid.
+
+    It tells two models apart where the few solved test outputs cannot.
+    """
     truths = {(task.id, n): test.output for task in tasks for n, test in enumerate(task.tests)}
     counts = 0
     for prediction in predictions:
@@ -93,85 +116,108 @@ def right_votes(tasks: Sequence[Task], predictions: Sequence[Prediction]) -> int
     return counts
 
 
-def score(tasks: Sequence[Task], predictions: Sequence[Prediction], seed: int = 0) -> dict[str, Any]:
+def score(
+    tasks: Sequence[Task], predictions: Sequence[Prediction], seed: int = 0, metrics: Sequence[Metric] = ()
+) -> dict[str, Any]:
     """Every score of a set of predictions, with baselines and 95% intervals.
 
+    Args:
+        tasks: with their answers, as far as they are known.
+        predictions: of the tasks' test outputs, in any order.
+        seed: of the bootstrap.
+        metrics: computed beside those of every evaluation (:data:`hrm_arc.evaluation.metrics.METRICS`).
+
     Returns:
-        ``tasks`` and ``test_outputs``, counted where answers are known; a game's boards
-        count as tasks;
-        for each k of ``RANKS``:
-        ``pass@k``: share of test outputs with the right grid among the k best (Kaggle, k = 2);
-        ``pass@k_tasks_strict``: share of tasks with every output so solved (ARC-AGI-2, k = 2);
-        ``pass@k_tasks_mean``: mean over tasks of the share of outputs solved (HRM, TRM, k = 2);
-        and further:
-        ``exact_accuracy``: share of test outputs right in one pass, without votes;
-        ``token_accuracy``: cells right in that pass, of all 900, padding included (the log);
-        ``intervals``: for each of these, bootstrap over tasks; ``baselines``;
-        ``mean_segments``; ``solved_pass1``, ``solved_pass2``: counts.
+        ``tasks`` and ``test_outputs``: those whose answers are known; each board of a game counts as a task;
+        one value for each metric, under its name;
+        ``metrics``: name, title, aggregate, headline and share of each metric, in the order of display;
+        ``intervals``: for each metric [low, high], a bootstrap over tasks; empty if no answer is known;
+        ``baselines``; ``mean_segments``; ``solved_pass1`` and ``solved_pass2``: test outputs solved in one
+        attempt and in two. What is not known is None: metrics without a known answer, segments of a submission.
+
+    Raises:
+        UserError: a metric failed, or two different metrics have one name.
     """
+    computed = all_metrics(metrics)
     results = outcomes(tasks, predictions)
-    table = np.array([_row(outcome) for outcome in results], dtype=float).reshape(-1, len(RANKS) + 2)
-    groups = _groups(tasks, results)
-    # A task's sums stand for its rows: every average is one of them, and so is one over resampled tasks.
-    sums = np.array([table[group].sum(axis=0) for group in groups]).reshape(-1, table.shape[1])
-    sizes = np.array([len(group) for group in groups])
+    by_task = _by_task(tasks, results)
+    averages = _Averages(computed, results, by_task)
+    segments = [prediction.segments for prediction in predictions if prediction.segments]
     return {
-        "tasks": len(groups),
+        "tasks": len(by_task),
         "test_outputs": len(results),
-        "solved_pass1": int(table[:, RANKS.index(1)].sum()),
-        "solved_pass2": int(table[:, RANKS.index(2)].sum()),
-        **_averages(sums, sizes),
-        "intervals": _intervals(sums, sizes, seed),
+        "solved_pass1": sum(outcome.rank == 1 for outcome in results),
+        "solved_pass2": sum(outcome.rank in (1, 2) for outcome in results),
+        **averages.values(),
+        "metrics": [metric.as_dict() for metric in computed],
+        "intervals": averages.intervals(seed),
         "baselines": task_baselines(tasks),
-        "mean_segments": float(np.mean([p.segments for p in predictions])) if predictions else 0.0,
+        "mean_segments": float(np.mean(segments)) if segments else None,
     }
 
 
-def _groups(tasks: Sequence[Task], results: Sequence[Outcome]) -> list[np.ndarray]:
-    """The results of each task, by number; each board of a game stands for itself."""
+def _by_task(tasks: Sequence[Task], results: Sequence[Outcome]) -> list[np.ndarray]:
+    """The numbers of the results of each task. Each board of a game is a task of its own."""
     games = {task.id for task in tasks if task.boards}
-    groups: dict[tuple[str, int], list[int]] = {}
+    members: dict[tuple[str, int], list[int]] = {}
     for number, outcome in enumerate(results):
-        groups.setdefault((outcome.task, outcome.test if outcome.task in games else -1), []).append(number)
-    return [np.array(group) for group in groups.values()]
+        members.setdefault((outcome.task, outcome.test if outcome.task in games else -1), []).append(number)
+    return [np.array(numbers) for numbers in members.values()]
 
 
-def _row(outcome: Outcome) -> list[float]:
-    """Solved with each number of attempts, exact in one pass, share of tokens."""
-    rank = outcome.rank or 10**9
-    return [*(float(rank <= count) for count in RANKS), float(outcome.single), outcome.tokens]
+class _Averages:
+    """The averages of all metrics, over the tasks or over resampled tasks.
 
-
-def _averages(sums: np.ndarray, sizes: np.ndarray) -> dict[str, float]:
-    """Every average by its name.
+    A task is reduced to one number for each metric, so that an average over resampled tasks is a few
+    operations on arrays.
 
     Args:
-        sums: of each task's rows, ``[tasks, columns]``; a task may come several times.
-        sizes: test outputs of each, ``[tasks]``.
+        metrics: what to compute.
+        results: one for each test output.
+        by_task: the numbers of the results of each task.
     """
-    if not len(sizes):
-        return dict.fromkeys(_names(), 0.0)
-    return {name: float(value) for name, value in zip(_names(), _values(sums[None], sizes[None])[0], strict=True)}
+
+    def __init__(self, metrics: Sequence[Metric], results: Sequence[Outcome], by_task: Sequence[np.ndarray]):
+        self._sizes = np.array([len(numbers) for numbers in by_task])
+        # Beside each other: metrics of one aggregate. Values are put back into the order of the metrics.
+        self._names = [metric.name for metric in metrics]
+        self._outputs = [metric for metric in metrics if metric.aggregate == "outputs"]
+        self._means = [metric for metric in metrics if metric.aggregate == "tasks_mean"]
+        self._strict = [metric for metric in metrics if metric.aggregate == "tasks_strict"]
+        by_aggregate = [metric.name for metric in (*self._outputs, *self._means, *self._strict)]
+        self._order = [by_aggregate.index(name) for name in self._names]
+        outputs, means, strict = (_table(some, results) for some in (self._outputs, self._means, self._strict))
+        self._sums = _reduced([outputs[numbers].sum(axis=0) for numbers in by_task], outputs)
+        self._task_means = _reduced([means[numbers].sum(axis=0) / len(numbers) for numbers in by_task], means)
+        self._solved = _reduced([(strict[numbers] == 1).all(axis=0) for numbers in by_task], strict)
+
+    def values(self) -> dict[str, float | None]:
+        """The average of each metric; None if there is no test output."""
+        if not len(self._sizes):
+            return dict.fromkeys(self._names)
+        everything = np.arange(len(self._sizes))[None]
+        return {name: float(value) for name, value in zip(self._names, self._of(everything)[0], strict=True)}
+
+    def intervals(self, seed: int) -> dict[str, list[float]]:
+        """The 95% bootstrap interval of each metric, as [low, high]."""
+        if not len(self._sizes):
+            return {}
+        bounds = interval(self._of, len(self._sizes), seed)
+        return {name: [float(low), float(high)] for name, low, high in zip(self._names, *bounds, strict=True)}
+
+    def _of(self, draws: np.ndarray) -> np.ndarray:
+        """The averages over some tasks: ``[draws, metrics]`` from the tasks' numbers ``[draws, tasks]``."""
+        outputs = self._sums[draws].sum(axis=1) / self._sizes[draws].sum(axis=1, keepdims=True)
+        means, strict = self._task_means[draws].mean(axis=1), self._solved[draws].mean(axis=1)
+        return np.concatenate([outputs, means, strict], axis=1)[:, self._order]
 
 
-def _intervals(sums: np.ndarray, sizes: np.ndarray, seed: int) -> dict[str, list[float]]:
-    """The bootstrap interval of each average, as [low, high]."""
-    if not len(sizes):
-        return {}
-    bounds = interval(lambda draw: _values(sums[draw], sizes[draw]), len(sizes), seed)
-    return {name: [float(low), float(high)] for name, low, high in zip(_names(), *bounds, strict=True)}
+def _table(metrics: Sequence[Metric], results: Sequence[Outcome]) -> np.ndarray:
+    """The number of each test output under each metric, ``[outputs, metrics]``."""
+    rows = [[metric.value(outcome) for metric in metrics] for outcome in results]
+    return np.array(rows, dtype=float).reshape(len(results), len(metrics))
 
 
-def _values(sums: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """The averages of ``_names`` of each draw of tasks: ``[draws, names]`` from ``[draws, tasks, ...]``."""
-    outputs = sums.sum(axis=1) / sizes.sum(axis=1, keepdims=True)
-    shares = sums[:, :, : len(RANKS)] / sizes[:, :, None]
-    solved = [outputs[:, : len(RANKS)], shares.mean(axis=1), (shares == 1).mean(axis=1)]
-    # Beside each other: one number of attempts under all three averages.
-    by_attempts = np.stack(solved, axis=2).reshape(len(sums), -1)
-    return np.concatenate([by_attempts, outputs[:, len(RANKS) :]], axis=1)
-
-
-def _names() -> list[str]:
-    averages = [f"pass@{count}{average}" for count in RANKS for average in ("", "_tasks_mean", "_tasks_strict")]
-    return [*averages, "exact_accuracy", "token_accuracy"]
+def _reduced(rows: Sequence[np.ndarray], table: np.ndarray) -> np.ndarray:
+    """One row for each task, ``[tasks, metrics]``."""
+    return np.array(rows, dtype=float).reshape(len(rows), table.shape[1])

@@ -1,4 +1,4 @@
-"""Sharing test inputs among the processes that torchrun started."""
+"""Distributed work: the processes that torchrun started divide a list of items among them."""
 
 from __future__ import annotations
 
@@ -11,71 +11,71 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 
-def meet(backend: str, timeout: timedelta | None = None) -> None:
-    """Join the processes that torchrun started, unless that is done.
+def init_process_group(backend: str, timeout: timedelta | None = None) -> None:
+    """Initialize torch's process group for the processes that torchrun started, unless it is initialized.
 
-    torchrun starts all of them again when one is lost, with the store in which they had left
-    addresses for each other; workers that found those of the dead would wait for them. So each
-    start keeps its addresses under a name of its own.
+    When torchrun loses a process, it restarts all of them with the same store. That store still holds the
+    addresses of the dead processes, and a new process that read them would wait for ever. So each restart
+    stores its addresses under its own prefix.
 
-    A process that leaves without a word has its connections torn down among other things that
-    end with it, and may be aborted for that after its work is done. So each takes leave at exit.
+    The group is destroyed at exit. Without this the interpreter may tear down the connections in the wrong
+    order and abort the process after its work is done.
 
     Args:
         backend: ``gloo`` or ``nccl``.
-        timeout: how long one waits for the others; torch's default if None.
+        timeout: the longest wait for other processes; torch's default if None.
     """
-    import torch.distributed as dist  # A machine without torch is alone.
+    import torch.distributed as dist  # Imported here: a machine without torch has one process.
 
     if dist.is_initialized():
         return
-    atexit.register(_leave)
+    atexit.register(_destroy_process_group)
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         dist.init_process_group(backend, timeout=timeout)
         return
-    rank, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    agent = dist.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), count, is_master=False)  # type: ignore[attr-defined]
+    rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    agent = dist.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), world_size, is_master=False)  # type: ignore[attr-defined]
     store = dist.PrefixStore(f"start-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", agent)  # type: ignore[attr-defined]
-    dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=timeout)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=timeout)
 
 
-def _leave() -> None:
+def _destroy_process_group() -> None:
     import torch.distributed as dist
 
     if dist.is_initialized():
         dist.destroy_process_group()
 
 
-class Shares:
-    """This process's share of the work, and how the results come together.
+class WorkShare:
+    """The share of this process in a list of items, and the gathering of all results.
 
-    Under torchrun it joins the others (over gloo: predictions are small and lie on the CPU);
-    otherwise it is alone and the share is everything.
+    Under torchrun the processes communicate through gloo, because predictions are small and lie on the CPU.
+    Otherwise there is one process, and its share is everything.
 
     Attributes:
-        rank: which process this is, from 0.
-        leads: whether it is the one that scores and writes.
+        rank: this process, from 0.
+        world_size: the number of processes.
+        is_main: whether this process computes the scores and writes the files.
     """
 
     def __init__(self) -> None:
-        self._count = int(os.environ.get("WORLD_SIZE", "1"))
+        self.world_size = int(os.environ.get("WORLD_SIZE", "1"))
         self.rank = int(os.environ.get("RANK", "0"))
-        self.leads = self.rank == 0
-        if self._count == 1:
-            return
-        # One that has little left to do waits for the others, for days if it takes them days.
-        meet("gloo", timedelta(days=30))
+        self.is_main = self.rank == 0
+        if self.world_size > 1:
+            # A process that is done early waits for the others, and an evaluation may take days.
+            init_process_group("gloo", timedelta(days=30))
 
     def own(self, items: Sequence[Item]) -> list[Item]:
-        """Every so-manieth item, so that small and large ones mix."""
-        return list(items[self.rank :: self._count])
+        """The items of this process: every ``world_size``-th one, so that small and large items are mixed."""
+        return list(items[self.rank :: self.world_size])
 
-    def together(self, results: list[Item]) -> list[Item]:
-        """Everybody's results, one process's after another's."""
-        if self._count == 1:
+    def gather(self, results: list[Item]) -> list[Item]:
+        """The results of all processes, in the order of their ranks."""
+        if self.world_size == 1:
             return results
         import torch.distributed as dist
 
-        gathered: list[list[Item]] = [[] for _ in range(self._count)]
+        gathered: list[list[Item]] = [[] for _ in range(self.world_size)]
         dist.all_gather_object(gathered, results)
         return [result for part in gathered for result in part]

@@ -1,40 +1,158 @@
-"""A trained model as a person uses it: load it, hand it a task, get attempts."""
+"""The public API of evaluation: a model that answers tasks, and the scores of its answers."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from hrm_arc.evaluation.evaluate import predict_tasks
-from hrm_arc.evaluation.predict import Prediction
+from hrm_arc.errors import UserError
+from hrm_arc.evaluation.evaluate import predict_tasks, scores_of, unseen_tasks
+from hrm_arc.evaluation.metrics import Metric
+from hrm_arc.evaluation.predict import Backend, Prediction
 from hrm_arc.evaluation.torch_backend import TorchBackend, load_model
-from hrm_arc.puzzles.task import Grid, Task
+from hrm_arc.models import find_model
+from hrm_arc.models.reasoner import Reasoner
+from hrm_arc.puzzles.sources import load_tasks
+from hrm_arc.puzzles.task import ATTEMPTS, Grid, Task
 from hrm_arc.runs.checkpoint import Card
+
+LOG = logging.getLogger("hrm_arc.evaluation")
+VOTES = 64
 
 
 class Solver:
-    """A checkpoint that answers tasks.
+    """A trained model that answers tasks.
 
-    A model with a task table answers tasks it was trained to solve; any other task it
-    meets without being told what to do.
+    A model with a task table has a row for each task that it was trained to solve. Any other task is answered
+    with the row of unseen tasks; the first time this happens for a task, a warning is logged.
+
+    Example::
+
+        solver = hrm_arc.Solver.load("runs/20250903_100435_3652c9d8")
+        (attempts,) = solver.solve(hrm_arc.load_tasks("0d3d703e")[0])
+
+    Args:
+        backend: runs the model.
+        card: describes it: its name, options, tasks and canvas.
     """
 
-    def __init__(self, backend: TorchBackend, card: Card):
+    def __init__(self, backend: Backend, card: Card):
         self.backend = backend
         self.card = card
+        self._warned: set[str] = set()
 
     @classmethod
     def load(cls, path: str | Path, device: str = "auto") -> Solver:
-        """Load a run's newest checkpoint, or a checkpoint folder.
+        """Load a trained model.
+
+        Args:
+            path: a run (its newest checkpoint), a checkpoint folder, or the name of weights that ship with the
+                package.
+            device: a torch device, or ``auto`` for the best one here.
 
         Raises:
-            UserError: there is none, or it is damaged.
+            UserError: there is none, it is damaged, or the device is not available.
         """
         return cls(*load_model(Path(path), device))
 
-    def predict(self, task: Task, votes: int = 64, seed: int = 0) -> list[Prediction]:
-        """One prediction for each test input, with every candidate and its votes."""
-        return predict_tasks(self.backend, self.card, [task], votes=votes, seed=seed)
+    @classmethod
+    def from_model(cls, model: Reasoner, card: Card) -> Solver:
+        """Use a model in memory, on the device that it is on.
 
-    def solve(self, task: Task, votes: int = 64, attempts: int = 2, seed: int = 0) -> list[list[Grid]]:
-        """The best attempts at each test input, at most ``attempts`` each."""
+        Args:
+            model: the model; its training mode is restored after each batch.
+            card: what a checkpoint of it would say, such as its tasks in the order of its task table.
+        """
+        device = next((parameter.device for parameter in model.parameters()), "cpu")
+        return cls(TorchBackend(model, device, card.ignores_padding), card)
+
+    def predict(self, task: Task, votes: int = VOTES, seed: int = 0) -> list[Prediction]:
+        """Predict the test outputs of a task.
+
+        Args:
+            task: its test outputs are not read.
+            votes: number of variants of each test input that are answered; each answer is a vote.
+            seed: of the color permutations of the variants.
+
+        Returns:
+            one prediction for each test input, with all candidates and their votes, best first.
+
+        Raises:
+            UserError: ``votes`` is below 1.
+        """
+        return self.predict_all([task], votes, seed)
+
+    def predict_all(self, tasks: Sequence[Task], votes: int = VOTES, seed: int = 0) -> list[Prediction]:
+        """Predict the test outputs of several tasks; see :meth:`predict`."""
+        if votes < 1:
+            raise UserError("votes", f"{votes}, expected at least 1")
+        self._warn_if_unseen(tasks)
+        return predict_tasks(self.backend, self.card, tasks, votes=votes, seed=seed)
+
+    def solve(self, task: Task, votes: int = VOTES, attempts: int = ATTEMPTS, seed: int = 0) -> list[list[Grid]]:
+        """The best grids for each test input of a task.
+
+        Args:
+            task, votes, seed: see :meth:`predict`.
+            attempts: number of grids for each test input.
+
+        Returns:
+            for each test input at most ``attempts`` grids, uint8 ``[height, width]`` of colors 0 to 9, best
+            first; fewer where the votes agree, none where no vote gave a readable grid.
+        """
         return [prediction.attempts(attempts) for prediction in self.predict(task, votes, seed)]
+
+    def _warn_if_unseen(self, tasks: Sequence[Task]) -> None:
+        if not self._has_task_table():
+            return
+        for name in unseen_tasks(self.card, tasks):
+            if name not in self._warned:
+                self._warned.add(name)
+                LOG.warning("task %s is not in the model's task table: it is answered as an unseen task", name)
+
+    def _has_task_table(self) -> bool:
+        tables = find_model(self.card.model).task_tables
+        if isinstance(self.backend, TorchBackend):
+            # A configuration may leave the table out.
+            return any(name in tables for name, _ in self.backend.model.named_parameters())
+        return bool(tables)
+
+    def __repr__(self) -> str:
+        return f"Solver({self.card.model}, run {self.card.run_id}, step {self.card.step}, {len(self.card.tasks)} tasks)"
+
+
+def evaluate(
+    solver: Solver | str | Path,
+    tasks: Sequence[Task] | str,
+    votes: int = VOTES,
+    seed: int = 0,
+    metrics: Sequence[Metric] | None = None,
+) -> dict[str, Any]:
+    """Score a model on tasks. Nothing is written.
+
+    Example::
+
+        scores = hrm_arc.evaluate("runs/20250903_100435_3652c9d8", "arc-agi-1/evaluation")
+        print(scores["pass@2"], scores["intervals"]["pass@2"])
+
+    Args:
+        solver: a :class:`Solver`, or what :meth:`Solver.load` takes.
+        tasks: tasks in memory, or a source such as ``arc-agi-1/evaluation``.
+        votes: number of variants of each test input that are answered.
+        seed: of the color permutations of the variants.
+        metrics: computed beside those of every evaluation.
+
+    Returns:
+        all scores, as in scores.json: see :func:`hrm_arc.evaluation.evaluate.scores_of`.
+
+    Raises:
+        UserError: the model or the source cannot be loaded, or a metric failed.
+    """
+    if not isinstance(solver, Solver):
+        solver = Solver.load(solver)
+    if isinstance(tasks, str):
+        tasks = load_tasks(tasks)
+    predictions = solver.predict_all(tasks, votes, seed)
+    return scores_of(solver.card, tasks, predictions, {"votes": votes, "seed": seed}, metrics or ())

@@ -1,4 +1,4 @@
-"""Kaggle's submission.json: written, checked against the tasks it answers, and read back."""
+"""Kaggle's submission.json: made from predictions, checked against the tasks, and read as predictions."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from typing import Any
 import numpy as np
 
 from hrm_arc.errors import UserError, and_more
-from hrm_arc.evaluation.predict import Candidate, Prediction
+from hrm_arc.evaluation.predict import Candidate, Prediction, keys
 from hrm_arc.files import read_lines
-from hrm_arc.puzzles.canvas import FULL
+from hrm_arc.puzzles.canvas import FULL, PAD
 from hrm_arc.puzzles.formats import read_json
 from hrm_arc.puzzles.task import Problem, PuzzleError, Task, grid_problems, make_grid
 
 ATTEMPTS = ("attempt_1", "attempt_2")
+# Stands for a malformed attempt.
+EMPTY = np.zeros((0, 0), dtype=np.uint8)
 
 
 def submission(tasks: Sequence[Task], predictions: Sequence[Prediction]) -> dict[str, list[dict[str, Any]]]:
-    """For each task two attempts at each test output, in order.
+    """Two attempts for each test output of each task, in order.
 
-    Where a model has one candidate it is both attempts; where it has none, both are a
-    single black cell.
+    If there is one candidate, both attempts are this candidate; if there is none, both are a single black cell.
     """
     given: Mapping[tuple[str, int], Prediction] = {(p.task, p.test): p for p in predictions}
 
@@ -36,20 +37,20 @@ def submission(tasks: Sequence[Task], predictions: Sequence[Prediction]) -> dict
 
 
 def submission_problems(data: Any, tasks: Sequence[Task]) -> Iterator[Problem]:
-    """Everything that is wrong with a submission for ``tasks``."""
+    """All problems of a submission for ``tasks``."""
     if not isinstance(data, dict):
         yield Problem("", "expected an object of lists of attempts, by task")
         return
     known = {task.id for task in tasks}
     for name in data.keys() - known:
-        yield Problem(str(name)[:40], "no such task among those to be answered")
+        yield Problem(str(name)[:40], "there is no such task in the data")
     for task in tasks:
         if task.id not in data:
             yield Problem(task.id, "missing: every task needs attempts")
             continue
         outputs = data[task.id]
         if not isinstance(outputs, list) or len(outputs) != len(task.tests):
-            has = f"{len(outputs)} answers" if isinstance(outputs, list) else "no list"
+            has = f"{len(outputs)} answers" if isinstance(outputs, list) else "not a list"
             yield Problem(task.id, f"{has}, expected a list of {len(task.tests)}, one for each test input")
             continue
         for number, attempts in enumerate(outputs):
@@ -65,7 +66,7 @@ def read_answers(path: Path, tasks: Sequence[Task]) -> list[Prediction]:
     """Predictions from a file: Kaggle's submission.json, or the predictions.jsonl of an evaluation.
 
     Raises:
-        UserError: the file cannot be read, or does not answer the tasks; naming the first problem.
+        UserError: the file cannot be read, or does not answer the tasks; it names the first problem.
     """
     if path.suffix != ".jsonl":
         return read_submission(path, tasks)
@@ -73,35 +74,62 @@ def read_answers(path: Path, tasks: Sequence[Task]) -> list[Prediction]:
         predictions = [Prediction.from_row(row) for row in read_lines(path)]
     except (KeyError, TypeError, ValueError, PuzzleError):
         raise UserError(path, "not the predictions of an evaluation") from None
-    asked = {(task.id, number) for task in tasks for number in range(len(task.tests))}
+    wanted = set(keys(tasks))
     answered = {(prediction.task, prediction.test) for prediction in predictions}
-    for task, test in sorted(answered - asked):
-        raise UserError(path, f"{task}, test {test + 1}: no such test input to be answered")
-    missing = sorted(asked - answered)
+    for task, test in sorted(answered - wanted):
+        raise UserError(path, f"{task}, test {test + 1}: there is no such test input in the data")
+    missing = sorted(wanted - answered)
     for task, test in missing:
         raise UserError(path, f"{task}, test {test + 1}: not answered{and_more(missing)}")
     return predictions
 
 
 def read_submission(path: Path, tasks: Sequence[Task]) -> list[Prediction]:
-    """Anybody's submission as predictions, to be scored like our own.
+    """A submission as predictions, so that it is scored as the predictions of an evaluation are.
 
-    Attempts are the candidates; the first also stands for the answer in one pass, and its tokens
-    are those of that grid written on the full canvas.
+    The attempts are the candidates. The first attempt is also the grid of the single pass, and its tokens are
+    that grid on the full canvas. The number of segments is not known.
 
     Raises:
-        UserError: the file cannot be read, or does not answer the tasks; naming the first problem.
+        UserError: the file cannot be read, or does not answer the tasks; it names the first problem.
     """
     data = read_json(path)
     problems = list(submission_problems(data, tasks))
     if problems:
         raise UserError(path, f"{problems[0]}{and_more(problems)}")
+    return [_prediction(task, n, attempts) for task in tasks for n, attempts in enumerate(data[task.id])]
+
+
+def read_lenient(path: Path, tasks: Sequence[Task]) -> tuple[list[Prediction], list[str]]:
+    """As :func:`read_submission`, but what is malformed or missing counts as a wrong attempt.
+
+    Returns:
+        the predictions, and all problems in words.
+
+    Raises:
+        UserError: the file cannot be read, or is not an object of tasks.
+    """
+    data = read_json(path)
+    problems = list(submission_problems(data, tasks))
+    if not isinstance(data, dict):
+        raise UserError(path, str(problems[0]))
     predictions = []
     for task in tasks:
-        for number, attempts in enumerate(data[task.id]):
-            first, second = (make_grid(attempts[key]) for key in ATTEMPTS)
-            candidates = [Candidate(first, 2, 0.0)]
-            if not np.array_equal(first, second):
-                candidates.append(Candidate(second, 1, 0.0))
-            predictions.append(Prediction(task.id, number, tuple(candidates), first, FULL.encode(first), 0.0))
-    return predictions
+        outputs = data.get(task.id)
+        given = outputs if isinstance(outputs, list) else []
+        given = given[: len(task.tests)] + [None] * (len(task.tests) - len(given))
+        predictions += [_prediction(task, number, attempts) for number, attempts in enumerate(given)]
+    return predictions, [str(problem) for problem in problems]
+
+
+def _prediction(task: Task, number: int, attempts: Any) -> Prediction:
+    """The prediction of two attempts; a malformed one becomes an empty grid, which equals no answer."""
+    given = [attempts.get(key) if isinstance(attempts, dict) else None for key in ATTEMPTS]
+    first, second = (EMPTY if any(grid_problems(grid, "")) else make_grid(grid) for grid in given)
+    # An empty first attempt remains the first: the second one stays at rank 2.
+    candidates = [Candidate(first, 2, 0.0)]
+    if not np.array_equal(first, second):
+        candidates.append(Candidate(second, 1, 0.0))
+    single = first if first.size else None
+    tokens = np.full(FULL.cells, PAD, dtype=np.uint8) if single is None else FULL.encode(single)
+    return Prediction(task.id, number, tuple(candidates), single, tokens, 0.0)

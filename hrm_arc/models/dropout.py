@@ -1,8 +1,8 @@
-"""Dropout on a CPU: of activations, and of attention's weights without storing an attention matrix.
+"""Dropout on a CPU: of activations, and of attention weights without storing an attention matrix.
 
-torch has no fused kernel for the latter on a CPU. It writes out every matrix of the batch several
-times, draws one random number after another, and keeps all of it for the gradients: at 900
-tokens that is most of a step's time and many gigabytes.
+torch has no fused CPU kernel for attention with dropout. It writes every attention matrix of the batch several
+times, draws one random number at a time, and keeps all of it for the gradients: at 900 tokens that is most of
+a step's time and many gigabytes.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Rows of one attention matrix that are worked on at once, and cells of several: they fit a core's cache.
+# Rows of one attention matrix, and numbers of several matrices, in a block that fits a core's cache.
 ROWS = 225
 CELLS = ROWS * 900
 
 
 def attend_with_dropout(q: Tensor, k: Tensor, v: Tensor, rate: float) -> Tensor:
-    """Attention of ``[batch, heads, tokens, head_width]`` with dropout on its weights."""
+    """Attention of ``[batch, num_heads, tokens, head_size]`` with dropout of its weights."""
     if rate == 0 or q.device.type != "cpu":
         return F.scaled_dot_product_attention(q, k, v, dropout_p=rate)
     seed = int(torch.randint(2**62, (1,)))
@@ -31,7 +31,9 @@ def attend_with_dropout(q: Tensor, k: Tensor, v: Tensor, rate: float) -> Tensor:
 
 
 def drop(x: Tensor, rate: float) -> Tensor:
-    """Dropout; on a CPU one draw serves four numbers, where torch's takes longer than a layer's products."""
+    """Dropout; on a CPU one 64-bit random number serves four elements, because torch's dropout takes longer than
+    a layer's matrix products.
+    """
     if rate == 0 or x.device.type != "cpu":
         return F.dropout(x, rate)
     cut, scale = _cut(rate)
@@ -41,21 +43,21 @@ def drop(x: Tensor, rate: float) -> Tensor:
 
 
 def _cut(rate: float) -> tuple[int, float]:
-    """Below which 16-bit number to drop, and what makes up for it: a 64-bit draw is four of them."""
+    """The 16-bit threshold below which an element is dropped, and the scale of the kept elements."""
     dropped = round(rate * 2**16)
     return dropped - 2**15, 1 / (1 - dropped / 2**16)
 
 
 class DroppedAttention(torch.autograd.Function):
-    """As many rows or heads at a time as stay in the cache, in buffers that are used over and over.
+    """Attention with dropout, computed in blocks of rows or heads that stay in the cache.
 
-    Backward computes the weights again from q and k, and draws the same dropout again from
-    its seed (the recomputation of Dao et al. 2022, FlashAttention, with blocks of whole rows).
+    Backward recomputes the weights from q and k, and the dropout mask from its seed (the recomputation of Dao
+    et al. 2022, FlashAttention, with blocks of whole rows).
     """
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, rate: float, seed: int) -> Tensor:
-        """``q``, ``k``: ``[n, tokens, head_width]``; ``v`` and the result: ``[n, tokens, any]``."""
+        """``q``, ``k``: ``[n, tokens, head_size]``; ``v`` and the result: ``[n, tokens, any]``."""
         ctx.save_for_backward(q, k, v)
         ctx.rate, ctx.seed = rate, seed
         mixed = torch.empty_like(v, memory_format=torch.contiguous_format)
@@ -76,20 +78,20 @@ class DroppedAttention(torch.autograd.Function):
             asked, given = q[heads][..., rows, :], grad[heads][..., rows, :]
             weights, kept = scratch.weights(asked, k[heads])
             inner = buffer[: weights.numel()].view_as(weights)
-            # Through the product with v and the dropout, to the weights before it ...
+            # The gradient of the weights before dropout, ...
             torch.matmul(given, v[heads].mT, out=inner).mul_(kept)
-            # ... and through the softmax, to the scores.
+            # ... and of the scores before the softmax.
             inner.mul_(scratch.scale)
             inner.sub_(torch.linalg.vecdot(inner, weights).unsqueeze(-1)).mul_(weights)
             torch.matmul(inner, k[heads], out=grad_q[heads][..., rows, :])
             _add_product(grad_k[heads], inner.mT, asked)
             _add_product(grad_v[heads], weights.mul_(kept).mT, given)
-        softener = q.shape[-1] ** -0.5
-        return grad_q.mul_(softener), grad_k.mul_(softener), grad_v.mul_(scratch.scale), None, None
+        scale_qk = q.shape[-1] ** -0.5
+        return grad_q.mul_(scale_qk), grad_k.mul_(scale_qk), grad_v.mul_(scratch.scale), None, None
 
 
 def _add_product(total: Tensor, one: Tensor, other: Tensor) -> None:
-    """Add a product of matrices, or of as many as there are, to ``total``."""
+    """Add a product of two matrices, or a batch of products, to ``total``."""
     if total.ndim == 2:
         total.addmm_(one, other)
     else:
@@ -97,13 +99,12 @@ def _add_product(total: Tensor, one: Tensor, other: Tensor) -> None:
 
 
 class _Scratch:
-    """Buffers for a block of weights and its dropout mask, filled anew for each in turn.
+    """Buffers for the weights and the dropout mask of a block, reused for each block.
 
     Attributes:
-        blocks: which heads and rows of them are worked on at once: a few rows of one long head,
-            or many short heads.
+        blocks: the heads and rows of each block: a few rows of one large matrix, or many small matrices.
         buffer: room for the weights of a block.
-        scale: what makes up for what is dropped.
+        scale: scale of the kept weights.
     """
 
     def __init__(self, q: Tensor, rate: float, seed: int):
@@ -115,21 +116,21 @@ class _Scratch:
             for first in range(0, count, heads)
             for start in range(0, tokens, rows)
         ]
-        self._softener = width**-0.5
+        self._scale_qk = width**-0.5
         self._generator = torch.Generator().manual_seed(seed)
         self._cut, self.scale = _cut(rate)
         room = min(heads, count) * rows * tokens
         self._draws = torch.empty((room + 3) // 4, dtype=torch.int64)
         self.buffer = torch.empty(room, dtype=q.dtype)
-        # Ones and zeros of the weights' own kind: products with truth values would turn them into such each time.
+        # Of the weights' type: a product with a mask of truth values would convert it each time.
         self._kept = torch.empty(room, dtype=q.dtype)
 
     def weights(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
-        """Weights ``[..., rows, tokens]`` before dropout, and which of them are kept."""
+        """Weights ``[..., rows, tokens]`` before dropout, and the mask of those that are kept."""
         shape = (*q.shape[:-1], k.shape[-2])
         count = math.prod(shape)
         weights, kept = self.buffer[:count].view(shape), self._kept[:count].view(shape)
-        torch.matmul(q * self._softener, k.mT, out=weights)
+        torch.matmul(q * self._scale_qk, k.mT, out=weights)
         torch.softmax(weights, dim=-1, out=weights)
         draws = self._draws[: (count + 3) // 4].random_(-(2**63), None, generator=self._generator)
         torch.ge(draws.view(torch.int16)[:count].view(shape), self._cut, out=kept)

@@ -1,9 +1,8 @@
-"""grid-hrm, this project's own: told its task, on a two-dimensional canvas, pre-norm.
+"""grid-hrm, this project's own model: conditioned on the task, with 2D positions, pre-norm.
 
-It keeps HRM's two levels, nested cycles and halting (Wang et al. 2025, Hierarchical
-Reasoning Model) and changes what stood in the way: the model knows which task it is
-asked to solve, positions are rows and columns, and normalisation comes before each
-layer, so that gradients reach the first one.
+It keeps HRM's two levels, nested cycles and halting (Wang et al. 2025, Hierarchical Reasoning Model) and differs
+in three points: it is conditioned on the task that it is to solve, positions are rows and columns, and
+normalization comes before each layer (pre-norm), so that gradients reach the first layer.
 """
 
 from __future__ import annotations
@@ -18,128 +17,129 @@ from torch import Tensor, nn
 
 from hrm_arc.errors import check_at_least
 from hrm_arc.models.conditioning import PARTS, Part, SharedConditioning
-from hrm_arc.models.layers import Canvases, PreNormBlock, Rotation, kept, rotary_2d, sinusoids
-from hrm_arc.models.reasoner import Batch, Output, Reasoner, State
+from hrm_arc.models.layers import Canvases, PreNormBlock, Rotation, cached_table, rotary_2d, sinusoids
+from hrm_arc.models.reasoner import Batch, Carry, Output, PackedReasoner
+from hrm_arc.models.spec import ExportSpec, ModelSpec
 from hrm_arc.puzzles.canvas import VOCABULARY
 
-# Computed once for each canvas, and kept where the model is.
-_places = kept(sinusoids)
+_sinusoids = cached_table(sinusoids)
 
 
 @dataclass(frozen=True)
 class GridHRMConfig:
-    """grid-hrm's shape.
+    """grid-hrm's configuration.
 
     Attributes:
-        width: size of each token's vector.
-        heads: attention heads; width / heads is a multiple of 4.
+        hidden_size: size of each token's vector.
+        num_heads: attention heads; hidden_size / num_heads is a multiple of 4.
         h_layers: layers of the H level.
         l_layers: layers of the L level.
-        cycles: how often a segment runs L then H.
-        segments: segments of thought, each supervised, with the state handed on.
-        expansion: size of the feed-forward before gating takes its third.
-        positions: ``rotary-2d``: attention turns with rows and columns; ``sinusoids``: a fixed
-            table is added for the place in the row of cells, as in the log's model.
-        tied: the head that names tokens is their own table (Press and Wolf 2017), so that a
-            model of blocks that start as the identity starts by copying its input.
-        registers: learned tokens beside the roles, a place to keep what no cell holds (Darcet et al.
+        h_cycles: cycles of a segment; each runs the L level, then the H level.
+        segments: segments, each supervised; the carry goes from one to the next.
+        expansion: inner size of the feed-forward relative to hidden_size, before SwiGLU's factor 2/3.
+        positions: ``rotary-2d``: rotary embeddings of row and column; ``sinusoids``: a fixed table of
+            positions in the sequence of cells is added, as in the log's model.
+        tie_embeddings: tied input and output embeddings (Press and Wolf 2017); a new model, whose blocks are the
+            identity, then starts by copying its input.
+        registers: learned tokens beside the role tokens, for information that belongs to no cell (Darcet et al.
             2023, Vision transformers need registers).
-        shared: one stack of ``h_layers`` serves both levels, as TRM's network does.
-        gradient: through ``all`` cycles of a segment, or through the ``last`` alone.
-        told: what the model knows of a sample beside its grid: which task it is of, in which of eight
-            orientations it lies, which role each colour plays. All of it, unless one wants to see
-            what a part is good for.
-        convolution: side of a depthwise convolution over the canvas inside each feed-forward
+        share_levels: one stack of ``h_layers`` serves both levels, as in TRM.
+        grad_cycles: gradients flow through ``all`` cycles of a segment, or through the ``last`` one only.
+        conditioning: the parts of a sample's identity that the model is conditioned on: ``task``,
+            ``dihedral`` transform, color ``roles``. Fewer than all are for ablations.
+        convolution: kernel side of a depthwise convolution over the canvas in each feed-forward
             (URM, 2025); 0: none.
     """
 
-    width: int = 128
-    heads: int = 4
+    hidden_size: int = 128
+    num_heads: int = 4
     h_layers: int = 2
     l_layers: int = 2
-    cycles: int = 1
+    h_cycles: int = 1
     segments: int = 1
     expansion: float = 4.0
     positions: Literal["rotary-2d", "sinusoids"] = "rotary-2d"
-    tied: bool = False
+    tie_embeddings: bool = False
     registers: int = 0
-    shared: bool = False
-    gradient: Literal["all", "last"] = "all"
-    told: tuple[Part, ...] = PARTS
+    share_levels: bool = False
+    grad_cycles: Literal["all", "last"] = "all"
+    conditioning: tuple[Part, ...] = PARTS
     convolution: int = 0
 
     def __post_init__(self) -> None:
-        check_at_least(self, 1, "width", "heads", "h_layers", "l_layers", "cycles", "segments", "expansion")
-        if self.width % (4 * self.heads):
-            raise ValueError(f"width {self.width} is no multiple of 4 x {self.heads} heads")
+        check_at_least(self, 1, "hidden_size", "num_heads", "h_layers", "l_layers", "h_cycles", "segments", "expansion")
+        if self.hidden_size % (4 * self.num_heads):
+            raise ValueError(f"hidden_size {self.hidden_size} is not a multiple of 4 x {self.num_heads} heads")
         check_at_least(self, 0, "registers")
         if self.convolution < 0 or (self.convolution and self.convolution % 2 == 0):
-            raise ValueError(f"convolution is {self.convolution}, expected 0 or an odd side")
+            raise ValueError(f"convolution is {self.convolution}, expected 0 or an odd kernel side")
 
 
-class GridHRM(Reasoner):
+class GridHRM(PackedReasoner):
     """The model; see the module and :class:`GridHRMConfig`."""
 
-    def __init__(self, config: GridHRMConfig, tasks: int):
+    def __init__(self, config: GridHRMConfig, num_tasks: int):
         super().__init__()
         self.config = config
         self.segments = config.segments
-        width = config.width
-        self.tokens = nn.Embedding(VOCABULARY, width)
-        self.conditioning = SharedConditioning(tasks, width, config.told)
+        hidden_size = config.hidden_size
+        self.tokens = nn.Embedding(VOCABULARY, hidden_size)
+        self.conditioning = SharedConditioning(num_tasks, hidden_size, config.conditioning)
         self.prefix = self.conditioning.roles + config.registers
-        self.registers = nn.Parameter(0.5 * torch.randn(config.registers, width)) if config.registers else None
-        self.l_layers = None if config.shared else nn.ModuleList(_block(config) for _ in range(config.l_layers))
-        self.l_norm = nn.RMSNorm(width)
+        self.registers = nn.Parameter(0.5 * torch.randn(config.registers, hidden_size)) if config.registers else None
+        self.l_layers = None if config.share_levels else nn.ModuleList(_block(config) for _ in range(config.l_layers))
+        self.l_norm = nn.RMSNorm(hidden_size)
         self.h_layers = nn.ModuleList(_block(config) for _ in range(config.h_layers))
-        self.h_norm = nn.RMSNorm(width)
-        self.output = None if config.tied else nn.Linear(width, VOCABULARY)
-        self.bias = nn.Parameter(torch.zeros(VOCABULARY)) if config.tied else None
-        self.halt = nn.Linear(width, 1)
-        # Nothing is right at first: begin by not halting.
+        self.h_norm = nn.RMSNorm(hidden_size)
+        self.output = None if config.tie_embeddings else nn.Linear(hidden_size, VOCABULARY)
+        self.bias = nn.Parameter(torch.zeros(VOCABULARY)) if config.tie_embeddings else None
+        self.halt = nn.Linear(hidden_size, 1)
+        # No answer is right at first, so the model starts by continuing.
         nn.init.zeros_(self.halt.weight)
         nn.init.constant_(self.halt.bias, -3.0)
 
-    def start(self, batch: Batch) -> State:
-        blank = self.tokens.weight.new_zeros(len(batch), self.prefix + batch.height * batch.width, self.config.width)
+    def initial_carry(self, batch: Batch) -> Carry:
+        blank = self.tokens.weight.new_zeros(
+            len(batch), self.prefix + batch.height * batch.width, self.config.hidden_size
+        )
         return blank, blank
 
-    def think_all(self, states: Sequence[State], batches: Sequence[Batch]) -> list[tuple[State, Output]]:
+    def forward_packed(self, carries: Sequence[Carry], batches: Sequence[Batch]) -> list[tuple[Carry, Output]]:
         canvases = Canvases.of(batches, self.prefix)
         x = canvases.join([self._embed(batch) for batch in batches])
         rotation = self._rotation(canvases, x.device) if self.config.positions == "rotary-2d" else None
-        h, l = (canvases.join(parts) for parts in zip(*states, strict=True))
-        for cycle in range(self.config.cycles):
-            learns = self.config.gradient == "all" or cycle == self.config.cycles - 1
-            with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
+        h, l = (canvases.join(parts) for parts in zip(*carries, strict=True))
+        for cycle in range(self.config.h_cycles):
+            with_grad = self.config.grad_cycles == "all" or cycle == self.config.h_cycles - 1
+            with torch.set_grad_enabled(with_grad and torch.is_grad_enabled()):
                 l = self.l_norm(self._level(x + h + l, self.l_layers or self.h_layers, canvases, rotation))
                 h = self.h_norm(self._level(h + l, self.h_layers, canvases, rotation))
         return [
             ((h, l), Output(logits[:, self.prefix :], self.halt(h.mean(dim=1))))
-            for h, l, logits in zip(*(canvases.split(each) for each in (h, l, self._name(h))), strict=True)
+            for h, l, logits in zip(*(canvases.split(each) for each in (h, l, self._logits(h))), strict=True)
         ]
 
     def _rotation(self, canvases: Canvases, device: torch.device) -> Rotation:
-        head_width = self.config.width // self.config.heads
+        head_size = self.config.hidden_size // self.config.num_heads
         return canvases.rotation(
-            [rotary_2d(height, width, self.prefix, head_width, device) for _, height, width in canvases.sizes]
+            [rotary_2d(height, width, self.prefix, head_size, device) for _, height, width in canvases.sizes]
         )
 
-    def _name(self, h: Tensor) -> Tensor:
+    def _logits(self, h: Tensor) -> Tensor:
         """Logits ``[tokens, 12]``."""
         if self.output is not None:
             return self.output(h)
-        # A vector's product with itself is about its width: a copy begins with a logit of four,
-        # which is sure of it and still open to correction.
-        return F.linear(h, self.tokens.weight * (4 / self.config.width), self.bias)
+        # The product of an embedding with itself is about hidden_size, so the copied token starts with a logit of
+        # four: likely, and still easy to correct.
+        return F.linear(h, self.tokens.weight * (4 / self.config.hidden_size), self.bias)
 
     def _embed(self, batch: Batch) -> Tensor:
-        """Role tokens, then cells, all with the task's identity: ``[batch, tokens, width]``."""
-        identity, roles = self.conditioning(batch, self.tokens)
+        """Role tokens, registers, then cells, the task's embedding added to all: ``[batch, tokens, hidden_size]``."""
+        task, roles = self.conditioning(batch, self.tokens)
         blank = [] if self.registers is None else [self.registers.expand(len(batch), -1, -1)]
-        x = torch.cat([roles, *blank, self.tokens(batch.inputs)], dim=1) + identity
+        x = torch.cat([roles, *blank, self.tokens(batch.inputs)], dim=1) + task
         if self.config.positions == "sinusoids":
-            x = x + _places(x.shape[1], x.shape[2], x.device).to(x)
+            x = x + _sinusoids(x.shape[1], x.shape[2], x.device).to(x)
         return x
 
     @staticmethod
@@ -150,4 +150,13 @@ class GridHRM(Reasoner):
 
 
 def _block(config: GridHRMConfig) -> PreNormBlock:
-    return PreNormBlock(config.width, config.heads, config.expansion, config.convolution)
+    return PreNormBlock(config.hidden_size, config.num_heads, config.expansion, config.convolution)
+
+
+SPEC = ModelSpec(
+    config=GridHRMConfig,
+    build=lambda config, num_tasks, num_variants: GridHRM(config, num_tasks),
+    example_config={"hidden_size": 16, "num_heads": 2, "h_layers": 1, "l_layers": 1, "segments": 2},
+    task_tables=("conditioning.task.weight",),
+    export=ExportSpec(carry=("h", "l"), num_heads=lambda config: config.num_heads),
+)

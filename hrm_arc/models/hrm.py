@@ -9,19 +9,20 @@ import torch
 from torch import Tensor
 
 from hrm_arc.errors import check_at_least
-from hrm_arc.models.published import Level, Published, PublishedConfig
-from hrm_arc.models.reasoner import Batch, Output, State
+from hrm_arc.models.published import EXPORT, TASK_TABLES, Level, Published, PublishedConfig
+from hrm_arc.models.reasoner import Batch, Carry, Output
+from hrm_arc.models.spec import ModelSpec
 
 
 @dataclass(frozen=True)
 class HRMConfig(PublishedConfig):
-    """HRM; the defaults are the published 27,276,290 parameters, the puzzle table apart.
+    """HRM; the defaults give the published 27,276,290 parameters, the puzzle embedding not counted.
 
     Attributes:
-        h_layers: layers of the H level.
-        l_layers: layers of the L level.
-        h_cycles: how often a segment runs H.
-        l_cycles: how often L runs before each H.
+        h_layers: layers of the H level (slow).
+        l_layers: layers of the L level (fast).
+        h_cycles: runs of the H level in a segment.
+        l_cycles: runs of the L level before each run of the H level.
     """
 
     h_layers: int = 4
@@ -35,16 +36,16 @@ class HRMConfig(PublishedConfig):
 
 
 class HRM(Published):
-    """Two levels of blocks; gradients flow through the last step of each (one-step gradient)."""
+    """Two levels of blocks; gradients flow through the last run of each level only (one-step gradient)."""
 
-    def __init__(self, config: HRMConfig, tasks: int, variants: int):
-        super().__init__(config, tasks, variants)
+    def __init__(self, config: HRMConfig, num_tasks: int, num_variants: int):
+        super().__init__(config, num_tasks, num_variants)
         self.config = config
         self.H_level = Level(config, config.h_layers)
         self.L_level = Level(config, config.l_layers)
 
-    def think_all(self, states: Sequence[State], batches: Sequence[Batch]) -> list[tuple[State, Output]]:
-        canvases, rotation, embedded, h, l = self.laid_out(states, batches)
+    def forward_packed(self, carries: Sequence[Carry], batches: Sequence[Batch]) -> list[tuple[Carry, Output]]:
+        canvases, rotation, embedded, h, l = self.pack(carries, batches)
 
         def fast(h: Tensor, l: Tensor) -> Tensor:
             return self.L_level(l, h + embedded, canvases, rotation)
@@ -58,4 +59,13 @@ class HRM(Published):
                     h = self.H_level(h, l, canvases, rotation)
         l = fast(h, l)
         h = self.H_level(h, l, canvases, rotation)
-        return self.answers(canvases, h, l, learns_to_continue=True)
+        return self.unpack(canvases, h, l, learns_to_continue=True)
+
+
+SPEC = ModelSpec(
+    config=HRMConfig,
+    build=HRM,
+    example_config={"hidden_size": 16, "num_heads": 2, "h_layers": 1, "l_layers": 1, "segments": 2},
+    task_tables=TASK_TABLES,
+    export=EXPORT,
+)

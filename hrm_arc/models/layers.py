@@ -15,21 +15,21 @@ from torch import Tensor, nn
 from hrm_arc.models.dropout import attend_with_dropout, drop
 from hrm_arc.models.reasoner import Batch
 
-# Cosines and sines [tokens, head_width / 2] of the rotary angles.
+# Cosines and sines [tokens, head_size / 2] of the rotary angles.
 Rotation = tuple[Tensor, Tensor]
 Table = TypeVar("Table")
 
 
 @dataclass(frozen=True)
 class Canvases:
-    """How tokens of samples on several canvases lie end to end, ``[tokens, ...]``.
+    """The layout of samples on several canvases as one sequence of tokens, ``[tokens, ...]``.
 
-    One canvas after another, on each its samples one after another, of each ``prefix`` tokens that
-    lie nowhere and then the canvas, row by row. What is done token by token is done for all of
-    them at once; attention and convolutions ``split`` them.
+    Canvases follow each other, on each canvas its samples, of each sample ``prefix`` tokens without a position
+    and then the cells, row by row. Token-wise layers run once for all of them; attention and convolutions
+    ``split`` them by canvas.
 
     Attributes:
-        sizes: samples, height and width of each canvas.
+        sizes: number of samples, height and width of each canvas.
         prefix: tokens in front of each sample's cells.
     """
 
@@ -38,16 +38,16 @@ class Canvases:
 
     @classmethod
     def of(cls, batches: Sequence[Batch], prefix: int) -> Canvases:
-        """Of batches, each on a canvas of its own, whose samples have so many tokens in front."""
+        """The layout of batches, each on its own canvas, with ``prefix`` tokens in front of each sample."""
         return cls(tuple((len(batch), batch.height, batch.width) for batch in batches), prefix)
 
     @property
     def lengths(self) -> list[int]:
-        """Tokens of one sample on each canvas."""
+        """The number of tokens of one sample, for each canvas."""
         return [self.prefix + height * width for _, height, width in self.sizes]
 
     def join(self, parts: Sequence[Tensor]) -> Tensor:
-        """``[samples, tokens, ...]`` on each canvas, laid end to end."""
+        """Join tensors ``[samples, tokens, ...]``, one for each canvas, into ``[all tokens, ...]``."""
         flat = [part.flatten(0, 1) for part in parts]
         return flat[0] if len(flat) == 1 else torch.cat(flat)
 
@@ -56,7 +56,7 @@ class Canvases:
         if len(self.sizes) == 1:
             return [x.view(self.sizes[0][0], self.lengths[0], *x.shape[1:])]
         counts = [count for count, _, _ in self.sizes]
-        # One cut for all, whose gradient is one concatenation.
+        # One split for all canvases: its gradient is one concatenation.
         parts = torch.split(x, [count * length for count, length in zip(counts, self.lengths, strict=True)])
         return [
             part.view(count, length, *x.shape[1:])
@@ -64,7 +64,7 @@ class Canvases:
         ]
 
     def rotation(self, tables: Sequence[Rotation]) -> Rotation:
-        """Each canvas's rotary angles, for the tokens of all its samples: ``[tokens, 1, head_width / 2]``."""
+        """Rotary angles of every token, from each canvas's table: ``[tokens, 1, head_size / 2]``."""
         cos, sin = (
             torch.cat([table.repeat(count, 1) for table, (count, _, _) in zip(each, self.sizes, strict=True)])
             for each in zip(*tables, strict=True)
@@ -76,77 +76,77 @@ def attention_within(canvases: Canvases, q: Tensor, k: Tensor, v: Tensor, attend
     """Attention within each sample.
 
     Args:
-        canvases: where the tokens lie.
-        q, k, v: ``[tokens, heads, head_width]``.
-        attend: takes them as ``[samples, heads, tokens, head_width]``.
+        canvases: the layout of the tokens.
+        q, k, v: ``[tokens, num_heads, head_size]``.
+        attend: attention of ``[samples, num_heads, tokens, head_size]``.
 
     Returns:
-        ``[tokens, heads * head_width]``.
+        ``[tokens, num_heads * head_size]``.
     """
     parts = zip(*(canvases.split(each) for each in (q, k, v)), strict=True)
     answers = [attend(*(each.transpose(1, 2) for each in part)).transpose(1, 2) for part in parts]
     return canvases.join(answers).flatten(1)
 
 
-def kept(table: Callable[..., Table]) -> Callable[..., Table]:
-    """Keep the last tables that were asked for, except in an exported graph, where sizes are unknowns."""
-    # They are used in training, too, whoever asked for them first: hence no inference mode.
-    known = lru_cache(maxsize=256)(torch.inference_mode(False)(table))
+def cached_table(table: Callable[..., Table]) -> Callable[..., Table]:
+    """Cache the tables of recent sizes, except in an exported graph, where sizes are symbolic."""
+    # A table first computed in inference mode could not be used in training.
+    cache = lru_cache(maxsize=256)(torch.inference_mode(False)(table))
 
     @wraps(table)
     def find(*sizes: Any) -> Table:
-        return table(*sizes) if torch.compiler.is_exporting() else known(*sizes)
+        return table(*sizes) if torch.compiler.is_exporting() else cache(*sizes)
 
     return find
 
 
-@kept
-def rotary_2d(height: int, width: int, prefix: int, head_width: int, device: torch.device) -> Rotation:
-    """Rotary angles for a canvas: half of them turn with the row, half with the column.
+@cached_table
+def rotary_2d(height: int, width: int, prefix: int, head_size: int, device: torch.device) -> Rotation:
+    """Rotary angles for a canvas: half of the channels encode the row, half the column.
 
-    Su et al. 2021 (RoFormer) in two dimensions (axial). The base is 100, since no two
-    cells are more than 29 apart; prefix tokens have no place and are not turned.
+    Su et al. 2021 (RoFormer) in two dimensions (axial). The base is 100, because two cells are at most 29 apart;
+    prefix tokens have no position and are not rotated.
 
     Args:
-        height, width: the canvas.
+        height, width: sides of the canvas.
         prefix: tokens in front of the cells.
-        head_width: width of one attention head, a multiple of 4.
+        head_size: channels of one attention head, a multiple of 4.
 
     Returns:
-        cosines and sines, each ``[prefix + height * width, head_width / 2]``.
+        cosines and sines, each ``[prefix + height * width, head_size / 2]``.
     """
-    frequencies = 100.0 ** -(torch.arange(head_width // 4) / (head_width // 4))
+    frequencies = 100.0 ** -(torch.arange(head_size // 4) / (head_size // 4))
     rows = (torch.arange(height)[:, None] * frequencies)[:, None].expand(height, width, -1)
     columns = (torch.arange(width)[:, None] * frequencies)[None].expand(height, width, -1)
-    cells = torch.cat([rows, columns], dim=2).reshape(height * width, head_width // 2)
-    angles = torch.cat([torch.zeros(prefix, head_width // 2), cells]).to(device)
+    cells = torch.cat([rows, columns], dim=2).reshape(height * width, head_size // 2)
+    angles = torch.cat([torch.zeros(prefix, head_size // 2), cells]).to(device)
     return angles.cos(), angles.sin()
 
 
 def rotate(x: Tensor, rotation: Rotation) -> Tensor:
-    """Turn channel pairs (i, i + half) of ``x`` ``[..., tokens, head_width]``."""
+    """Rotate the channel pairs (i, i + half) of ``x`` ``[..., tokens, head_size]``."""
     cos, sin = (part.to(x.dtype) for part in rotation)
     first, second = x.chunk(2, dim=-1)
     return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
 
 
 class Attention(nn.Module):
-    """Self-attention over all tokens, with queries and keys normalised before rotation.
+    """Self-attention within each sample, with queries and keys normalized before rotation.
 
-    The normalisation bounds the logits (Henry et al. 2020, Query-key normalization),
-    which lets a small model take a high learning rate.
+    The normalization bounds the attention logits (Henry et al. 2020, Query-key normalization), which lets a
+    small model take a high learning rate.
     """
 
-    def __init__(self, width: int, heads: int):
+    def __init__(self, hidden_size: int, num_heads: int):
         super().__init__()
-        self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width, bias=False)
-        self.out = nn.Linear(width, width, bias=False)
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(hidden_size, 3 * hidden_size, bias=False)
+        self.out = nn.Linear(hidden_size, hidden_size, bias=False)
         nn.init.zeros_(self.out.weight)
 
     def forward(self, x: Tensor, canvases: Canvases, rotation: Rotation | None) -> Tensor:
-        """``x`` and the result: ``[tokens, width]``."""
-        q, k, v = self.qkv(x).view(len(x), 3, self.heads, -1).unbind(1)
+        """``x`` and the result: ``[tokens, hidden_size]``."""
+        q, k, v = self.qkv(x).view(len(x), 3, self.num_heads, -1).unbind(1)
         q, k = (F.rms_norm(part, part.shape[-1:]) for part in (q, k))
         if rotation is not None:
             q, k = rotate(q, rotation), rotate(k, rotation)
@@ -157,23 +157,23 @@ class SwiGLU(nn.Module):
     """Gated feed-forward (Shazeer 2020, GLU variants improve Transformer).
 
     Args:
-        width: of a token's vector.
-        expansion: inner width before gating takes its third.
-        convolution: side of a depthwise convolution over the canvas between its two halves,
-            which starts as the identity; 0: none.
+        hidden_size: size of each token's vector.
+        expansion: inner size relative to ``hidden_size``, before the factor 2/3 of gating.
+        convolution: kernel side of a depthwise convolution over the canvas between its two linear layers,
+            initialized as the identity; 0: none.
     """
 
-    def __init__(self, width: int, expansion: float, convolution: int = 0):
+    def __init__(self, hidden_size: int, expansion: float, convolution: int = 0):
         super().__init__()
-        # Two thirds keep the size of an ungated layer; a multiple of 32 keeps matrices even.
-        inner = max(32, round(expansion * width * 2 / 3 / 32) * 32)
-        self.gate_up = nn.Linear(width, 2 * inner, bias=False)
-        self.down = nn.Linear(inner, width, bias=False)
+        # The factor 2/3 keeps the parameter count of an ungated layer; multiples of 32 suit the hardware.
+        inner = max(32, round(expansion * hidden_size * 2 / 3 / 32) * 32)
+        self.gate_up = nn.Linear(hidden_size, 2 * inner, bias=False)
+        self.down = nn.Linear(inner, hidden_size, bias=False)
         nn.init.zeros_(self.down.weight)
         self.mix = _identity_convolution(inner, convolution) if convolution else None
 
     def forward(self, x: Tensor, canvases: Canvases) -> Tensor:
-        """``x`` and the result: ``[tokens, width]``."""
+        """``x`` and the result: ``[tokens, hidden_size]``."""
         gate, up = self.gate_up(x).chunk(2, dim=-1)
         inner = F.silu(gate) * up
         return self.down(inner if self.mix is None else self._convolve(inner, self.mix, canvases))
@@ -189,7 +189,7 @@ class SwiGLU(nn.Module):
 
 
 def _identity_convolution(channels: int, side: int) -> nn.Conv2d:
-    """A convolution of each channel by itself that hands its input on at first."""
+    """A depthwise convolution that is initialized as the identity."""
     layer = nn.Conv2d(channels, channels, side, padding=side // 2, groups=channels, bias=False)
     nn.init.zeros_(layer.weight)
     layer.weight.data[:, :, side // 2, side // 2] = 1
@@ -197,21 +197,20 @@ def _identity_convolution(channels: int, side: int) -> nn.Conv2d:
 
 
 class PreNormBlock(nn.Module):
-    """Attention and feed-forward, each normalised before and added after.
+    """A pre-norm Transformer block: attention and SwiGLU, each on a normalized input, with residual sums.
 
-    Both start as the identity (their last matrices are zero), so depth costs nothing at
-    the first step.
+    The last matrix of both is initialized to zero, so a new block is the identity.
     """
 
-    def __init__(self, width: int, heads: int, expansion: float, convolution: int = 0):
+    def __init__(self, hidden_size: int, num_heads: int, expansion: float, convolution: int = 0):
         super().__init__()
-        self.attention_norm = nn.RMSNorm(width)
-        self.attention = Attention(width, heads)
-        self.feed_forward_norm = nn.RMSNorm(width)
-        self.feed_forward = SwiGLU(width, expansion, convolution)
+        self.attention_norm = nn.RMSNorm(hidden_size)
+        self.attention = Attention(hidden_size, num_heads)
+        self.feed_forward_norm = nn.RMSNorm(hidden_size)
+        self.feed_forward = SwiGLU(hidden_size, expansion, convolution)
 
     def forward(self, x: Tensor, canvases: Canvases, rotation: Rotation | None) -> Tensor:
-        """``x`` and the result: ``[tokens, width]``."""
+        """``x`` and the result: ``[tokens, hidden_size]``."""
         x = x + self.attention(self.attention_norm(x), canvases, rotation)
         return x + self.feed_forward(self.feed_forward_norm(x), canvases)
 
@@ -219,29 +218,29 @@ class PreNormBlock(nn.Module):
 class PostNormBlock(nn.Module):
     """A Transformer encoder layer as in Vaswani et al. 2017, with ReLU, biases and dropout.
 
-    The same maths and parameter names as torch's ``nn.TransformerEncoderLayer``, with
-    attention that takes a fraction of its time and memory under dropout on a CPU.
+    The same function and parameter names as torch's ``nn.TransformerEncoderLayer``; its attention takes a
+    fraction of the time and memory under dropout on a CPU.
     """
 
-    def __init__(self, width: int, heads: int, inner: int, dropout: float):
+    def __init__(self, hidden_size: int, num_heads: int, inner: int, dropout: float):
         super().__init__()
-        self.heads = heads
+        self.num_heads = num_heads
         self.rate = dropout
-        self.self_attn = _Projections(width)
-        self.linear1 = nn.Linear(width, inner)
-        self.linear2 = nn.Linear(inner, width)
-        self.norm1 = nn.LayerNorm(width)
-        self.norm2 = nn.LayerNorm(width)
+        self.self_attn = _Projections(hidden_size)
+        self.linear1 = nn.Linear(hidden_size, inner)
+        self.linear2 = nn.Linear(inner, hidden_size)
+        self.norm1 = nn.LayerNorm(hidden_size)
+        self.norm2 = nn.LayerNorm(hidden_size)
 
     def forward(self, x: Tensor, canvases: Canvases) -> Tensor:
-        """``x`` and the result: ``[tokens, width]``."""
+        """``x`` and the result: ``[tokens, hidden_size]``."""
         x = self.norm1(x + self._drop(self._attend(x, canvases)))
         inner = self._drop(F.relu(self.linear1(x)))
         return self.norm2(x + self._drop(self.linear2(inner)))
 
     def _attend(self, x: Tensor, canvases: Canvases) -> Tensor:
         projected = F.linear(x, self.self_attn.in_proj_weight, self.self_attn.in_proj_bias)
-        q, k, v = projected.view(len(x), 3, self.heads, -1).unbind(1)
+        q, k, v = projected.view(len(x), 3, self.num_heads, -1).unbind(1)
         attend = partial(attend_with_dropout, rate=self.rate if self.training else 0.0)
         return self.self_attn.out_proj(attention_within(canvases, q, k, v, attend))
 
@@ -250,21 +249,23 @@ class PostNormBlock(nn.Module):
 
 
 class _Projections(nn.Module):
-    """Attention's parameters under the names and with the initial values of torch's."""
+    """The parameters of torch's ``nn.MultiheadAttention``, with its names and initialization."""
 
-    def __init__(self, width: int):
+    def __init__(self, hidden_size: int):
         super().__init__()
-        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
-        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
-        self.out_proj = nn.Linear(width, width)
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * hidden_size, hidden_size))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * hidden_size))
+        self.out_proj = nn.Linear(hidden_size, hidden_size)
         nn.init.xavier_uniform_(self.in_proj_weight)
         nn.init.zeros_(self.out_proj.bias)
 
 
-def sinusoids(positions: int, width: int, device: torch.device | None = None) -> Tensor:
-    """Fixed absolute positions ``[positions, width]``: sine on even channels, cosine on odd.
+def sinusoids(positions: int, hidden_size: int, device: torch.device | None = None) -> Tensor:
+    """Sinusoidal positions ``[positions, hidden_size]``: sine on even channels, cosine on odd ones.
 
     Vaswani et al. 2017, Attention is all you need, section 3.5 (base 10,000).
     """
-    angle = torch.arange(positions)[:, None] * torch.exp(torch.arange(0, width, 2) * (-math.log(10_000.0) / width))
-    return torch.stack([angle.sin(), angle.cos()], dim=-1).reshape(positions, width).to(device)
+    angle = torch.arange(positions)[:, None] * torch.exp(
+        torch.arange(0, hidden_size, 2) * (-math.log(10_000.0) / hidden_size)
+    )
+    return torch.stack([angle.sin(), angle.cos()], dim=-1).reshape(positions, hidden_size).to(device)

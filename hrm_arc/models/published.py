@@ -1,7 +1,7 @@
-"""What the published HRM and TRM are made of: post-norm blocks without a single norm weight.
+"""The parts that the published HRM and TRM share: post-norm blocks whose norms have no weights.
 
-Wang et al. 2025 (Hierarchical Reasoning Model) and Jolicoeur-Martineau 2025 (Less is More:
-Recursive Reasoning with Tiny Networks). Parameters have the names of their checkpoints.
+Wang et al. 2025 (Hierarchical Reasoning Model) and Jolicoeur-Martineau 2025 (Less is More: Recursive Reasoning
+with Tiny Networks). Parameters have the names of their checkpoints.
 """
 
 from __future__ import annotations
@@ -16,138 +16,140 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hrm_arc.errors import check_at_least
-from hrm_arc.models.conditioning import PuzzleTable, SharedConditioning
-from hrm_arc.models.layers import Canvases, Rotation, attention_within, kept, rotate
-from hrm_arc.models.reasoner import Batch, Output, Reasoner, State
+from hrm_arc.models.conditioning import PuzzleEmbedding, SharedConditioning
+from hrm_arc.models.layers import Canvases, Rotation, attention_within, cached_table, rotate
+from hrm_arc.models.reasoner import Batch, Carry, Output, PackedReasoner
+from hrm_arc.models.spec import ExportSpec
 from hrm_arc.puzzles.canvas import VOCABULARY
 
-Identity = Literal["variants", "shared"]
+# What specs of both models share.
+TASK_TABLES = ("puzzle_emb.task.weight", "puzzle_emb.weights")
+EXPORT = ExportSpec(carry=("h", "l"), num_heads=lambda config: config.num_heads)
 
 
 @dataclass(frozen=True)
 class PublishedConfig:
-    """What HRM and TRM have in common; the defaults are the published sizes.
+    """The common part of both configurations; the defaults are the published sizes.
 
     Attributes:
-        width: size of each token's vector.
-        heads: attention heads.
-        expansion: size of the feed-forward before gating takes its third.
-        segments: most segments of thought.
-        identity: how a model is told its task. ``variants``: a row for each task and variant,
-            as published; ``shared``: a row for each task, one for each dihedral transform, and
-            ten colour roles.
-        prefix: tokens in front of the cells that a row of the table fills.
+        hidden_size: size of each token's vector.
+        num_heads: attention heads.
+        expansion: inner size of the feed-forward relative to ``hidden_size``, before SwiGLU's factor 2/3.
+        segments: the most segments.
+        puzzle_emb: ``variants``: a row for each variant of each task, as published; ``shared``: a row for each
+            task, a row for each dihedral transform, and ten color-role tokens.
+        puzzle_emb_len: tokens in front of the cells for a row of the puzzle embedding.
     """
 
-    width: int = 512
-    heads: int = 8
+    hidden_size: int = 512
+    num_heads: int = 8
     expansion: float = 4.0
     segments: int = 16
-    identity: Identity = "variants"
-    prefix: int = 1
+    puzzle_emb: Literal["variants", "shared"] = "variants"
+    puzzle_emb_len: int = 1
 
     def __post_init__(self) -> None:
-        check_at_least(self, 1, "width", "heads", "expansion", "segments", "prefix")
-        if self.width % (2 * self.heads):
-            raise ValueError(f"width {self.width} is no multiple of 2 x {self.heads} heads")
+        check_at_least(self, 1, "hidden_size", "num_heads", "expansion", "segments", "puzzle_emb_len")
+        if self.hidden_size % (2 * self.num_heads):
+            raise ValueError(f"hidden_size {self.hidden_size} is not a multiple of 2 x {self.num_heads} heads")
 
 
-class Published(Reasoner):
-    """Embeddings, heads and start of HRM and TRM; what lies between them is theirs.
+class Published(PackedReasoner):
+    """Embeddings, heads and initial carry of HRM and TRM; the levels between them belong to each model.
 
-    Two states, the slow one (H) and the fast one (L), begin as one fixed vector each for all
-    positions. The first position feeds the Q head.
+    The carry is the slow state (H) and the fast state (L); each starts as one fixed vector for all positions.
+    The first position feeds the Q head.
     """
 
     H_init: Tensor
     L_init: Tensor
 
-    def __init__(self, config: PublishedConfig, tasks: int, variants: int):
+    def __init__(self, config: PublishedConfig, num_tasks: int, num_variants: int):
         super().__init__()
         self.segments = config.segments
-        self.variants = variants if config.identity == "variants" else 1
-        self.width, self.heads = config.width, config.heads
-        self.embed_tokens = nn.Embedding(VOCABULARY, config.width)
+        self.variants = num_variants if config.puzzle_emb == "variants" else 1
+        self.hidden_size, self.num_heads = config.hidden_size, config.num_heads
+        self.embed_tokens = nn.Embedding(VOCABULARY, config.hidden_size)
         self.puzzle_emb = (
-            PuzzleTable(tasks, variants, config.width, config.prefix)
-            if config.identity == "variants"
-            else SharedConditioning(tasks, config.width)
+            PuzzleEmbedding(num_tasks, num_variants, config.hidden_size, config.puzzle_emb_len)
+            if config.puzzle_emb == "variants"
+            else SharedConditioning(num_tasks, config.hidden_size)
         )
-        self.lm_head = nn.Linear(config.width, VOCABULARY, bias=False)
-        self.q_head = nn.Linear(config.width, 2)
-        self.register_buffer("H_init", truncated_normal(torch.empty(config.width), 1.0))
-        self.register_buffer("L_init", truncated_normal(torch.empty(config.width), 1.0))
-        truncated_normal(self.embed_tokens.weight, config.width**-0.5)
-        truncated_normal(self.lm_head.weight, config.width**-0.5)
-        # Nothing is right at first: begin by thinking on.
+        self.lm_head = nn.Linear(config.hidden_size, VOCABULARY, bias=False)
+        self.q_head = nn.Linear(config.hidden_size, 2)
+        self.register_buffer("H_init", truncated_normal(torch.empty(config.hidden_size), 1.0))
+        self.register_buffer("L_init", truncated_normal(torch.empty(config.hidden_size), 1.0))
+        truncated_normal(self.embed_tokens.weight, config.hidden_size**-0.5)
+        truncated_normal(self.lm_head.weight, config.hidden_size**-0.5)
+        # No answer is right at first, so the model starts by continuing.
         nn.init.zeros_(self.q_head.weight)
         nn.init.constant_(self.q_head.bias, -5.0)
 
-    def start(self, batch: Batch) -> tuple[Tensor, ...]:
-        shape = (len(batch), self.puzzle_emb.length + batch.height * batch.width, self.width)
+    def initial_carry(self, batch: Batch) -> Carry:
+        shape = (len(batch), self.puzzle_emb.length + batch.height * batch.width, self.hidden_size)
         return self.H_init.expand(shape), self.L_init.expand(shape)
 
     def embed(self, batch: Batch) -> Tensor:
-        """The task, then the cells, ``[batch, prefix + cells, width]``."""
-        told = self.puzzle_emb.tokens(batch, self.embed_tokens)
-        return math.sqrt(self.width) * torch.cat([told, self.embed_tokens(batch.inputs)], dim=1)
+        """The puzzle embedding, then the cells: ``[batch, puzzle_emb_len + cells, hidden_size]``."""
+        conditioning = self.puzzle_emb.tokens(batch, self.embed_tokens)
+        return math.sqrt(self.hidden_size) * torch.cat([conditioning, self.embed_tokens(batch.inputs)], dim=1)
 
-    def laid_out(
-        self, states: Sequence[State], batches: Sequence[Batch]
+    def pack(
+        self, carries: Sequence[Carry], batches: Sequence[Batch]
     ) -> tuple[Canvases, Rotation, Tensor, Tensor, Tensor]:
-        """Where all tokens lie, their rotary angles, and ``[tokens, width]``: the puzzle, H and L."""
+        """The layout of all tokens, their rotary angles, and ``[tokens, hidden_size]``: embedded input, H and L."""
         canvases = Canvases.of(batches, self.puzzle_emb.length)
         embedded = canvases.join([self.embed(batch) for batch in batches])
-        head_width = self.width // self.heads
-        rotation = canvases.rotation([rotary_1d(length, head_width, embedded.device) for length in canvases.lengths])
-        h, l = (canvases.join(parts) for parts in zip(*states, strict=True))
+        head_size = self.hidden_size // self.num_heads
+        rotation = canvases.rotation([rotary_1d(length, head_size, embedded.device) for length in canvases.lengths])
+        h, l = (canvases.join(parts) for parts in zip(*carries, strict=True))
         return canvases, rotation, embedded, h, l
 
-    def answers(self, canvases: Canvases, h: Tensor, l: Tensor, learns_to_continue: bool) -> list[tuple[State, Output]]:
-        """What the slow state says: an answer, and Q values of halting and thinking on."""
-        said: list[tuple[State, Output]] = []
+    def unpack(self, canvases: Canvases, h: Tensor, l: Tensor, learns_to_continue: bool) -> list[tuple[Carry, Output]]:
+        """Each canvas's carry and output: logits of the answer from H, and Q values of halting and continuing."""
+        results: list[tuple[Carry, Output]] = []
         for h_part, l_part, logits in zip(*(canvases.split(each) for each in (h, l, self.lm_head(h))), strict=True):
             q = self.q_head(h_part[:, 0])
             output = Output(logits[:, canvases.prefix :], q[:, :1], q[:, 1] if learns_to_continue else None)
-            said.append(((h_part, l_part), output))
-        return said
+            results.append(((h_part, l_part), output))
+        return results
 
 
 class PublishedBlock(nn.Module):
-    """Attention (or a feed-forward over positions), then a feed-forward; a norm after each sum.
+    """Attention (or a feed-forward over positions), then a feed-forward; each sum is normalized (post-norm).
 
     Args:
-        config: width, heads, expansion.
-        positions: mix positions by a feed-forward of this length instead of attention.
+        config: hidden_size, num_heads, expansion.
+        positions: the number of positions to mix by a feed-forward instead of attention; None: attention.
     """
 
     def __init__(self, config: PublishedConfig, positions: int | None = None):
         super().__init__()
         self.mlp_t = None if positions is None else PublishedFeedForward(positions, config.expansion)
         if positions is None:
-            self.self_attn = PublishedAttention(config.width, config.heads)
-        self.mlp = PublishedFeedForward(config.width, config.expansion)
+            self.self_attn = PublishedAttention(config.hidden_size, config.num_heads)
+        self.mlp = PublishedFeedForward(config.hidden_size, config.expansion)
 
     def forward(self, x: Tensor, canvases: Canvases, rotation: Rotation) -> Tensor:
-        """``x`` and the result: ``[tokens, width]``."""
+        """``x`` and the result: ``[tokens, hidden_size]``."""
         if self.mlp_t is None:
             x = normed(x + self.self_attn(x, canvases, rotation))
         else:
-            turned = [part.transpose(1, 2) for part in canvases.split(x)]
-            # As published, the norm after it is taken over positions, too.
-            x = canvases.join([normed(part + self.mlp_t(part)).transpose(1, 2) for part in turned])
+            transposed = [part.transpose(1, 2) for part in canvases.split(x)]
+            # As published, this norm is taken over positions.
+            x = canvases.join([normed(part + self.mlp_t(part)).transpose(1, 2) for part in transposed])
         return normed(x + self.mlp(x))
 
 
 class Level(nn.Module):
-    """Blocks that take in what another level, or the puzzle, has to say, by addition."""
+    """A stack of blocks; the other level's state or the embedded input is added to its input."""
 
     def __init__(self, config: PublishedConfig, layers: int, positions: int | None = None):
         super().__init__()
         self.layers = nn.ModuleList(PublishedBlock(config, positions) for _ in range(layers))
 
     def forward(self, x: Tensor, injected: Tensor, canvases: Canvases, rotation: Rotation) -> Tensor:
-        """``x``, ``injected`` and the result: ``[tokens, width]``."""
+        """``x``, ``injected`` and the result: ``[tokens, hidden_size]``."""
         x = x + injected
         for layer in self.layers:
             x = layer(x, canvases, rotation)
@@ -157,27 +159,27 @@ class Level(nn.Module):
 class PublishedAttention(nn.Module):
     """Self-attention over all tokens, with rotary positions and without biases."""
 
-    def __init__(self, width: int, heads: int):
+    def __init__(self, hidden_size: int, num_heads: int):
         super().__init__()
-        self.heads = heads
-        self.qkv_proj = linear(width, 3 * width)
-        self.o_proj = linear(width, width)
+        self.num_heads = num_heads
+        self.qkv_proj = linear(hidden_size, 3 * hidden_size)
+        self.o_proj = linear(hidden_size, hidden_size)
 
     def forward(self, x: Tensor, canvases: Canvases, rotation: Rotation) -> Tensor:
-        """``x`` and the result: ``[tokens, width]``."""
-        q, k, v = self.qkv_proj(x).view(len(x), 3, self.heads, -1).unbind(1)
+        """``x`` and the result: ``[tokens, hidden_size]``."""
+        q, k, v = self.qkv_proj(x).view(len(x), 3, self.num_heads, -1).unbind(1)
         q, k = rotate(q, rotation), rotate(k, rotation)
         return self.o_proj(attention_within(canvases, q, k, v, F.scaled_dot_product_attention))
 
 
 class PublishedFeedForward(nn.Module):
-    """SwiGLU (Shazeer 2020) whose inner width is rounded up to a multiple of 256."""
+    """SwiGLU (Shazeer 2020) whose inner size is rounded up to a multiple of 256."""
 
-    def __init__(self, width: int, expansion: float):
+    def __init__(self, hidden_size: int, expansion: float):
         super().__init__()
-        inner = -(round(expansion * width * 2 / 3) // -256) * 256
-        self.gate_up_proj = linear(width, 2 * inner)
-        self.down_proj = linear(inner, width)
+        inner = -(round(expansion * hidden_size * 2 / 3) // -256) * 256
+        self.gate_up_proj = linear(hidden_size, 2 * inner)
+        self.down_proj = linear(inner, hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
         gate, up = self.gate_up_proj(x).chunk(2, dim=-1)
@@ -185,31 +187,31 @@ class PublishedFeedForward(nn.Module):
 
 
 def normed(x: Tensor) -> Tensor:
-    """Root mean square norm without weights."""
+    """RMSNorm without weights."""
     return F.rms_norm(x, x.shape[-1:], eps=1e-5)
 
 
 def linear(inner: int, outer: int) -> nn.Linear:
-    """A linear map without bias, with the published initial values."""
+    """A linear layer without bias, with the published initialization."""
     layer = nn.Linear(inner, outer, bias=False)
     truncated_normal(layer.weight, inner**-0.5)
     return layer
 
 
 def truncated_normal(tensor: Tensor, deviation: float) -> Tensor:
-    """Fill with a normal distribution cut off at two deviations, whose deviation is as asked."""
+    """Fill with a normal distribution cut off at two standard deviations, scaled to the given deviation."""
     with torch.no_grad():
-        # A standard normal cut off at two has this deviation.
+        # The standard deviation of a standard normal distribution that is cut off at two.
         return nn.init.trunc_normal_(tensor).mul_(deviation / 0.87962566)
 
 
-@kept
-def rotary_1d(tokens: int, head_width: int, device: torch.device) -> Rotation:
-    """Rotary angles of positions in a row, base 10,000 (Su et al. 2021, RoFormer).
+@cached_table
+def rotary_1d(tokens: int, head_size: int, device: torch.device) -> Rotation:
+    """Rotary angles of positions in a sequence, base 10,000 (Su et al. 2021, RoFormer).
 
     Returns:
-        cosines and sines, each ``[tokens, head_width / 2]``.
+        cosines and sines, each ``[tokens, head_size / 2]``.
     """
-    frequencies = 10_000.0 ** (-torch.arange(0, head_width, 2) / head_width)
+    frequencies = 10_000.0 ** (-torch.arange(0, head_size, 2) / head_size)
     angles = (torch.arange(tokens)[:, None] * frequencies).to(device)
     return angles.cos(), angles.sin()

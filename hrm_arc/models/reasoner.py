@@ -1,27 +1,28 @@
-"""The protocol every model keeps, and the tensors that pass through it.
+"""The protocol of every model, and the tensors that pass through it.
 
-A model thinks in segments. ``start`` lays out its state for a batch, ``think`` runs one
-segment and gives an answer with a halting signal. The trainer supervises each segment,
-the evaluator runs segments until a sample halts, the exporter freezes one. The log's
-model is one segment with cycles inside.
+A model works in segments. ``initial_carry`` makes the carry of a batch; ``forward`` runs one segment and
+returns the next carry with an output: logits of the answer and halting logits. The trainer supervises each
+segment (deep supervision), the evaluator runs segments until a sample halts, the exporter writes one segment
+as a graph. None of them knows which model it has.
 
-A batch lies on one canvas. ``think_all`` runs a segment for several batches: small canvases that go
-through the layers one after another each pay for calls of their own.
+A batch lies on one canvas. ``forward_packed`` runs a segment for several batches at once; models that lay the
+tokens of several canvases end to end extend :class:`PackedReasoner`, because many small passes are slow.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from hrm_arc.puzzles.augmented import Samples
+from hrm_arc.puzzles.identity import Identity
 
-# What a model carries from one segment to the next, each [batch, ...].
-State = tuple[Tensor, ...]
+# What a model hands from one segment to the next: tensors [batch, ...].
+Carry = tuple[Tensor, ...]
 
 
 @dataclass  # Not frozen: Fabric's precision plugins rebuild what passes through forward.
@@ -29,131 +30,130 @@ class Batch:
     """Samples on one canvas, as tensors on one device.
 
     Attributes:
-        height, width: the canvas.
-        inputs: tokens ``[batch, height * width]``, int64.
-        labels: the same for the answers, or None.
-        task: row of the task in the model's task table, ``[batch]``, int64; 0 is unseen.
-        dihedral: 0-7, ``[batch]``, int64.
-        colours: what each colour 0-9 became, ``[batch, 10]``, int64.
-        variant: which of its task's variants a sample is, ``[batch]``, int64; 0 is the
-            original, ``OTHER`` one that training has no number for.
+        height, width: sides of the canvas.
+        inputs: input tokens ``[batch, height * width]``, int64.
+        labels: answer tokens of the same shape, or None.
+        identity: task row, dihedral transform, colors and variant of each sample, int64.
     """
 
     height: int
     width: int
     inputs: Tensor
     labels: Tensor | None
-    task: Tensor
-    dihedral: Tensor
-    colours: Tensor
-    variant: Tensor
+    identity: Identity[Tensor]
 
     @classmethod
-    def of(cls, samples: Samples, device: torch.device | str = "cpu") -> Batch:
-        def tensor(array: object) -> Tensor:
+    def from_samples(cls, samples: Samples, device: torch.device | str = "cpu") -> Batch:
+        """Samples as tensors on ``device``."""
+
+        def tensor(array: Any) -> Tensor:
             return torch.as_tensor(array).to(device, non_blocking=True).long()
 
-        return cls(
-            samples.canvas.height,
-            samples.canvas.width,
-            tensor(samples.inputs),
-            None if samples.labels is None else tensor(samples.labels),
-            tensor(samples.task),
-            tensor(samples.dihedral),
-            tensor(samples.colours),
-            tensor(samples.variant),
-        )
+        labels = None if samples.labels is None else tensor(samples.labels)
+        canvas = samples.canvas
+        return cls(canvas.height, canvas.width, tensor(samples.inputs), labels, samples.identity.map(tensor))
 
-    def part(self, chosen: Tensor) -> Batch:
-        """Some of the samples, by number or by a mask."""
+    def select(self, chosen: Tensor) -> Batch:
+        """Some of the samples, by indices or by a mask."""
         labels = None if self.labels is None else self.labels[chosen]
-        told = (self.task[chosen], self.dihedral[chosen], self.colours[chosen], self.variant[chosen])
-        return Batch(self.height, self.width, self.inputs[chosen], labels, *told)
+        return Batch(self.height, self.width, self.inputs[chosen], labels, self.identity.select(chosen))
 
     def __len__(self) -> int:
         return len(self.inputs)
 
 
 class Output(NamedTuple):
-    """What one segment of thought says.
+    """The output of one segment.
 
     Attributes:
-        logits: ``[batch, height * width, 12]``.
-        halt: halting logits ``[batch, cycles]``, one for each cycle that was run; the
-            last is the sample's signal at the end of the segment.
-        think_on: logits of thinking on, ``[batch]``, for a model that learns them too.
+        logits: of the answer's tokens, ``[batch, height * width, 12]``.
+        q_halt: halting logits ``[batch, cycles]``, one for each cycle that has one; the last column is the
+            sample's halting signal at the end of the segment.
+        q_continue: logits ``[batch]`` of continuing, for a model that learns them too.
     """
 
     logits: Tensor
-    halt: Tensor
-    think_on: Tensor | None = None
+    q_halt: Tensor
+    q_continue: Tensor | None = None
 
-    def halts(self) -> Tensor:
-        """Whether each sample would rather halt than think on, ``[batch]``."""
-        return self.halt[:, -1] > (0 if self.think_on is None else self.think_on)
+    def halt_logits(self) -> tuple[Tensor, Tensor]:
+        """Halting logits at the end of the segment, and the logits they are compared with, both ``[batch]``."""
+        q_halt = self.q_halt[:, -1]
+        return q_halt, torch.zeros_like(q_halt) if self.q_continue is None else self.q_continue
 
 
 class Reasoner(torch.nn.Module):
-    """What every model is to the trainer, the evaluator and the exporter.
+    """The base class of every model. A model has to define :meth:`initial_carry` and :meth:`forward`.
 
     Attributes:
-        segments: how many segments of thought it is trained for, and may take.
-        variants: of how many variants of each task it has something of its own to remember.
+        segments: the number of segments it is trained for, and the most it may take in inference.
+        variants: the number of variants of each task that have a puzzle embedding of their own.
     """
 
     segments: int = 1
     variants: int = 1
 
-    def start(self, batch: Batch) -> State:
-        """The state before the first segment."""
+    def initial_carry(self, batch: Batch) -> Carry:
+        """The carry before the first segment: tensors ``[batch, ...]``."""
         raise NotImplementedError(type(self).__name__)
 
-    def think_all(self, states: Sequence[State], batches: Sequence[Batch]) -> list[tuple[State, Output]]:
-        """Run one segment for batches on several canvases.
+    def forward(self, carry: Carry, batch: Batch) -> tuple[Carry, Output]:
+        """Run one segment; returns the next carry and the output.
 
-        The new states carry gradients; ``detach`` them between segments.
+        The next carry may have a gradient history; the trainer detaches it between segments.
         """
         raise NotImplementedError(type(self).__name__)
 
-    def think(self, state: State, batch: Batch) -> tuple[State, Output]:
-        """The same for one batch."""
-        ((state, output),) = self([state], [batch])
-        return state, output
-
-    def forward(self, states: Sequence[State], batches: Sequence[Batch]) -> list[tuple[State, Output]]:
-        """``think_all``, under the name by which wrappers for many devices see the call."""
-        return self.think_all(states, batches)
+    def forward_packed(self, carries: Sequence[Carry], batches: Sequence[Batch]) -> list[tuple[Carry, Output]]:
+        """Run one segment for batches on several canvases; by default one after the other."""
+        return [self.forward(carry, batch) for carry, batch in zip(carries, batches, strict=True)]
 
 
-def detach(state: State) -> State:
-    """The state without its history, for the next segment of deep supervision."""
-    return tuple(tensor.detach() for tensor in state)
+class PackedReasoner(Reasoner):
+    """A model that defines :meth:`forward_packed`; its ``forward`` is the case of one canvas."""
+
+    def forward(self, carry: Carry, batch: Batch) -> tuple[Carry, Output]:
+        """See :meth:`Reasoner.forward`."""
+        ((carry, output),) = self.forward_packed([carry], [batch])
+        return carry, output
+
+    def forward_packed(self, carries: Sequence[Carry], batches: Sequence[Batch]) -> list[tuple[Carry, Output]]:
+        """See :meth:`Reasoner.forward_packed`."""
+        raise NotImplementedError(type(self).__name__)
 
 
-def part_of(state: State, chosen: Tensor) -> State:
-    """The state of some samples, by number or by a mask."""
-    return tuple(tensor[chosen] for tensor in state)
+def detach_carry(carry: Carry) -> Carry:
+    """The carry without its gradient history, for the next segment of deep supervision."""
+    return tuple(tensor.detach() for tensor in carry)
 
 
-def adopt(model: Reasoner, weights: Mapping[str, Tensor], rows: Sequence[int | None]) -> None:
-    """Begin with the weights of a model that was trained on other tasks.
+def select_carry(carry: Carry, chosen: Tensor) -> Carry:
+    """The carry of some samples, by indices or by a mask."""
+    return tuple(tensor[chosen] for tensor in carry)
+
+
+def load_pretrained(
+    model: Reasoner, weights: Mapping[str, Tensor], rows: Sequence[int | None], task_tables: Sequence[str]
+) -> None:
+    """Initialize a model with the weights of one that was trained on other tasks.
 
     Args:
-        model: where they go.
-        weights: of a model of the same kind and size.
-        rows: the row that each of the model's tasks has in the table of tasks among the weights; None
-            for a new task, which gets the mean of the table. The first row, for unseen tasks, is kept.
-            A model with a row for each variant begins with the mean for all, since variants are numbered anew.
+        model: the model to initialize.
+        weights: the state dict of a model of the same kind and size.
+        rows: for each task of ``model``, its row in the task table of ``weights``; None for a task that has
+            no row there and starts from the mean of all rows. Row 0, for unseen tasks, is kept. Where every
+            variant has a row of its own all start from the mean, because variants are numbered anew.
+        task_tables: names of the parameters that have a row for each task.
 
     Raises:
-        ValueError: the weights are those of another model.
+        ValueError: the weights belong to another model.
     """
     fitted = {}
     for name, own in model.state_dict().items():
         if name not in weights:
             raise ValueError(f"no weights for {name}")
         given = weights[name]
-        if name in TASK_TABLES and given.shape[1:] == own.shape[1:]:
+        if name in task_tables and given.shape[1:] == own.shape[1:]:
             mean = given[1:].mean(dim=0, keepdim=True) if len(given) > 1 else given[:1]
             known = rows if model.variants == 1 else [None] * (len(own) - 1)
             given = torch.cat([given[:1], *(mean if row is None else given[row : row + 1] for row in known)])
@@ -163,11 +163,7 @@ def adopt(model: Reasoner, weights: Mapping[str, Tensor], rows: Sequence[int | N
     model.load_state_dict(fitted)
 
 
-# Tables with a row for each task, by their names in a model.
-TASK_TABLES = ("conditioning.task.weight", "puzzle_emb.task.weight", "puzzle_emb.weights")
-
-
 def parameter_counts(model: torch.nn.Module) -> tuple[int, int]:
-    """Trainable parameters, and numbers in the whole state (with buffers)."""
+    """The number of trainable parameters, and of all numbers in the state dict (buffers included)."""
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     return trainable, sum(t.numel() for t in (*model.parameters(), *model.buffers()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -11,24 +11,25 @@ from torch import Tensor
 
 from hrm_arc.errors import UserError, check_at_least
 from hrm_arc.models.conditioning import SHARED_LENGTH
-from hrm_arc.models.published import Level, Published, PublishedConfig
-from hrm_arc.models.reasoner import Batch, Output, State
+from hrm_arc.models.published import EXPORT, TASK_TABLES, Level, Published, PublishedConfig
+from hrm_arc.models.reasoner import Batch, Carry, Output
+from hrm_arc.models.spec import ModelSpec
 
 
 @dataclass(frozen=True)
 class TRMConfig(PublishedConfig):
-    """TRM; the defaults are the published 6,829,058 parameters, the puzzle table apart.
+    """TRM; the defaults give the published 6,829,058 parameters, the puzzle embedding not counted.
 
     Attributes:
         layers: layers of the one network that serves both levels.
-        h_cycles: how often a segment updates its answer.
-        l_cycles: how often it thinks before each update.
-        mixing: how positions hear of each other: by ``attention``, or by an ``mlp`` over a
-            fixed number of them.
-        cells: of the canvas, for ``mlp``.
+        h_cycles: updates of the answer (the H state) in a segment.
+        l_cycles: updates of the L state before each update of the answer.
+        mixing: how positions exchange information: by ``attention``, or by an ``mlp`` over a fixed
+            number of positions.
+        cells: cells of the canvas, for ``mlp``.
     """
 
-    prefix: int = 16
+    puzzle_emb_len: int = 16
     layers: int = 2
     h_cycles: int = 3
     l_cycles: int = 4
@@ -43,26 +44,26 @@ class TRMConfig(PublishedConfig):
 class TRM(Published):
     """One small network for both levels; gradients flow through the whole last cycle."""
 
-    def __init__(self, config: TRMConfig, tasks: int, variants: int):
-        super().__init__(config, tasks, variants)
+    def __init__(self, config: TRMConfig, num_tasks: int, num_variants: int):
+        super().__init__(config, num_tasks, num_variants)
         self.config = config
-        length = config.prefix if config.identity == "variants" else SHARED_LENGTH
+        length = config.puzzle_emb_len if config.puzzle_emb == "variants" else SHARED_LENGTH
         positions = config.cells + length if config.mixing == "mlp" else None
         self.L_level = Level(config, config.layers, positions)
 
-    def start(self, batch: Batch) -> State:
-        """As every model's; an MLP over positions refuses other canvases than its own.
+    def initial_carry(self, batch: Batch) -> Carry:
+        """See :meth:`Reasoner.initial_carry`.
 
         Raises:
-            UserError: naming the number of cells that would be right.
+            UserError: with ``mixing: mlp``, the canvas has another number of cells than ``cells``.
         """
         cells = batch.height * batch.width
         if self.config.mixing == "mlp" and cells != self.config.cells:
             raise UserError("model.cells", f"{self.config.cells}, and the canvas has {cells}; an mlp needs one canvas")
-        return super().start(batch)
+        return super().initial_carry(batch)
 
-    def think_all(self, states: Sequence[State], batches: Sequence[Batch]) -> list[tuple[State, Output]]:
-        canvases, rotation, embedded, h, l = self.laid_out(states, batches)
+    def forward_packed(self, carries: Sequence[Carry], batches: Sequence[Batch]) -> list[tuple[Carry, Output]]:
+        canvases, rotation, embedded, h, l = self.pack(carries, batches)
 
         def cycle(h: Tensor, l: Tensor) -> tuple[Tensor, Tensor]:
             for _ in range(self.config.l_cycles):
@@ -73,4 +74,13 @@ class TRM(Published):
             for _ in range(self.config.h_cycles - 1):
                 h, l = cycle(h, l)
         h, l = cycle(h, l)
-        return self.answers(canvases, h, l, learns_to_continue=False)
+        return self.unpack(canvases, h, l, learns_to_continue=False)
+
+
+SPEC = ModelSpec(
+    config=TRMConfig,
+    build=TRM,
+    example_config={"hidden_size": 16, "num_heads": 2, "layers": 1, "segments": 2, "puzzle_emb": "shared"},
+    task_tables=TASK_TABLES,
+    export=replace(EXPORT, fixed_canvas=lambda config: config.mixing == "mlp"),
+)

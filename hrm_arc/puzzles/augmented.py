@@ -1,8 +1,8 @@
 """arc-aug-N: every puzzle with up to N distinct variants, as a function of an index.
 
-Nothing is stored but each task's grids in the orientations that were met; sample ``i`` is
-computed when it is asked for, the same on every machine and in any order. A variant is a
-symmetry (eight dihedral transforms times permutations of colours 1-9).
+Sample ``i`` is computed when it is needed, the same on every machine and in any order. Only the
+grids of each task are stored, in the orientations that were used. A variant is the puzzle under
+one symmetry: one of eight dihedral transforms and a permutation of the colors 1-9.
 """
 
 from __future__ import annotations
@@ -14,63 +14,69 @@ import numpy as np
 
 from hrm_arc.puzzles.canvas import Canvas, CanvasKind
 from hrm_arc.puzzles.corpus import Puzzle
-from hrm_arc.puzzles.drawings import Drawings
-from hrm_arc.puzzles.keyed import below, name_key, permute
+from hrm_arc.puzzles.counter_rng import below, name_key, permute
+from hrm_arc.puzzles.identity import Identity
 from hrm_arc.puzzles.orbit import Orbit, Orbits
+from hrm_arc.puzzles.token_cache import TokenCache
 
 
 @dataclass(frozen=True)
 class Samples:
     """A batch of samples on one canvas.
 
+    ``len(samples)`` is the number of samples, ``n``.
+
     Attributes:
-        canvas: the rectangle that inputs (and labels) are written on.
-        inputs: tokens ``[n, canvas.cells]``, uint8.
-        labels: tokens ``[n, label_canvas.cells]``, uint8, or None where no answer is given.
-        task: row of each sample's task in the model's task table, ``[n]``, int64.
-        dihedral: the transform each sample was seen under, ``[n]``, uint8.
-        colours: what each colour became under the sample's symmetry, ``[n, 10]``, uint8.
-        variant: which variant of its puzzle a sample is, ``[n]``, int64; 0 is the original.
+        canvas: the canvas of the inputs.
+        inputs: tokens ``[n, canvas.cells]``, uint8: PAD 0, EOS 1, color ``c`` as ``c + 2``.
+        labels: tokens ``[n, cells]``, uint8, or None if the outputs are not known. The canvas of the labels is
+            that of the inputs, unless the set was made with another ``label_canvas``.
+        identity: task row (int64), dihedral transform (uint8), colors (uint8) and variant (int64) of each sample.
     """
 
     canvas: Canvas
     inputs: np.ndarray
     labels: np.ndarray | None
-    task: np.ndarray
-    dihedral: np.ndarray
-    colours: np.ndarray
-    variant: np.ndarray
+    identity: Identity[np.ndarray]
 
     def __len__(self) -> int:
         return len(self.inputs)
 
+    def select(self, chosen: np.ndarray | slice) -> Samples:
+        """Some of the samples, by indices, slice or boolean mask."""
+        labels = None if self.labels is None else self.labels[chosen]
+        return Samples(self.canvas, self.inputs[chosen], labels, self.identity.select(chosen))
+
     def parts(self, most: int) -> Iterator[Samples]:
-        """The same, at most so many and at least one at a time."""
+        """The same samples in consecutive parts of at most ``most`` samples, and at least one."""
         step = max(1, most)
         for start in range(0, len(self), step):
-            rows = slice(start, start + step)
-            labels = None if self.labels is None else self.labels[rows]
-            told = (self.task[rows], self.dihedral[rows], self.colours[rows], self.variant[rows])
-            yield Samples(self.canvas, self.inputs[rows], labels, *told)
+            yield self.select(slice(start, start + step))
 
 
 class AugmentedSet:
-    """All samples of some puzzles, indexed from 0: the original and its variants.
+    """All samples of some puzzles, by index: each pair of each puzzle, in the original and in its variants.
+
+    ``len(data)`` is the number of samples; iteration gives all of them, in order, in batches.
 
     Args:
-        puzzles: what to draw from.
-        augment: at most this many distinct variants of each puzzle beside the original.
-        seed: which variants, when there are more, and which offsets.
-        canvas: ``"full"`` (30 x 30), ``"cropped"`` to what is visible of the puzzle, or the
-            smallest of a few ``"squares"`` that holds that.
-        label_canvas: the same for labels; a label that does not fit is cut off.
-        shift: move each sample to a random offset inside the canvas, but for one pair of
-            each variant, which stays in the corner.
-        copies: how many times the set is repeated.
+        puzzles: the puzzles, from :meth:`~hrm_arc.puzzles.corpus.Corpus.training_puzzles` or
+            :meth:`~hrm_arc.puzzles.corpus.Corpus.held_out_puzzles`.
+        augment: the number of distinct variants of each puzzle beside the original, or all if there are fewer.
+        seed: selects the variants, where there are more than ``augment``, and the offsets.
+        canvas: ``"full"``: 30 x 30. ``"cropped"``: the smallest canvas for the visible grids of the
+            puzzle. ``"squares"``: the smallest of a few squares that holds the cropped canvas.
+        label_canvas: the canvas of the labels, by default ``canvas``; a label that does not fit is cut off.
+        translate: whether to move each sample to a random offset inside the canvas. One pair of each
+            variant stays in the top left corner.
+        repeat: how often the set repeats its samples; with ``translate``, each time at other offsets.
 
     Attributes:
-        variants, pairs, counts, starts: of each puzzle: its variants with the original,
-            the pairs drawn from, the product, and the index of its first sample.
+        puzzles: the puzzles, as a tuple.
+        variants: the number of variants of each puzzle, the original included, ``[puzzles]``.
+        pairs: the number of pairs of each puzzle, ``[puzzles]``.
+        counts: the number of samples of each puzzle, ``variants * pairs``, ``[puzzles]``.
+        starts: the index of the first sample of each puzzle, and then their total, ``[puzzles + 1]``.
     """
 
     def __init__(
@@ -81,81 +87,97 @@ class AugmentedSet:
         seed: int = 0,
         canvas: CanvasKind = "full",
         label_canvas: CanvasKind | None = None,
-        shift: bool = False,
-        copies: int = 1,
+        translate: bool = False,
+        repeat: int = 1,
     ):
         self.puzzles = tuple(puzzles)
         self.seed = seed
-        self.shift = shift
+        self.translate = translate
         self._orbits = Orbits([Orbit(puzzle.visible) for puzzle in self.puzzles])
         self._rows = np.array([puzzle.row for puzzle in self.puzzles], dtype=np.int64)
         self._keys = np.array([name_key(puzzle.id) for puzzle in self.puzzles], dtype=np.int64)
-        # One puzzle's samples are its variants times its pairs; the original is variant 0.
+        # The original is variant 0.
         self.variants = np.minimum(augment + 1, self._orbits.sizes)
         self.pairs = np.array([len(puzzle.drawn) for puzzle in self.puzzles], dtype=np.int64)
         self.counts = self.variants * self.pairs
         self.starts = np.concatenate([[0], np.cumsum(self.counts)])
-        # Samples of one copy.
+        # The number of samples in one repetition.
         self._length = int(self.starts[-1])
-        self.copies = copies
-        self._inputs = Drawings(self.puzzles, canvas, "input")
-        self._labels = Drawings(self.puzzles, label_canvas or canvas, "output")
+        self.repeat = repeat
+        self._inputs = TokenCache(self.puzzles, canvas, "input")
+        self._labels = TokenCache(self.puzzles, label_canvas or canvas, "output")
 
     def __len__(self) -> int:
-        return self._length * self.copies
+        return self._length * self.repeat
 
     def part(self, fraction: float) -> np.ndarray:
-        """Indices of a fraction of the set, evenly spread and the same every time; at least one."""
+        """Indices of a fraction of the set, evenly spaced and always the same; at least one."""
         count = max(1, round(len(self) * fraction))
         return (np.arange(count) * len(self)) // count
 
     def locate(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Which puzzle, variant and pair each index in ``range(len(self))`` means."""
+        """The puzzle, the variant and the pair of each sample, ``[n]`` each.
+
+        Args:
+            indices: sample indices in ``range(len(self))``, ``[n]``.
+        """
         indices = np.asarray(indices, dtype=np.int64) % self._length
         puzzle = np.searchsorted(self.starts, indices, side="right") - 1
         variant, pair = np.divmod(indices - self.starts[puzzle], self.pairs[puzzle])
         return puzzle, variant, pair
 
     def symmetries(self, puzzle: np.ndarray, variant: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Dihedral numbers ``[n]`` and colour maps ``[n, 10]`` of variants; 0 is the puzzle itself."""
-        # The variants of a puzzle are the first of a keyed order of all its images.
+        """The symmetries of variants.
+
+        Args:
+            puzzle: index of the puzzle, ``[n]``.
+            variant: number of the variant, ``[n]``; 0 is the original.
+
+        Returns:
+            Dihedral transforms ``[n]`` and color maps ``[n, 10]``, both uint8.
+        """
+        # The variants of a puzzle are the first of all its distinct images, in a keyed pseudorandom order.
         others = np.maximum(self._orbits.sizes[puzzle] - 1, 1)
         rank = permute(np.maximum(variant - 1, 0), others, self.seed, self._keys[puzzle]) + 1
         return self._orbits.symmetries(puzzle, np.where(variant == 0, 0, rank))
 
     def samples(self, indices: np.ndarray) -> list[Samples]:
-        """The samples with these indices, one batch for each canvas they lie on."""
+        """The samples with the given indices, as one batch for each canvas that occurs.
+
+        Args:
+            indices: sample indices in ``range(len(self))``, ``[n]``. Within a batch they keep their order.
+        """
+        return [batch for _, batch in self.samples_with_rows(indices)]
+
+    def samples_with_rows(self, indices: np.ndarray) -> list[tuple[np.ndarray, Samples]]:
+        """As :meth:`samples`; each batch comes with its rows: the positions in ``indices`` of its samples."""
         puzzle, variant, pair = self.locate(indices)
-        dihedral, colours = self.symmetries(puzzle, variant)
-        offsets = self._offsets(np.asarray(indices), puzzle, variant, pair, dihedral) if self.shift else None
+        dihedral, colors = self.symmetries(puzzle, variant)
+        offsets = self._offsets(np.asarray(indices), puzzle, variant, pair, dihedral) if self.translate else None
         number = self._inputs.canvas_of[puzzle, dihedral]
         batches = []
         for each in np.unique(number):
             here = np.flatnonzero(number == each)
             moved = None if offsets is None else offsets[here]
-            where = (puzzle[here], pair[here], dihedral[here], colours[here], moved)
-            batches.append(
-                Samples(
-                    self._inputs.canvases[each],
-                    self._inputs.tokens(*where),
-                    self._labels.tokens(*where),
-                    self._rows[puzzle[here]],
-                    dihedral[here],
-                    colours[here],
-                    variant[here],
-                )
+            where = (puzzle[here], pair[here], dihedral[here], colors[here], moved)
+            batch = Samples(
+                self._inputs.canvases[each],
+                self._inputs.tokens(*where),
+                self._labels.tokens(*where),
+                Identity(self._rows[puzzle[here]], dihedral[here], colors[here], variant[here]),
             )
+            batches.append((here, batch))
         return batches
 
     def __iter__(self) -> Iterator[Samples]:
-        """Every sample once, in order, in batches of up to 4,096."""
+        """All samples in the order of their indices; 4,096 indices at a time, as one batch for each canvas."""
         for start in range(0, len(self), 4096):
             yield from self.samples(np.arange(start, min(start + 4096, len(self))))
 
     def _offsets(
         self, indices: np.ndarray, puzzle: np.ndarray, variant: np.ndarray, pair: np.ndarray, dihedral: np.ndarray
     ) -> np.ndarray:
-        """Row and column offsets ``[n, 2]`` that keep both grids inside the canvas."""
+        """Random row and column offsets ``[n, 2]`` that keep the input and the output inside the canvas."""
         room = self._inputs.room(puzzle, pair, dihedral)
         room = np.minimum(room, self._labels.room(puzzle, pair, dihedral))
         offsets = np.stack([below(room[:, axis] + 1, self.seed, indices, axis) for axis in (0, 1)], axis=1)

@@ -1,8 +1,8 @@
-"""Sudoku and Maze: games whose boards are puzzles by themselves, on a canvas of their own size.
+"""Sudoku and Maze: games in which each board is a puzzle of its own, on a canvas of its own size.
 
-A game is one task. Its pairs are boards and their solutions; each is varied by itself, and a
-model is told which game it plays. The digits of Sudoku are the colours 1-9 and a blank is
-black, so a permutation of colours is one of digits, as the game allows.
+A game is one task, and its pairs are boards with their solutions. Each board has its own
+variants, and a model is conditioned on the game. In Sudoku the digits are the colors 1-9 and a
+blank is color 0, so that a permutation of colors is a permutation of digits, which the rules allow.
 """
 
 from __future__ import annotations
@@ -17,37 +17,40 @@ from pathlib import Path
 import numpy as np
 
 from hrm_arc.errors import UserError
-from hrm_arc.puzzles.keyed import mix
+from hrm_arc.puzzles.counter_rng import mix
 from hrm_arc.puzzles.task import MAX_SIDE, Grid, Pair, Problem, PuzzleError, Task, make_grid
 
-# A Sudoku's side and the height and width of its boxes.
+# Height and width of a Sudoku's boxes, by the side of the board.
 BOXES = {4: (2, 2), 6: (2, 3), 9: (3, 3)}
-# What stands for each colour in the public files; the fifth of Maze is the path.
+# The color of each character in the public data sets; "o" in Maze is the path.
 SUDOKU = {".": 0, **{str(digit): digit for digit in range(10)}}
 MAZE = {" ": 0, "#": 5, "S": 3, "G": 2, "o": 4}
 FREE, WALL, START, GOAL, PATH = (MAZE[cell] for cell in " #SGo")
 
 _TWO_AWAY = ((2, 0), (-2, 0), (0, 2), (0, -2))
 
-# Boards in a row that were made before: there are not many more.
-ENOUGH = 50
+# Generation stops after this many repeated boards in a row: hardly any new ones are left.
+MAX_REPEATS = 50
 
-# Of the boards in one file, every tenth is held back.
-HELD_BACK = 10
+# One board in ten is held out.
+HELD_OUT_EVERY = 10
 
 
 def read_boards(path: Path, most: int | None = None) -> tuple[list[Task], list[Problem]]:
-    """The game in a CSV file with columns ``question`` and ``answer``, and what is wrong with it.
+    """The game in a CSV file with the columns ``question`` and ``answer``.
 
-    Beside ``train.csv``, ``test.csv`` holds the boards to be solved; of any other file every
-    tenth board is held back.
+    If the file is ``train.csv`` and ``test.csv`` is in the same folder, the boards of ``test.csv``
+    are held out. Otherwise every tenth board of the file is held out.
 
     Args:
         path: the file.
-        most: read at most so many boards of it.
+        most: the largest number of boards to read, in each file; None for all.
+
+    Returns:
+        The task, or no task if there is a problem, and the problems.
 
     Raises:
-        PuzzleError: it cannot be read, or is no such file.
+        PuzzleError: the file cannot be read, or does not have these columns.
     """
     boards, problems = _read_csv(path, most)
     tests_file = path.with_name("test.csv")
@@ -55,9 +58,11 @@ def read_boards(path: Path, most: int | None = None) -> tuple[list[Task], list[P
         tests, more = _read_csv(tests_file, most)
         problems += more
     else:
-        boards, tests = _hold_back(boards)
+        boards, tests = _hold_out(boards)
     if problems or not boards or not tests:
-        return [], problems or [Problem("", "fewer than two boards, expected some to learn from and one to solve")]
+        return [], problems or [
+            Problem("", "fewer than two boards, expected at least one to train on and one to solve")
+        ]
     shapes = {pair.input.shape for pair in (*boards, *tests)}
     if len(shapes) > 1:
         return [], [Problem("", f"boards of {len(shapes)} sizes, expected one")]
@@ -66,48 +71,48 @@ def read_boards(path: Path, most: int | None = None) -> tuple[list[Task], list[P
 
 
 def generate(game: str, side: int, count: int) -> Task:
-    """A game with boards of our own making, the same on every machine.
+    """A game with generated boards, the same on every machine.
 
     Args:
-        game: ``sudoku`` (sides 4, 6 and 9; one solution each) or ``maze`` (sides 5 to 30; the
-            path is a shortest one).
-        side: of the board.
-        count: boards to learn from; a tenth as many more, at least one, are held back.
+        game: ``sudoku`` (sides 4, 6 and 9; each board has one solution) or ``maze`` (sides 5 to 30;
+            the solution is a shortest path).
+        side: the side of a board.
+        count: boards to train on; another tenth of this number, at least one, is held out.
 
     Raises:
-        UserError: no such game or side.
+        UserError: the game has no boards of this side, or fewer different boards than requested.
     """
     name = f"{game}-{side}x{side}"
     if game == "sudoku" and side not in BOXES:
-        raise UserError(name, f"no such Sudoku, expected a side of {', '.join(map(str, BOXES))}")
+        raise UserError(name, f"no Sudoku of side {side}, expected one of {', '.join(map(str, BOXES))}")
     if game == "maze" and not 5 <= side <= MAX_SIDE:
-        raise UserError(name, f"no such maze, expected a side of 5 to {MAX_SIDE}")
+        raise UserError(name, f"no maze of side {side}, expected 5 to {MAX_SIDE}")
     if count < 1:
         raise UserError(name, f"{count} boards, expected at least 1")
     make = _make_sudoku if game == "sudoku" else _make_maze
-    held = max(1, count // HELD_BACK)
+    held_out = max(1, count // HELD_OUT_EVERY)
     pairs: dict[bytes, Pair] = {}
     number = last_new = 0
-    while len(pairs) < count + held:
+    while len(pairs) < count + held_out:
         pair = make(side, np.random.Generator(np.random.Philox(key=int(mix(side, number)[0]))))
         number += 1
         if pairs.setdefault(pair.input.tobytes(), pair) is pair:
             last_new = number
-        elif number - last_new > ENOUGH:
-            raise UserError(name, f"no more than {len(pairs)} different boards were found; ask for fewer")
-    made = list(pairs.values())
-    return Task(name, tuple(made[:count]), tuple(made[count:]), boards=True)
+        elif number - last_new > MAX_REPEATS:
+            raise UserError(name, f"only {len(pairs)} different boards were found; request fewer")
+    boards = list(pairs.values())
+    return Task(name, tuple(boards[:count]), tuple(boards[count:]), boards=True)
 
 
 def solutions(board: Grid, most: int = 2) -> Iterator[Grid]:
-    """Up to ``most`` solutions of a Sudoku ``[side, side]``; 0 is a blank."""
+    """Up to ``most`` solutions of a Sudoku ``[side, side]``, in which 0 is a blank."""
     state = _Sudoku(board)
     for _ in itertools.islice(state.search(), most):
         yield make_grid(state.cells.tolist())
 
 
 def shortest_path(maze: Grid) -> Grid | None:
-    """A maze with a shortest path from start to goal drawn in, or None where there is none."""
+    """The maze with a shortest path from start to goal marked, or None if there is no path."""
     start, goal = (tuple(int(v) for v in np.argwhere(maze == end)[0]) for end in (START, GOAL))
     came: dict[tuple[int, ...], tuple[int, ...]] = {start: start}
     queue = deque([start])
@@ -136,7 +141,7 @@ def _read_csv(path: Path, most: int | None) -> tuple[list[Pair], list[Problem]]:
             reader = csv.DictReader(file)
             columns = reader.fieldnames or []
             if "question" not in columns or "answer" not in columns:
-                raise PuzzleError(path, "no board file: expected columns 'question' and 'answer'")
+                raise PuzzleError(path, "not a file of boards: expected columns 'question' and 'answer'")
             for row in reader:
                 if len(pairs) == most or len(problems) > 1000:
                     break
@@ -155,38 +160,38 @@ def _read_csv(path: Path, most: int | None) -> tuple[list[Pair], list[Problem]]:
 
 
 def _row_problem(question: str | None, answer: str | None) -> str | None:
-    """What is wrong with a row, or None."""
+    """The mistake in a row of the file, or None."""
     if not question or not answer:
         return "a question or an answer is missing"
     side = math.isqrt(len(question))
     if side * side != len(question) or not 1 <= side <= MAX_SIDE:
-        return f"a question of {len(question)} characters, expected a square of a side up to {MAX_SIDE}"
+        return f"a question of {len(question)} characters, expected a square board of a side up to {MAX_SIDE}"
     if len(answer) != len(question):
-        return f"an answer of {len(answer)} characters to a question of {len(question)}"
+        return f"an answer of {len(answer)} characters, expected {len(question)} as in the question"
     cells = set(question) | set(answer)
     if not (cells <= SUDOKU.keys() or cells <= MAZE.keys()):
-        strange = sorted(cells - SUDOKU.keys()) if question[0] in SUDOKU else sorted(cells - MAZE.keys())
-        return f"character {strange[0]!r}, expected digits and '.' (Sudoku) or '# SGo' (Maze)"
+        unknown = sorted(cells - SUDOKU.keys()) if question[0] in SUDOKU else sorted(cells - MAZE.keys())
+        return f"character {unknown[0]!r}, expected digits and '.' (Sudoku) or '# SGo' (Maze)"
     return None
 
 
 def _board(cells: str) -> Grid:
-    colours = SUDOKU if cells[0] in SUDOKU else MAZE
+    colors = SUDOKU if cells[0] in SUDOKU else MAZE
     side = math.isqrt(len(cells))
-    flat = [colours[cell] for cell in cells]
+    flat = [colors[cell] for cell in cells]
     return make_grid([flat[start : start + side] for start in range(0, len(flat), side)])
 
 
-def _hold_back(boards: Sequence[Pair]) -> tuple[list[Pair], list[Pair]]:
-    """Every tenth board, or the last of fewer; the others come first."""
-    if len(boards) < HELD_BACK:
+def _hold_out(boards: Sequence[Pair]) -> tuple[list[Pair], list[Pair]]:
+    """The boards to train on, and the held-out boards: every tenth, or the last if there are fewer than ten."""
+    if len(boards) < HELD_OUT_EVERY:
         return list(boards[:-1]), list(boards[-1:])
-    learned = [board for number, board in enumerate(boards, start=1) if number % HELD_BACK]
-    return learned, list(boards[HELD_BACK - 1 :: HELD_BACK])
+    training = [board for number, board in enumerate(boards, start=1) if number % HELD_OUT_EVERY]
+    return training, list(boards[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY])
 
 
 class _Sudoku:
-    """A search for solutions that fills the cell with the fewest choices first."""
+    """Backtracking search for solutions; the cell with the fewest possible digits is filled first."""
 
     def __init__(self, board: Grid):
         self.side = len(board)
@@ -194,7 +199,7 @@ class _Sudoku:
         self.cells = board.astype(np.int64)
         rows, columns = np.indices(board.shape)
         self._units = np.stack([rows, columns, rows // height * height + columns // width]).reshape(3, -1)
-        # Digits that stand in each row, column and box, as bits.
+        # The digits in each row, column and box, as bit masks.
         self._taken = [[0] * self.side for _ in range(3)]
         self._open = []
         for place, digit in enumerate(self.cells.reshape(-1).tolist()):
@@ -204,7 +209,7 @@ class _Sudoku:
                 self._open.append(place)
 
     def search(self, order: Sequence[int] | None = None) -> Iterator[None]:
-        """Yield each time that ``cells`` is a solution; digits are tried in ``order``."""
+        """Yield each time that ``cells`` holds a solution; digits are tried in ``order``."""
         if not self._open:
             yield
             return
@@ -239,16 +244,16 @@ class _Sudoku:
 
 
 def _make_sudoku(side: int, random: np.random.Generator) -> Pair:
-    """A full board, then as many blanks as leave it one solution."""
+    """A random full board, and the board with as many of its cells blank as leave one solution."""
     state = _Sudoku(np.zeros((side, side), dtype=np.uint8))
-    # One full board in an order of digits, then rows and columns moved as the game allows.
+    # One full board with the digits in random order, then row and column permutations that keep it valid.
     next(state.search([int(digit) + 1 for digit in random.permutation(side)]))
     height, width = BOXES[side]
     rows = np.concatenate([band * height + random.permutation(height) for band in random.permutation(side // height)])
     columns = np.concatenate([band * width + random.permutation(width) for band in random.permutation(side // width)])
     full = state.cells[np.ix_(rows, columns)]
     board = full.copy()
-    # Some clues stay whatever happens: the last ones cost the most searching.
+    # At most two thirds of the cells are tried: the search takes longest for the last ones.
     for place in random.permutation(side * side)[: side * side * 2 // 3]:
         kept = board.flat[place]
         board.flat[place] = 0
@@ -258,7 +263,7 @@ def _make_sudoku(side: int, random: np.random.Generator) -> Pair:
 
 
 def _make_maze(side: int, random: np.random.Generator) -> Pair:
-    """Corridors dug depth first, some walls broken for choices, two ends far apart."""
+    """A maze by randomized depth-first search, with some walls removed so that there are several paths."""
     cells = np.full((side, side), WALL, dtype=np.uint8)
     last = side - 2 + side % 2
     trail = [(1, 1)]
@@ -282,7 +287,7 @@ def _make_maze(side: int, random: np.random.Generator) -> Pair:
     cells[tuple(start)], cells[tuple(goal)] = START, GOAL
     maze = make_grid(cells)
     solved = shortest_path(maze)
-    assert solved is not None, "a maze dug in one piece has a path"
+    assert solved is not None, "depth-first search connects all corridors"
     return Pair(maze, solved)
 
 

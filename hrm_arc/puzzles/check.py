@@ -1,4 +1,4 @@
-"""Everything wrong with the puzzle files under some paths."""
+"""Finds every problem in puzzle files."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from hrm_arc.errors import UserError
 from hrm_arc.files import existing
 from hrm_arc.puzzles.arrays import is_array_folder, read_array_folder
 from hrm_arc.puzzles.formats import SUFFIXES, examine_file, puzzle_files, solutions_beside
-from hrm_arc.puzzles.sources import load_tasks
+from hrm_arc.puzzles.sources import is_registered, load_tasks
 from hrm_arc.puzzles.task import Problem, Task
 
 
 @dataclass
 class Checked:
-    """What was found.
+    """The result of a check.
 
     Attributes:
-        files: how many were looked at.
-        tasks: those that are sound.
-        problems: all the others' problems, each with its file.
+        files: the number of files that were read.
+        tasks: the tasks without a problem.
+        problems: every problem, with the file that it is in.
     """
 
     files: int = 0
@@ -30,20 +30,23 @@ class Checked:
 
 
 def check(paths: Sequence[str]) -> Checked:
-    """Look at files, at all puzzle files under folders, and at sources by name.
+    """Check files, all puzzle files in folders, and sources by name.
+
+    Args:
+        paths: paths, or sources as for :func:`~hrm_arc.puzzles.sources.load_tasks`.
 
     Raises:
-        UserError: a path is neither there nor a source.
+        UserError: a path does not exist and is not a source, or a folder has no puzzle files.
     """
     found = Checked()
     for name in paths:
-        path = existing(name)
+        path = None if is_registered(name) else existing(name)
         if path is None:
             found.tasks += load_tasks(name)
         elif path.is_dir() and is_array_folder(path):
             _check_arrays(found, path)
         elif not path.is_file() and not path.is_dir():
-            raise UserError(path, "is no regular file, expected a puzzle file or a folder")
+            raise UserError(path, "is not a regular file, expected a puzzle file or a folder")
         else:
             _check_files(found, path)
     return found
@@ -55,14 +58,16 @@ def _check_files(found: Checked, path: Path) -> None:
         raise UserError(path, f"no puzzle files here, expected {' or '.join(SUFFIXES)}")
     here: dict[str, Path] = {}
     for file in files:
-        # Solutions are looked at with the challenges that they belong to.
+        # A solutions file is read together with its challenges file.
         found.files += 1 if solutions_beside(file) is None else 2
         examined = examine_file(file)
         found.tasks += examined.tasks
         found.problems += examined.problems
         for task in examined.tasks:
             if task.id in here:
-                found.problems.append((file, Problem("", f"task {task.id} stands in {here[task.id]}, too")))
+                found.problems.append(
+                    (file, Problem("", f"task {task.id} is also in {here[task.id]}; ids have to differ"))
+                )
             here.setdefault(task.id, file)
 
 

@@ -1,7 +1,7 @@
-"""Puzzle files as people have them: single tasks, Kaggle's and other combined files, boards in CSV.
+"""Reads puzzle files: single tasks, Kaggle's and other files of many tasks, and boards in CSV.
 
-Every file is examined in one pass that gives the puzzles in it and all that is wrong with it,
-so that what ``hrm data check`` reports is what stops a run.
+One function reads a file and gives its tasks and its problems. ``hrm data check`` and training
+both use it, so that ``hrm data check`` reports exactly the problems that would stop a run.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from hrm_arc.puzzles.boards import read_boards
 from hrm_arc.puzzles.task import Problem, PuzzleError, Task, build_task, grid_problems, task_problems
 
 SUFFIXES = (".json", ".csv")
-# A file with more problems than this is no puzzle file with mistakes.
+# Reading stops at this number of problems: the file is most likely not a puzzle file.
 MOST_PROBLEMS = 1000
 LARGEST_FILE = 2**29
 
 
 @dataclass
 class Examined:
-    """What is in a file.
+    """The content of a file.
 
     Attributes:
-        tasks: those without a problem, in the file's order.
-        problems: everything wrong with the others, each with the file it is in.
+        tasks: the tasks without a problem, in the order of the file.
+        problems: every problem, with the file that it is in.
     """
 
     tasks: list[Task] = field(default_factory=list)
     problems: list[tuple[Path, Problem]] = field(default_factory=list)
 
     def add(self, path: Path, problems: Iterator[Problem]) -> bool:
-        """Take in the problems of one part of a file; returns whether there was none."""
+        """Add the problems of one part of a file; returns whether there was none."""
         before = len(self.problems)
         for problem in problems:
             if len(self.problems) >= MOST_PROBLEMS:
@@ -48,10 +48,10 @@ class Examined:
         return len(self.problems) == before
 
     def only_tasks(self) -> tuple[Task, ...]:
-        """The tasks, if nothing is wrong.
+        """The tasks, if there is no problem.
 
         Raises:
-            PuzzleError: naming the first problem and how many more there are.
+            PuzzleError: there is one; the message gives the first problem and the number of further ones.
         """
         if self.problems:
             path, problem = self.problems[0]
@@ -60,18 +60,18 @@ class Examined:
 
 
 class _TooManyError(Exception):
-    """A file has more problems than are worth listing."""
+    """A file has more problems than are listed."""
 
 
 def examine_file(path: Path, group: str = "", most: int | None = None) -> Examined:
-    """Everything in one puzzle file, right and wrong.
+    """The tasks and the problems of one puzzle file.
 
     Args:
-        path: ``.json``: a task ``{"train": [...], "test": [...]}``; tasks by name, as in Kaggle's
-            challenges (with the solutions file beside it, where there is one); or a list of
-            tasks. ``.csv``: Sudoku or Maze boards.
-        group: what the tasks belong to.
-        most: of a game's boards, at most so many.
+        path: ``.json``: a task ``{"train": [...], "test": [...]}``; an object of tasks by name, as in
+            Kaggle's challenges (outputs come from the solutions file in the same folder, if there is
+            one); or a list of tasks. ``.csv``: Sudoku or Maze boards.
+        group: the group of the tasks.
+        most: the largest number of boards to read of a game; None for all.
     """
     found = Examined()
     try:
@@ -89,9 +89,9 @@ def examine_file(path: Path, group: str = "", most: int | None = None) -> Examin
 
 
 def puzzle_files(folder: Path) -> list[Path]:
-    """The puzzle files under a folder, in a stable order.
+    """The puzzle files in a folder and its subfolders, sorted by path.
 
-    Submissions hold no puzzles, and solutions are read with the challenges that they belong to.
+    Submissions are left out, and so are solutions that belong to a challenges file: they are read with it.
     """
     files = [
         file
@@ -103,7 +103,7 @@ def puzzle_files(folder: Path) -> list[Path]:
 
 
 def solutions_beside(path: Path) -> Path | None:
-    """The solutions that belong to a file of Kaggle challenges, under either spelling."""
+    """The solutions file of a Kaggle challenges file, if there is one; spelled with ``-`` or ``_``."""
     if "challenges" not in path.name:
         return None
     name = path.name.replace("challenges", "solutions")
@@ -115,13 +115,13 @@ def read_json(path: Path) -> Any:
     """Decode a JSON file.
 
     Raises:
-        PuzzleError: it cannot be read, is no JSON, or has a key twice.
+        PuzzleError: the file cannot be read, is not JSON, or has a repeated key.
     """
     try:
         if path.stat().st_size > LARGEST_FILE:
             raise PuzzleError(path, f"larger than {LARGEST_FILE // 2**20} MiB, expected a file of tasks")
         text = path.read_text(encoding="utf-8")
-        with _uncollected():
+        with _garbage_collector_off():
             return json.loads(text, object_pairs_hook=_object)
     except OSError as error:
         raise PuzzleError(path, f"cannot be read: {error.strerror}") from None
@@ -132,14 +132,14 @@ def read_json(path: Path) -> Any:
     except RecursionError:
         raise PuzzleError(path, "not a task: nested too deeply") from None
     except _RepeatedKeyError as error:
-        raise PuzzleError(path, f"key {error.key[:40]!r} comes twice in one object, expected once") from None
+        raise PuzzleError(path, f"key {error.key[:40]!r} appears twice in one object, expected once") from None
     except ValueError:  # Python refuses to convert integers of thousands of digits.
         raise PuzzleError(path, "not a task: a number of thousands of digits") from None
 
 
 @contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without the garbage collector, which looks at millions of new lists again and again."""
+def _garbage_collector_off() -> Iterator[None]:
+    """Turn the garbage collector off: it would visit millions of new lists again and again."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -155,7 +155,7 @@ class _RepeatedKeyError(Exception):
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object. The decoder would keep the last of two values of a key in silence."""
+    """A JSON object without repeated keys; without this check the decoder keeps only the last value."""
     result = dict(pairs)
     if len(result) < len(pairs):
         keys = [key for key, _ in pairs]
@@ -183,7 +183,7 @@ def _examine_json(found: Examined, path: Path, group: str) -> None:
 
 
 def _is_combined(data: Any) -> bool:
-    """Whether JSON holds tasks, or Kaggle's solutions, by name."""
+    """Whether the JSON is an object of tasks, or of Kaggle's solutions, by name."""
     if not isinstance(data, dict) or not data or "train" in data or "test" in data:
         return False
     return all(isinstance(each, dict) for each in data.values()) or all(
@@ -204,7 +204,7 @@ def _examine_task(found: Examined, path: Path, data: Any, name: str, place: str,
 
 
 def _solutions(found: Examined, path: Path) -> tuple[Path | None, Mapping[str, Any]]:
-    """The solutions file beside challenges, and what it holds."""
+    """The solutions file that belongs to challenges, and its content."""
     beside = solutions_beside(path)
     if beside is None:
         return None, {}
@@ -214,28 +214,29 @@ def _solutions(found: Examined, path: Path) -> tuple[Path | None, Mapping[str, A
         found.problems.append((beside, Problem("", error.what)))
         return None, {}
     if not isinstance(answers, dict):
-        found.problems.append((beside, Problem("", "expected an object of lists of grids, by task")))
+        found.problems.append((beside, Problem("", "expected an object with a list of grids for each task")))
         return None, {}
     return beside, answers
 
 
 def _answer(found: Examined, solutions: Path, task: Any, answers: Any, name: str) -> Any:
-    """A challenge with its test outputs, as far as both are sound."""
+    """A challenge with the outputs from its solutions, or the challenge alone if either has a problem."""
     tests = task.get("test") if isinstance(task, dict) else None
     if answers is None or not isinstance(tests, list) or not all(isinstance(test, dict) for test in tests):
         return task
     if not isinstance(answers, list) or len(answers) != len(tests):
-        has = f"{len(answers)} grids" if isinstance(answers, list) else "no list"
-        found.problems.append((solutions, Problem(name, f"{has}, expected a list of {len(tests)}, one for each test")))
+        got = f"{len(answers)} grids" if isinstance(answers, list) else "not a list"
+        what = f"{got}, expected a list of {len(tests)}, one grid for each test"
+        found.problems.append((solutions, Problem(name, what)))
         return task
-    sound = [found.add(solutions, grid_problems(answer, f"{name}[{n}]")) for n, answer in enumerate(answers)]
-    if not all(sound):
+    valid = [found.add(solutions, grid_problems(answer, f"{name}[{n}]")) for n, answer in enumerate(answers)]
+    if not all(valid):
         return task
     return {**task, "test": [{**test, "output": answer} for test, answer in zip(tests, answers, strict=True)]}
 
 
 def task_json(task: Task) -> dict[str, Any]:
-    """A task as its file holds it; test pairs without an answer have none."""
+    """A task as the JSON object of its file; test pairs whose output is not known have no ``output``."""
     return {
         part: [
             {"input": p.input.tolist(), **({} if p.output is None else {"output": p.output.tolist()})} for p in pairs

@@ -1,4 +1,4 @@
-"""Public puzzle sets by name, from the Hugging Face hub, kept in its cache."""
+"""Public data sets by name, downloaded from the Hugging Face hub into its local cache."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from hrm_arc.errors import ReportedError, UserError
 
 PREFIX = "hub:"
-# Short names for the sets that the published models were trained on.
+# Short names of the data sets that the published models were trained on.
 NAMES = {
     "sudoku-extreme": "sapientinc/sudoku-extreme",
     "maze-30x30-hard": "sapientinc/maze-30x30-hard-1k",
@@ -16,14 +16,17 @@ FILES = ["*.csv", "*.json", "*.npy"]
 
 
 def download(name: str) -> Path:
-    """The folder of a data set, fetched once.
+    """Download a data set, unless it is in the cache.
 
     Args:
-        name: a key of ``NAMES``, or ``owner/name`` of any data set on the hub.
+        name: a key of ``NAMES``, or ``owner/name`` of any public data set on the hub.
+
+    Returns:
+        The folder of the data set in the cache.
 
     Raises:
-        UserError: huggingface_hub is not installed, or there is no such set.
-        ReportedError: there is no network, or the download failed.
+        UserError: huggingface_hub is not installed, or there is no such data set.
+        ReportedError: the hub cannot be reached, or the download failed.
     """
     where = f"{PREFIX}{name}"
     try:
@@ -38,10 +41,10 @@ def download(name: str) -> Path:
     try:
         return Path(snapshot_download(repository, repo_type="dataset", allow_patterns=FILES))
     except RepositoryNotFoundError:
-        raise UserError(where, f"the hub has no data set {repository}, or does not show it to everybody") from None
+        raise UserError(where, f"the hub has no public data set {repository}") from None
     except LocalEntryNotFoundError:
-        what = "is not in the cache, and the hub cannot be reached; download it elsewhere"
+        what = "is not in the cache, and the hub cannot be reached; connect to a network, or copy the cache"
         raise ReportedError(where, what) from None
-    except Exception as error:  # The hub's client lets through errors of several HTTP libraries.
+    except Exception as error:  # The client raises errors of several HTTP libraries.
         first = str(error).strip().splitlines() or [type(error).__name__]
         raise ReportedError(where, f"cannot be downloaded: {first[0]}") from None

@@ -1,7 +1,7 @@
-"""Answers that one set of tasks gives away about another: the same puzzle, perhaps in disguise.
+"""Finds leaks: tasks of one set that contain test outputs of another, perhaps under a symmetry.
 
-ARC-AGI-2's training set holds 376 of the 400 tasks that ARC-AGI-1 is evaluated on; a score of
-a model that was trained on the one says nothing on the other.
+ARC-AGI-2's training set contains 376 of the 400 evaluation tasks of ARC-AGI-1. A model that was
+trained on the first cannot be evaluated on the second.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ from hrm_arc.puzzles.task import Pair, Task
 
 @dataclass(frozen=True)
 class Shared:
-    """Two tasks with pairs in common, up to a dihedral transform and a permutation of colours.
+    """Two tasks with common pairs, up to a dihedral transform and a permutation of colors.
 
     Attributes:
-        task, other: their names.
-        pairs: how many pairs of ``other`` are among those of ``task``.
-        answers: how many of them are answers to its tests.
-        whole: whether one symmetry makes all of one task's pairs all of the other's.
-        unanswered: whether a test of ``other`` has no known answer, while every demonstration of
-            it is among those pairs: most likely the same task, whose answers lie elsewhere for now.
+        task: the id of the first task.
+        other: the id of the second task.
+        pairs: the number of pairs of ``other`` that are also in ``task``.
+        answers: how many of these are test pairs of ``other``.
+        whole: whether one symmetry maps all pairs of one task to all pairs of the other.
+        unanswered: whether a test output of ``other`` is not known and every demonstration of
+            ``other`` is in ``task``. Most likely it is the same task, and the output is published later.
     """
 
     task: str
@@ -38,19 +39,24 @@ class Shared:
 
     def __str__(self) -> str:
         if self.whole:
-            return f"{self.task} is {self.other}"
+            return f"{self.task} is the same task as {self.other}"
         if self.unanswered:
-            return f"{self.task} has every demonstration of {self.other}, and may have its unknown answers"
-        of_tests = f", {self.answers} of its test answers among them" if self.answers else ""
-        return f"{self.task} has {self.pairs} pairs of {self.other}{of_tests}"
+            return f"{self.task} has every demonstration of {self.other}, and may have its unknown test outputs"
+        of_tests = f", including {self.answers} of its test outputs" if self.answers else ""
+        pairs = "1 pair" if self.pairs == 1 else f"{self.pairs} pairs"
+        return f"{self.task} has {pairs} of {self.other}{of_tests}"
 
 
 def shared(tasks: Sequence[Task], others: Sequence[Task]) -> list[Shared]:
-    """Pairs of tasks, one of each side, that tell each other's answers.
+    """Find pairs of tasks, one of each set, of which one contains an answer of the other.
 
-    They are the same puzzle, show the same demonstrations, or one has an answer to the other's
-    test, perhaps one that is not known to the other. The order of pairs, a turn or reflection and
-    the colours' names make no difference.
+    They are the same task, have the same demonstrations, or one contains a test pair of the other,
+    perhaps one whose output the other does not have. Tasks are compared up to the order of their pairs,
+    a dihedral transform and a permutation of colors.
+
+    Args:
+        tasks: the first set.
+        others: the second set.
     """
     found = _common_pairs(tasks, others)
     rows = []
@@ -59,8 +65,8 @@ def shared(tasks: Sequence[Task], others: Sequence[Task]) -> list[Shared]:
         answers = sum(number >= len(other.demonstrations) for number in numbers)
         answered_here = any(number >= len(task.demonstrations) for number in _common_pairs([other], [task])[0, 0])
         whole = _same(_known(task), _known(other))
-        asks = any(test.output is None for test in other.tests)
-        unanswered = asks and set(numbers) >= set(range(len(other.demonstrations)))
+        incomplete = any(test.output is None for test in other.tests)
+        unanswered = incomplete and set(numbers) >= set(range(len(other.demonstrations)))
         if whole or answers or answered_here or unanswered or _same(task.demonstrations, other.demonstrations):
             rows.append(Shared(task.id, other.id, len(numbers), answers, whole, unanswered))
     return rows
@@ -68,27 +74,27 @@ def shared(tasks: Sequence[Task], others: Sequence[Task]) -> list[Shared]:
 
 @lru_cache(maxsize=4)
 def leaks(corpus: Corpus) -> tuple[Shared, ...]:
-    """Tasks that are learned from and hold an answer that is to be found, or most likely do.
+    """Find tasks in the training data that contain, or most likely contain, a held-out test output.
 
-    Tasks that are given away are looked at in every disguise. Among tasks to be solved, and
-    boards of a game, only a pair that is the same cell by cell counts: small puzzles of one
-    kind are alike in some disguise or other.
+    Study tasks are compared with solve tasks under every symmetry. Solve tasks among each other, and
+    boards of a game, are compared cell by cell: small puzzles of one kind are often equal under some
+    symmetry by chance.
     """
-    asked = [task for task in corpus.solve if not task.boards]
-    given = [task for task in corpus.study if not task.boards]
-    rows = [row for row in shared(given, asked) if row.answers or row.whole or row.unanswered]
-    rows += _answers_seen(asked)
+    solve = [task for task in corpus.solve if not task.boards]
+    study = [task for task in corpus.study if not task.boards]
+    rows = [row for row in shared(study, solve) if row.answers or row.whole or row.unanswered]
+    rows += _answers_seen(solve)
     return (*rows, *_boards_seen(corpus))
 
 
-def _answers_seen(asked: Sequence[Task]) -> list[Shared]:
-    """Test pairs of tasks that are demonstrations of others."""
+def _answers_seen(solve: Sequence[Task]) -> list[Shared]:
+    """Solve tasks that have a test pair of another solve task as a demonstration."""
     shown: dict[bytes, set[str]] = defaultdict(set)
-    for task in asked:
+    for task in solve:
         for pair in task.demonstrations:
             shown[_cells(pair)].add(task.id)
     counts: Counter[tuple[str, str]] = Counter()
-    for task in asked:
+    for task in solve:
         for test in task.tests:
             if test.output is not None:
                 counts.update((other, task.id) for other in shown[_cells(test)] - {task.id})
@@ -100,11 +106,11 @@ def _cells(pair: Pair) -> bytes:
 
 
 def _boards_seen(corpus: Corpus) -> Iterator[Shared]:
-    """Boards to be solved that are learned from, in their own game or in one that is given away."""
+    """Games with boards to train on that are held-out boards of the same game or of another."""
     for game in (task for task in corpus.solve if task.boards):
-        learned = [(task.id, task.demonstrations) for task in corpus.solve if task.boards]
-        learned += [(task.id, task.demonstrations + task.tests) for task in corpus.study if task.boards]
-        for name, pairs in learned:
+        training = [(task.id, task.demonstrations) for task in corpus.solve if task.boards]
+        training += [(task.id, task.demonstrations + task.tests) for task in corpus.study if task.boards]
+        for name, pairs in training:
             seen = {(pair.input.shape, pair.input.tobytes()) for pair in pairs}
             count = sum((test.input.shape, test.input.tobytes()) in seen for test in game.tests)
             if count:
@@ -124,18 +130,18 @@ def _alike(items: Sequence[Item], others: Sequence[Item]) -> bool:
 
 
 def _common_pairs(tasks: Sequence[Task], others: Sequence[Task]) -> dict[tuple[int, int], list[int]]:
-    """For each two tasks with a pair in common: which pairs of the other, by number."""
-    by_print: dict[Hashable, list[tuple[int, Item]]] = defaultdict(list)
+    """For each two tasks with common pairs, by their indices: the indices of the pairs in the second task."""
+    by_fingerprint: dict[Hashable, list[tuple[int, Item]]] = defaultdict(list)
     for t, task in enumerate(tasks):
         for pair in _known(task):
-            by_print[fingerprint(_item(pair))].append((t, _item(pair)))
+            by_fingerprint[fingerprint(_item(pair))].append((t, _item(pair)))
     found: dict[tuple[int, int], list[int]] = defaultdict(list)
     for o, other in enumerate(others):
         for number, pair in enumerate(other.demonstrations + other.tests):
             if pair.output is None:
                 continue
             item = _item(pair)
-            for t in {t for t, known in by_print[fingerprint(item)] if _alike([known], [item])}:
+            for t in {t for t, known in by_fingerprint[fingerprint(item)] if _alike([known], [item])}:
                 found[t, o].append(number)
     return found
 

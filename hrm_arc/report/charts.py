@@ -1,15 +1,21 @@
-"""Charts as SVG text, ready to stand inside a page."""
+"""Charts of training as SVG text, to be put into a page."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
-from typing import Any
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-# Read on white and on black.
-COLOURS = ("#2f81b7", "#d9622b")
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Readable on white and on black.
+COLORS = ("#2f81b7", "#d9622b")
 INK = "#808080"
 STYLE: Any = {
     "svg.fonttype": "none",
@@ -17,63 +23,157 @@ STYLE: Any = {
     "font.family": "sans-serif",
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
 }
-# A line of a chart this wide shows no more points.
+# The most points of a line; a chart of this width shows no more.
 POINTS = 400
 
-Rows = Sequence[dict[str, Any]]
+# Rows of metrics.jsonl. Any value may be missing or None.
+Rows = Sequence[Mapping[str, Any]]
+
+
+class Panel(NamedTuple):
+    """A small chart of one metric of training."""
+
+    key: str
+    title: str
+    scale: str = "linear"
+    smooth: bool = True
+    # Ticks such as 3M and 2.5G.
+    prefixes: bool = False
+
+
+PANELS = (
+    Panel("grad_norm", "gradient norm", "log"),
+    Panel("lr", "learning rate", smooth=False),
+    Panel("halt_loss", "halting loss"),
+    Panel("halt_accuracy", "halting accuracy"),
+    Panel("mean_segments", "segments, mean"),
+    Panel("model_flops_per_sec", "model FLOP/s", prefixes=True),
+    Panel("peak_memory_bytes", "peak memory, bytes", smooth=False, prefixes=True),
+)
+PANELS_IN_A_ROW = 4
 
 
 def training_curves(runs: Mapping[str, Rows]) -> str:
-    """Loss and exact match over training time, from the rows of each run's metrics.jsonl.
+    """Loss and exact match over training time, as one SVG element.
 
-    Lines of training are running means; validations are single points.
+    Values of training are running means, values of validations single points.
 
     Args:
-        runs: one or two, by name.
+        runs: the rows of metrics.jsonl of one run or of two, by name.
     """
+    with _svg(8.4, 3.1 if len(runs) == 1 else 3.3, title_size=10) as (figure, text):
+        left, right = figure.subplots(1, 2)
+        for color, (name, rows) in zip(COLORS, runs.items(), strict=False):
+            held_out, prefix = (COLORS[1], "") if len(runs) == 1 else (color, f"{name}: ")
+            _draw_loss(left, rows, color)
+            _draw_exact(right, rows, color, held_out, prefix)
+        left.set(title="loss of the answer in training", xlabel="minutes", ylabel="nats per cell", yscale="log")
+        right.set(title="share of grids exactly right", xlabel="minutes", ylim=(0, 1.02))
+        if right.get_lines():
+            figure.legend(loc="outside lower right", ncols=2, frameon=False, fontsize=8)
+    return text[0]
+
+
+def training_details(runs: Mapping[str, Rows]) -> str:
+    """Small charts of the other metrics of training, as one SVG element; empty if the rows have none of them.
+
+    Args:
+        runs: the rows of metrics.jsonl of one run or of two, by name.
+    """
+    lines = {panel: [_training(rows, panel.key) for rows in runs.values()] for panel in PANELS}
+    panels = [panel for panel in PANELS if any(len(minutes) for minutes, _ in lines[panel])]
+    if not panels:
+        return ""
+    height = -(-len(panels) // PANELS_IN_A_ROW)
+    with _svg(8.4, 1.75 * height + 0.25, title_size=8) as (figure, text):
+        for place, panel in enumerate(panels, start=1):
+            axes = figure.add_subplot(height, PANELS_IN_A_ROW, place)
+            for color, (minutes, values) in zip(COLORS, lines[panel], strict=False):
+                if len(minutes):
+                    smooth = _smooth(values) if panel.smooth else values
+                    axes.plot(_thinned(minutes), _thinned(smooth), color=color, linewidth=1.2)
+            _dress(axes, panel, last_row=place > len(panels) - PANELS_IN_A_ROW)
+    return text[0]
+
+
+def _dress(axes: Axes, panel: Panel, last_row: bool) -> None:
+    from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
+
+    # A logarithmic axis has no place for zeros.
+    positive = all((np.asarray(line.get_ydata(), dtype=float) > 0).all() for line in axes.get_lines())
+    axes.set_title(panel.title)
+    axes.set_yscale(panel.scale if positive else "linear")
+    if axes.get_yscale() == "log":
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter("{x:g}")
+    axes.tick_params(labelsize=7)
+    if last_row:
+        axes.set_xlabel("minutes", fontsize=8)
+    if panel.prefixes:
+        axes.yaxis.set_major_formatter(EngFormatter(sep=""))
+    elif axes.get_yscale() == "linear":
+        axes.ticklabel_format(axis="y", scilimits=(-2, 4))
+        axes.yaxis.get_offset_text().set_fontsize(7)
+    if panel.prefixes or panel.key == "lr":
+        axes.set_ylim(0, 1.08 * max(np.max(line.get_ydata()) for line in axes.get_lines()) or 1)
+
+
+@contextmanager
+def _svg(width: float, height: float, title_size: float) -> Iterator[tuple[Figure, list[str]]]:
+    """A figure of a size in inches to draw in, and a list that has its SVG text at the end."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    with rc_context(STYLE), io.StringIO() as text:
-        figure = Figure(figsize=(8.4, 2.9), layout="constrained")
-        left, right = figure.subplots(1, 2)
-        if len(runs) == 1:
-            (rows,) = runs.values()
-            _draw(left, right, rows, *COLOURS)
-        else:
-            for colour, (name, rows) in zip(COLOURS, runs.items(), strict=True):
-                _draw(left, right, rows, colour, colour, f"{name}: ")
-        left.set(title="answer loss in training", xlabel="minutes", ylabel="nats per cell", yscale="log")
-        right.set(title="share of grids exactly right", xlabel="minutes", ylim=(0, 1.02))
-        if right.get_lines():
-            right.legend(frameon=False, fontsize=8)
-        for axis in (left, right):
-            axis.spines[["top", "right"]].set_visible(False)
-            axis.title.set_fontsize(10)
-        # Without metadata the picture has no date, and the same run draws the same page.
-        bare = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(text, format="svg", transparent=True, metadata=bare)
-        return text.getvalue()[text.getvalue().index("<svg") :]
+    text: list[str] = []
+    with rc_context(STYLE), io.StringIO() as file:
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure, text
+        for axes in figure.get_axes():
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.title.set_fontsize(title_size)
+        # Without metadata the picture has no date, so the page of a run is always the same.
+        bare: Any = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(file, format="svg", transparent=True, metadata=bare)
+        written = file.getvalue()
+    text.append(written[written.index("<svg") :])
 
 
-def _draw(left: Any, right: Any, rows: Rows, training: str, held_back: str, prefix: str = "") -> None:
-    train = [row for row in rows if row["kind"] == "train"]
-    if not train:
-        return
-    minutes = _thinned([row["seconds"] / 60 for row in train])
-    by_step = {row["step"]: row["seconds"] for row in train}
+def _draw_loss(axes: Axes, rows: Rows, color: str) -> None:
+    minutes, losses = _training(rows, "loss")
+    if len(minutes):
+        axes.plot(_thinned(minutes), _thinned(_smooth(losses)), color=color)
+
+
+def _draw_exact(axes: Axes, rows: Rows, training: str, held_out: str, prefix: str) -> None:
+    minutes, shares = _training(rows, "exact_accuracy")
+    if len(minutes):
+        label = f"{prefix}training samples"
+        axes.plot(_thinned(minutes), _thinned(_smooth(shares)), color=training, alpha=0.7, linewidth=1, label=label)
+    by_step = {row["step"]: row["seconds"] for row in rows if row["kind"] == "train" and _number(row, "seconds")}
     scored = [row for row in rows if row["kind"] == "validation" and row["step"] in by_step]
-    left.plot(minutes, _thinned(_smooth([row["loss"] for row in train])), color=training)
-    exact = _thinned(_smooth([row["exact"] for row in train]))
-    right.plot(minutes, exact, color=training, alpha=0.55, linewidth=1, label=f"{prefix}training samples")
+    scored = [row for row in scored if _number(row, "exact_accuracy")]
     if scored:
         times = [by_step[row["step"]] / 60 for row in scored]
-        shares = [row["exact_accuracy"] for row in scored]
-        label = f"{prefix}held-back outputs, one pass, no votes"
-        right.plot(times, shares, "o-", color=held_back, markersize=4, label=label)
+        values = [row["exact_accuracy"] for row in scored]
+        label = f"{prefix}held-out test outputs, one pass, no votes"
+        axes.plot(times, values, "o-", color=held_out, markersize=4, label=label)
 
 
-def _smooth(values: Sequence[float]) -> np.ndarray:
+def _training(rows: Rows, key: str) -> tuple[np.ndarray, np.ndarray]:
+    """Minutes and values of a metric, from the rows of training that have it."""
+    known = [row for row in rows if row["kind"] == "train" and _number(row, "seconds") and _number(row, key)]
+    minutes = np.array([row["seconds"] / 60 for row in known], dtype=float)
+    return minutes, np.array([row[key] for row in known], dtype=float)
+
+
+def _number(row: Mapping[str, Any], key: str) -> bool:
+    """Whether the row has a finite number under the key."""
+    value = row.get(key)
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _smooth(values: Sequence[float] | np.ndarray) -> np.ndarray:
     """A running mean over a fiftieth of the points."""
     width = max(1, len(values) // 50)
     padded = np.pad(np.asarray(values, dtype=float), (width // 2, width - 1 - width // 2), mode="edge")

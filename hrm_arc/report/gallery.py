@@ -1,4 +1,4 @@
-"""A test output for the gallery of a page: pictures with captions, and what it can be filtered by."""
+"""The gallery of a page: pictures of each test output with captions, and the values that it is filtered by."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from hrm_arc.report.grids import svg
 NAMES = ("solved", "not solved", "answer not known")
 _STYLES = dict(zip(NAMES, ("solved", "unsolved", "unknown"), strict=True))
 
-# A picture and what stands below it.
+# A picture as SVG, and its caption.
 Figure = tuple[str, str]
 
 
 def answer(row: dict[str, Any]) -> dict[str, Any]:
-    """One row of predictions.jsonl with its input, truth, attempts and refinement."""
+    """A row of predictions.jsonl as pictures of its input, truth, attempts and refinement."""
     outcome = outcome_of(row)
     return {
         **filters(row),
         "outcome": outcome,
         "style": _STYLES[outcome],
-        "pictures": [*asked(row), *attempts(row)],
+        "pictures": [*input_and_truth(row), *attempts(row)],
         "strip": list(_strip(row)),
     }
 
 
 def filters(row: dict[str, Any]) -> dict[str, Any]:
-    """What a test output can be found by."""
+    """The values that a test output is filtered by."""
     return {"task": row["task"], "test": row["test"] + 1, "error": row["error"], "groups": row["groups"]}
 
 
@@ -41,35 +41,35 @@ def outcome_of(row: dict[str, Any]) -> str:
     return NAMES[0] if row["solved"] else NAMES[1]
 
 
-def asked(row: dict[str, Any]) -> Iterator[Figure]:
-    """The input, and the truth where it is known."""
+def input_and_truth(row: dict[str, Any]) -> Iterator[Figure]:
+    """The input, and the truth if it is known."""
     yield svg(make_grid(row["input"])), "input"
     if row["truth"] is not None:
         yield svg(make_grid(row["truth"])), "truth"
 
 
 def attempts(row: dict[str, Any], whose: str = "attempt") -> Iterator[Figure]:
-    """The attempts, or a word where there is none."""
+    """The attempts; if there is none, a caption that says so."""
     total = sum(candidate["votes"] for candidate in row["candidates"])
     for number, candidate in enumerate(row["candidates"][:ATTEMPTS], start=1):
         share = f"{candidate['votes'] / total:.0%} of the votes"
-        yield _held_against_truth(row, candidate["grid"], f"{whose} {number}: {share}, ")
+        yield _compared(row, candidate["grid"], f"{whose} {number}: {share}, ")
     if not row["candidates"]:
         yield "", f"{whose}: no readable grid"
 
 
 def _strip(row: dict[str, Any]) -> Iterator[Figure]:
-    """The answer after each segment; one picture for segments that did not change it."""
+    """The answer after each segment; consecutive segments with the same answer share one picture."""
     if sum(count for _, count in row["refinement"]) < 2:
         return
     before = 0
     for grid, count in row["refinement"]:
         first, before = before + 1, before + count
         name = f"segment {first}: " if count == 1 else f"segments {first} to {before}: "
-        yield ("", f"{name}no readable grid") if grid is None else _held_against_truth(row, grid, name)
+        yield ("", f"{name}no readable grid") if grid is None else _compared(row, grid, name)
 
 
-def _held_against_truth(row: dict[str, Any], values: list[list[int]], name: str) -> Figure:
+def _compared(row: dict[str, Any], values: list[list[int]], name: str) -> Figure:
     grid = make_grid(values)
     if row["truth"] is None:
         return svg(grid), f"{name}answer not known"

@@ -1,4 +1,4 @@
-"""Grids as pictures: in the terminal, as PNG, as SVG, in ARC's own colours."""
+"""Grids as pictures in ARC's colors: in the terminal, as PNG and as SVG."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from hrm_arc.files import writing
+from hrm_arc.files import atomic_write
 from hrm_arc.puzzles.task import Grid, Pair, Task
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# The colours of arcprize.org's editor, from 0 to 9.
+# The colors of arcprize.org's editor, from 0 to 9.
 PALETTE = (
     "#000000", "#0074d9", "#ff4136", "#2ecc40", "#ffdc00",
     "#aaaaaa", "#f012be", "#ff851b", "#7fdbff", "#870c25",
@@ -28,9 +28,9 @@ PALETTE = (
 LINE = "#555555"
 
 
-def terminal_grid(grid: Grid, colour: bool = True) -> Text:
-    """A grid as text: two rows of cells to a line in half blocks, or digits without colour."""
-    if not colour:
+def terminal_grid(grid: Grid, color: bool = True) -> Text:
+    """A grid as text: a line of half blocks shows two rows of cells; without color it is digits."""
+    if not color:
         return Text("\n".join("".join(map(str, row)) for row in grid.tolist()))
     text = Text()
     for top in range(0, len(grid), 2):
@@ -42,24 +42,24 @@ def terminal_grid(grid: Grid, colour: bool = True) -> Text:
     return text
 
 
-def terminal_task(task: Task, answers: bool = False, colour: bool = True) -> RenderableType:
-    """A task for the terminal: each pair side by side, test outputs only if asked for."""
+def terminal_task(task: Task, answers: bool = False, color: bool = True) -> RenderableType:
+    """A task for the terminal: input and output of each pair side by side; test outputs only with ``answers``."""
     table = Table.grid(padding=(0, 2))
     for name, pair, shown in _pairs(task, answers):
-        output = terminal_grid(pair.output, colour) if shown and pair.output is not None else Text("?")
-        table.add_row(name, terminal_grid(pair.input, colour), "→", output)
+        output = terminal_grid(pair.output, color) if shown and pair.output is not None else Text("?")
+        table.add_row(name, terminal_grid(pair.input, color), "→", output)
         table.add_row("")
     title = f"{task.id}  {task.group}".rstrip()
     return Group(Text(title, style="bold"), Text(""), table)
 
 
 def terminal_answer(
-    title: str, input: Grid, attempts: Sequence[tuple[Grid, str]], colour: bool = True
+    title: str, input: Grid, attempts: Sequence[tuple[Grid, str]], color: bool = True
 ) -> RenderableType:
-    """A test input and the attempts at its output, each with a word about it, for the terminal."""
+    """A test input and the attempts, each with a note, for the terminal."""
     table = Table.grid(padding=(0, 2))
     named = [("input", input), *((f"attempt {n}: {word}", grid) for n, (grid, word) in enumerate(attempts, start=1))]
-    table.add_row(*(terminal_grid(grid, colour) for _, grid in named))
+    table.add_row(*(terminal_grid(grid, color) for _, grid in named))
     table.add_row(*(name for name, _ in named))
     if not attempts:
         return Group(Text(title, style="bold"), table, Text("no readable grid"), Text(""))
@@ -67,12 +67,12 @@ def terminal_answer(
 
 
 def save_task_png(task: Task, path: Path, answers: bool = False) -> None:
-    """Draw a task as a PNG picture.
+    """Write a task as a PNG picture.
 
     Raises:
         UserError: it cannot be written.
     """
-    from matplotlib.figure import Figure  # Half a second that the terminal picture does without.
+    from matplotlib.figure import Figure  # Takes half a second, so it is imported only here.
 
     columns = _pairs(task, answers)
     figure = Figure(figsize=(2.4 * len(columns), 5.2), dpi=110, layout="constrained")
@@ -87,18 +87,18 @@ def save_task_png(task: Task, path: Path, answers: bool = False) -> None:
             else:
                 _draw(axis, grid)
     figure.suptitle(f"{task.id}  {task.group}".rstrip(), fontsize=11)
-    with writing(path) as beside:
+    with atomic_write(path) as beside:
         figure.savefig(beside, format="png")
 
 
 def svg(grid: Grid, wrong: np.ndarray | None = None, cell: int = 26) -> str:
-    """A grid as an SVG element; cells marked in ``wrong`` ``[height, width]`` get a cross.
+    """A grid as an SVG element; the cells that ``wrong`` ``[height, width]`` marks get a cross.
 
-    The cells are a picture of one pixel each, so that a page with thousands of grids stays small.
-    The page defines the patterns ``cells`` (lines between them) and ``crosses``, in units of a cell.
+    The cells are an embedded PNG of one pixel each, so that a page with thousands of grids stays small. The page
+    defines the patterns ``cells`` (lines between cells) and ``crosses``, in units of a cell.
     """
     height, width = grid.shape
-    # Large grids get smaller cells, so that pictures stay comparable in size.
+    # Large grids get smaller cells, so that all pictures have a similar size.
     cell = max(5, min(cell, 184 // max(height, width)))
     whole = f'width="{width}" height="{height}"'
     marks = ""
@@ -112,18 +112,18 @@ def svg(grid: Grid, wrong: np.ndarray | None = None, cell: int = 26) -> str:
 
 
 def _pixels(grid: Grid) -> str:
-    """A grid as the address of a PNG picture of one pixel a cell."""
+    """A grid as a data URL of a PNG picture with one pixel for each cell."""
     from PIL import Image
 
     picture = Image.fromarray(grid.astype(np.uint8), mode="P")
-    picture.putpalette(bytes.fromhex("".join(colour[1:] for colour in PALETTE)))
+    picture.putpalette(bytes.fromhex("".join(color[1:] for color in PALETTE)))
     with io.BytesIO() as file:
         picture.save(file, format="PNG", optimize=True)
         return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
 def _runs(marked: np.ndarray) -> str:
-    """An SVG path around the marked cells, a rectangle for each run of them in a row."""
+    """An SVG path of the marked cells: a rectangle for each run of them in a row."""
     edges = np.diff(np.pad(marked.astype(np.int8), ((0, 0), (1, 1))), axis=1)
     starts, ends = np.argwhere(edges == 1).tolist(), np.argwhere(edges == -1).tolist()
     return "".join(
@@ -132,7 +132,7 @@ def _runs(marked: np.ndarray) -> str:
 
 
 def _pairs(task: Task, answers: bool) -> Sequence[tuple[str, Pair, bool]]:
-    """Each pair with its name, and whether its output is to be shown."""
+    """Each pair with its name, and whether its output is shown."""
     shown = [(f"demonstration {n}", pair, True) for n, pair in enumerate(task.demonstrations, start=1)]
     return shown + [(f"test {n}", pair, answers) for n, pair in enumerate(task.tests, start=1)]
 

@@ -1,16 +1,24 @@
-"""How people are told of things that files know by a key."""
+"""Names of baselines and values of metrics, as tables show them."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 BASELINES = {
     "pad_only": "padding everywhere",
     "position_mode": "best constant output",
     "copy_input": "copy of the input",
 }
-SCORES = {
-    "pass@2": "test outputs solved in two attempts (Kaggle)",
-    "pass@1": "test outputs solved in one attempt",
-    "pass@2_tasks_mean": "mean over tasks of the share solved (HRM, TRM)",
-    "pass@2_tasks_strict": "tasks with every output solved (ARC-AGI-2)",
-    "exact_accuracy": "test outputs right in one pass, without votes",
-}
+
+
+def metric_value(metric: Mapping[str, Any], value: float | None) -> str:
+    """The value of a metric as text.
+
+    Args:
+        metric: one of ``metrics`` in scores.json.
+        value: None if it is not known.
+    """
+    if value is None:
+        return "not known"
+    return f"{value:.1%}" if metric["share"] else f"{value:.4g}"

@@ -1,4 +1,4 @@
-"""Two scored runs side by side on one page."""
+"""The page that compares two scored runs."""
 
 from __future__ import annotations
 
@@ -7,41 +7,43 @@ from pathlib import Path
 from typing import Any
 
 from hrm_arc.files import read_lines, write_text
-from hrm_arc.report.charts import training_curves
-from hrm_arc.report.gallery import asked, attempts, filters
-from hrm_arc.report.names import BASELINES, SCORES
+from hrm_arc.report.charts import training_curves, training_details
+from hrm_arc.report.gallery import attempts, filters, input_and_truth
+from hrm_arc.report.names import BASELINES
 from hrm_arc.report.page import environment, read_scores
 from hrm_arc.runs.folder import RunFolder, differences
 from hrm_arc.runs.metrics import read_metrics
 
 
 def write_versus(first: RunFolder, second: RunFolder, comparison: Mapping[str, Any], path: Path) -> Path:
-    """Write a page that holds the second against the first.
+    """Write a page that compares the second run with the first.
 
     Args:
-        first, second: where their scores lie.
+        first, second: the folders with their scores.
         comparison: from :func:`hrm_arc.evaluation.comparison.compare`.
-        path: the page.
+        path: the file to write.
 
     Raises:
-        UserError: one was not scored yet, or a file is damaged.
+        UserError: a run was not scored yet, or one of its files is damaged.
     """
     folders = (first, second)
     runs = [folder.owner() for folder in folders]
     scores = [read_scores(folder) for folder in folders]
     rows = [{(row["task"], row["test"]): row for row in read_lines(folder.predictions_file)} for folder in folders]
     names = _names(runs)
+    metrics = {name: read_metrics(run.metrics_file) for name, run in zip(names, runs, strict=True)}
     outcomes = ("both", f"only {names[0]}", f"only {names[1]}", "neither")
     page = environment().get_template("versus.html").render(
         title=" and ".join(names),
         names=names,
         comparison=comparison,
         scores=scores,
-        meanings=SCORES,
+        metrics=_common_metrics(scores),
         baselines=BASELINES,
         groups=_groups(scores),
         differences=differences(runs[0].config(), runs[1].config()),
-        curve=training_curves({n: read_metrics(run.metrics_file) for n, run in zip(names, runs, strict=True)}),
+        curves=training_curves(metrics),
+        details=training_details(metrics),
         answers=[
             _answer(row, rows[1][key], names, outcomes)
             for key, row in rows[0].items()
@@ -53,8 +55,14 @@ def write_versus(first: RunFolder, second: RunFolder, comparison: Mapping[str, A
     return path
 
 
+def _common_metrics(scores: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The headline metrics that both runs have."""
+    second = {metric["name"] for metric in scores[1]["metrics"]}
+    return [metric for metric in scores[0]["metrics"] if metric["headline"] and metric["name"] in second]
+
+
 def _names(runs: list[RunFolder]) -> list[str]:
-    """What to call the two: their recipes' names where those differ."""
+    """The names of the two runs on the page: those of their recipes, if they differ."""
     for named in ([str(run.config()["name"]) for run in runs], [run.run_id for run in runs]):
         if named[0] != named[1]:
             return named
@@ -67,13 +75,17 @@ def _answer(row: dict[str, Any], other: dict[str, Any], names: list[str], outcom
         **filters(row),
         "outcome": outcomes[which],
         "style": ("solved", "unknown", "unknown", "unsolved")[which],
-        "pictures": [*asked(row), *attempts(row, f"{names[0]}, attempt"), *attempts(other, f"{names[1]}, attempt")],
+        "pictures": [
+            *input_and_truth(row),
+            *attempts(row, f"{names[0]}, attempt"),
+            *attempts(other, f"{names[1]}, attempt"),
+        ],
         "strip": [],
     }
 
 
 def _groups(scores: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Groups that both have, with the scores of both."""
+    """The groups that both runs have, with the scores of both."""
     second = {row["group"]: row for row in scores[1]["groups"]}
     return [
         {"group": row["group"], "rows": (row, second[row["group"]])}

@@ -1,22 +1,23 @@
-"""Checkpoints: folders of tensors (safetensors) and a card (JSON) that describes them.
+"""Checkpoints: folders of tensors (safetensors) with a card (JSON) that describes them.
 
     checkpoints/step-00001000/
       checkpoint.json        the card, with a checksum of every file and of itself
       model.safetensors      the weights to use
-      training.safetensors   what else it takes to go on training
+      training.safetensors   the rest of the state that training needs to go on
 
-The card names the model, its options and its tasks in the order of its table, so a
-checkpoint can be scored without the run that made it. A folder is written beside, brought
-to the disk and renamed, so it is there whole or not at all. Nothing is ever unpickled.
+The card names the model, its options and its tasks in the order of its task table, so a checkpoint can be scored
+without its run. A folder is written under a temporary name, synced to the disk and renamed, so it is complete or
+absent. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,8 @@ from hrm_arc.puzzles.canvas import CanvasKind
 if TYPE_CHECKING:
     from torch import Tensor
 
+log = logging.getLogger(__name__)
+
 WEIGHTS = "model.safetensors"
 TRAINING = "training.safetensors"
 CARD = "checkpoint.json"
@@ -36,25 +39,24 @@ LATEST, BEST = "step", "best"
 
 @dataclass(frozen=True)
 class Card:
-    """What a checkpoint says of itself.
+    """The description of a checkpoint.
 
     Attributes:
-        model: the model's name in recipes.
+        model: the model's name in recipes: registered, or ``package.module:Name``.
         options: its configuration.
         tasks: task IDs in the order of the model's task table, from row 1 on.
         canvas: ``full``, ``cropped`` or ``squares``.
-        ignores_padding: whether training left padding out, so that what the model says
-            there means nothing.
-        solve: the sources it was trained to solve.
+        ignores_padding: whether the loss ignored padding, so that predictions there have no meaning.
+        solve: the sources that it was trained to solve.
         study: the sources whose answers it was trained on.
-        held_back: how many of ``tasks``, from the first on, had their answers held back.
-        variants: of how many variants of each task the model has a row; those are the first of
-            the augmented set that was drawn with ``seed``.
+        held_out: the number of ``tasks``, from the first on, whose test outputs were held out.
+        variants: the number of variants of each task that have a row in the model's table: the first ones of the
+            augmented set with this ``seed``.
         seed: see ``variants``.
-        leaks: what it was given that answers what it was to solve; its scores are no fair ones.
+        leaks: training data that answered a task to be solved; scores are then not fair.
         step: training steps done.
-        run_id: the run it comes from.
-        training: what else a resumed run has to know: numbers, text, lists.
+        run_id: the run.
+        training: further state for resuming: numbers, text, lists.
     """
 
     model: str
@@ -64,7 +66,7 @@ class Card:
     ignores_padding: bool
     solve: list[str]
     study: list[str]
-    held_back: int
+    held_out: int
     variants: int
     seed: int
     leaks: list[str]
@@ -74,7 +76,7 @@ class Card:
 
     @property
     def imported(self) -> bool:
-        """Whether it was trained elsewhere, by a published system."""
+        """Whether it was imported from a published system."""
         return "imported" in self.training
 
     def rows(self) -> dict[str, int]:
@@ -85,20 +87,20 @@ class Card:
 def save_checkpoint(
     root: Path, kind: str, card: Card, weights: Mapping[str, Tensor], training: Mapping[str, Tensor]
 ) -> Path:
-    """Write a checkpoint under ``root``, whole or not at all, and return its folder.
+    """Write a checkpoint under ``root`` atomically and return its folder.
 
     Args:
         root: the run's folder of checkpoints.
-        kind: ``step`` or ``best``; with the card's step it names the folder.
-        card: what it is.
+        kind: ``step`` or ``best``; together with the card's step this is the folder's name.
+        card: its description.
         weights: the weights to use.
-        training: what else it takes to go on training.
+        training: the rest of the state that training needs to go on.
 
     Raises:
         ReportedError: it cannot be written; what was there is untouched.
     """
     from safetensors import SafetensorError
-    from safetensors.torch import save_file  # Imports torch, which readers of runs may lack.
+    from safetensors.torch import save_file  # Imports torch, which is not installed everywhere.
 
     folder = root / f"{kind}-{card.step:08d}"
     beside = root / f".{folder.name}.{os.getpid()}"
@@ -110,13 +112,13 @@ def save_checkpoint(
         _write_card(beside, card)
         for path in (*beside.iterdir(), beside):
             sync(path)
-        if folder.exists():  # A resumed run that comes by the same step again.
+        if folder.exists():  # A resumed run has reached the same step again.
             shutil.rmtree(folder)
         os.replace(beside, folder)
         sync(root)
     except OSError as error:
         raise unwritable(folder, error) from None
-    except SafetensorError as error:  # A full disk is one, too.
+    except SafetensorError as error:  # A full disk raises it, too.
         raise ReportedError(folder, f"cannot be written: {error}") from None
     finally:
         shutil.rmtree(beside, ignore_errors=True)
@@ -124,9 +126,10 @@ def save_checkpoint(
 
 
 def prune_checkpoints(written: Path, keep: int) -> None:
-    """Remove other checkpoints of the kind of one that was just written, but ``keep`` of them with itself.
+    """Remove old checkpoints of the same kind as one that was just written; ``keep`` of them stay, itself included.
 
-    Later ones are of a past that a resumed run has left: damaged, or best in steps that it has not done.
+    Later ones belong to a past that a resumed run has left (damaged, or the best of steps that it has not done
+    again), and are removed.
     """
     of_its_kind = list_checkpoints(written.parent, written.name.partition("-")[0])
     place = of_its_kind.index(written)
@@ -135,7 +138,7 @@ def prune_checkpoints(written: Path, keep: int) -> None:
 
 
 def remove_unfinished(root: Path) -> None:
-    """Remove what killed processes had begun to write."""
+    """Remove incomplete checkpoints of killed processes."""
     for folder in root.glob(".*-*"):
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -146,13 +149,13 @@ def list_checkpoints(root: Path, kind: str) -> list[Path]:
 
 
 def find_checkpoint(path: Path) -> tuple[Path, list[UserError]]:
-    """The checkpoint that ``path`` means: itself, or a run's newest one that is whole.
+    """The checkpoint at ``path``: itself, or the newest whole one of a run.
 
     Returns:
-        its folder, and what was wrong with newer ones.
+        its folder, and the errors of newer ones.
 
     Raises:
-        UserError: there is none, or the one that was named is damaged.
+        UserError: there is none, or the named one is damaged.
     """
     if (path / CARD).is_file():
         check(path)
@@ -171,19 +174,19 @@ def find_checkpoint(path: Path) -> tuple[Path, list[UserError]]:
     raise UserError(path, "no checkpoint here: expected a run folder or a checkpoint folder")
 
 
-def newest_checkpoint(path: Path, say: Callable[[str], None]) -> Path:
-    """As :func:`find_checkpoint`; ``say`` is called with a line for each newer one that is damaged."""
+def newest_checkpoint(path: Path) -> Path:
+    """As :func:`find_checkpoint`; a newer checkpoint that is damaged is logged as a warning."""
     folder, damaged = find_checkpoint(path)
     for error in damaged:
-        say(f"warning: {error}; using {folder.name}")
+        log.warning("%s; using %s", error, folder.name)
     return folder
 
 
 def check(folder: Path) -> None:
-    """Hold a checkpoint's files against their checksums.
+    """Verify the checksums of a checkpoint's files.
 
     Raises:
-        UserError: naming the file that is missing, cut short or altered.
+        UserError: naming the file that is missing, truncated or altered.
     """
     _, sums = _read_card(folder)
     for name, expected in sums.items():
@@ -196,7 +199,7 @@ def check(folder: Path) -> None:
 
 
 def checksum(folder: Path) -> str:
-    """The checksum of a checkpoint's card, and so of everything in its folder.
+    """The checksum of a checkpoint's card, which covers every file of its folder.
 
     Raises:
         UserError: the card is missing or damaged.

@@ -1,4 +1,4 @@
-"""status.json: where a run stands, rewritten whole at every event and at least twice a minute."""
+"""status.json: the state of a run, rewritten atomically at every event and at least twice a minute."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from typing import Any, Literal
 from hrm_arc.errors import ReportedError
 from hrm_arc.files import write_json
 
-State = Literal["running", "validating", "finished", "interrupted", "failed"]
+RunState = Literal["running", "validating", "finished", "interrupted", "failed"]
 WRITE_SECONDS = 5.0
 HEARTBEAT_SECONDS = 30.0
 
 
 class Status:
-    """The status of a run, with the log's keys and this project's.
+    """The status of a run, with the log's keys and this project's own.
 
-    As a context manager it also keeps a heartbeat: a thread rewrites the file while the
-    trainer is busy with one long step, so ``last_update`` tells a live run from a dead one.
+    As a context manager it also runs a heartbeat: a thread rewrites the file while the trainer is busy with one
+    long step, so that ``last_update`` distinguishes a live run from a dead one.
 
     Args:
-        path: the file to keep.
+        path: the file to write.
         run_id: the run's ID.
     """
 
@@ -50,8 +50,15 @@ class Status:
             "last_validation": None,
             "training_loss": None,
             "training_acc": None,
-            "training_exact": None,
+            "token_accuracy": None,
+            "exact_accuracy": None,
+            "halt_accuracy": None,
+            "mean_segments": None,
+            "grad_norm": None,
+            "lr": None,
             "samples_per_sec": None,
+            "model_flops_per_sec": None,
+            "peak_memory_bytes": None,
             "estimated_time_remaining": None,
             "last_update": None,
             "pass_at_2": None,
@@ -59,15 +66,15 @@ class Status:
             "timing": None,
             "message": None,
         }
-        # A run that goes on keeps what it said before, such as when it started.
+        # A resumed run keeps its former fields, such as its start time.
         earlier = read_status(path)
         self._fields |= {key: value for key, value in earlier.items() if key in self._fields}
 
     def update(self, *, event: bool = False, **fields: Any) -> None:
-        """Change fields, and write the file if this is an event or the last write is old.
+        """Change fields; write the file if this is an event or if the last write is some seconds old.
 
         Raises:
-            KeyError: a field that status.json does not have.
+            KeyError: status.json has no such field.
         """
         with self._lock:
             for key in fields:
@@ -95,14 +102,14 @@ class Status:
 
 
 def amend_status(path: Path, **fields: Any) -> None:
-    """Change fields of a status.json that no trainer keeps any more, where there is one."""
+    """Change fields of the status.json of a run that has ended, where there is one."""
     status = read_status(path)
     if status:
         write_json(path, {**status, **fields})
 
 
 def read_status(path: Path) -> dict[str, Any]:
-    """What a status.json says, or nothing where there is none."""
+    """The fields of a status.json, or nothing where there is none."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,99 +1,94 @@
-"""What a segment of thought is trained towards: the answer's tokens, and when to halt."""
+"""The loss of a segment: cross-entropy of the answer's tokens, and the loss of the halting logits."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hrm_arc.errors import check_at_least
+from hrm_arc.errors import UserError
 from hrm_arc.models.reasoner import Output
 from hrm_arc.puzzles.canvas import PAD
+from hrm_arc.registry import Registry
+from hrm_arc.training.config import LossConfig
+
+# From float32 logits [batch, cells, 12] and labels [batch, cells] to the loss of each cell [batch, cells].
+TokenLoss = Callable[[Tensor, Tensor], Tensor]
 
 
-@dataclass(frozen=True)
-class LossConfig:
-    """The loss.
-
-    Attributes:
-        ignore_padding: count only cells of the grid and its EOS marks. The log counts
-            padding too, which is three quarters of its canvas.
-        normaliser: what turns logits into probabilities: ``softmax``, or ``stablemax``
-            (Prieto et al. 2025, Grokking at the edge of numerical stability), as in HRM.
-        label_smoothing: as in torch's cross_entropy; for softmax alone.
-        halt: what the halting unit learns. ``correct``: whether this segment's answer is
-            right (TRM, Jolicoeur-Martineau 2025). ``q-learning``: that, and what thinking on
-            is worth by the next segment's own estimate (HRM, Wang et al. 2025). ``penalty``:
-            to stay low, as in the log: its mean probability over the cycles is added.
-            ``none``: nothing.
-        halt_weight: weight of the halting term.
-    """
-
-    ignore_padding: bool = True
-    normaliser: Literal["softmax", "stablemax"] = "softmax"
-    label_smoothing: float = 0.0
-    halt: Literal["correct", "q-learning", "penalty", "none"] = "correct"
-    halt_weight: float = 0.1
-
-    def __post_init__(self) -> None:
-        check_at_least(self, 0, "label_smoothing", "halt_weight")
-        if self.label_smoothing >= 1:
-            raise ValueError(f"label_smoothing is {self.label_smoothing}, expected below 1")
-        if self.normaliser == "stablemax" and self.label_smoothing:
-            raise ValueError("label_smoothing goes with softmax, not with stablemax")
-
-
-class Losses(NamedTuple):
-    """Of one segment, each ``[batch]``.
+class SegmentLosses(NamedTuple):
+    """Losses and accuracies of one segment, each ``[batch]``.
 
     Attributes:
-        total: what to minimise.
-        answer: the cross-entropy in it, in nats per counted cell.
-        tokens: share of counted cells that are right.
-        exact: 1 where every counted cell is right, else 0.
+        total: the loss to minimize.
+        loss: the answer's loss in it, in nats per counted cell.
+        halt_loss: the halting loss in it, before its weight.
+        token_accuracy: share of counted cells that are right.
+        exact_accuracy: 1 where every counted cell is right, else 0.
+        halt_accuracy: 1 where the sample halts with a right answer or continues with a wrong one, else 0.
+        cells: number of counted cells.
     """
 
     total: Tensor
-    answer: Tensor
-    tokens: Tensor
-    exact: Tensor
+    loss: Tensor
+    halt_loss: Tensor
+    token_accuracy: Tensor
+    exact_accuracy: Tensor
+    halt_accuracy: Tensor
+    cells: Tensor
+
+    def detach(self) -> SegmentLosses:
+        """The same without a gradient history."""
+        return SegmentLosses(*(values.detach() for values in self))
+
+    def select(self, chosen: Tensor) -> SegmentLosses:
+        """Those of some samples, without a gradient history."""
+        return SegmentLosses(*(values[chosen].detach() for values in self))
 
 
 def segment_losses(
-    output: Output, labels: Tensor, config: LossConfig, worth_thinking_on: Tensor | None = None
-) -> Losses:
-    """Losses of one segment's ``output`` against ``labels`` ``[batch, cells]``.
-
-    Each sample weighs the same, however many of its cells count.
+    output: Output, labels: Tensor, config: LossConfig, q_continue_target: Tensor | None = None
+) -> SegmentLosses:
+    """Losses of one segment. Every sample has the same weight, however many of its cells count.
 
     Args:
-        output: what the segment said.
-        labels: the answers.
-        config: which losses.
-        worth_thinking_on: for q-learning, see :func:`value_of_thinking_on`.
+        output: of the segment.
+        labels: the answers, ``[batch, cells]``.
+        config: the kinds and weights of losses.
+        q_continue_target: ``[batch]``, for ``q-learning``; see :func:`q_continue_target`.
     """
     logits = output.logits.float()
     counted = labels != PAD if config.ignore_padding else torch.ones_like(labels, dtype=torch.bool)
-    count = counted.sum(dim=1).clamp_min(1)
-    if config.normaliser == "stablemax":
-        entropy = stablemax_cross_entropy(logits, labels)
-    else:
-        smoothing = config.label_smoothing
-        entropy = F.cross_entropy(logits.transpose(1, 2), labels, reduction="none", label_smoothing=smoothing)
-    answer = (entropy * counted).sum(dim=1) / count
+    cells = counted.sum(dim=1).clamp_min(1)
+    loss = (find_loss(config)(logits, labels) * counted).sum(dim=1) / cells
     right = (logits.argmax(dim=-1) == labels) & counted
     exact = (right.sum(dim=1) == counted.sum(dim=1)).float()
-    total = answer + config.halt_weight * _halt_loss(output, exact, config.halt, worth_thinking_on)
-    return Losses(total, answer.detach(), right.sum(dim=1) / count, exact)
+    halt_loss = _halt_loss(output, exact, config.halt_kind, q_continue_target)
+    q_halt, threshold = output.halt_logits()
+    return SegmentLosses(
+        total=loss + config.halt_weight * halt_loss,
+        loss=loss.detach(),
+        halt_loss=halt_loss.detach(),
+        token_accuracy=right.sum(dim=1) / cells,
+        exact_accuracy=exact,
+        halt_accuracy=((q_halt > threshold) == (exact > 0)).float(),
+        cells=cells,
+    )
+
+
+def softmax_cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """The usual cross-entropy, ``[batch, cells]``."""
+    return F.cross_entropy(logits.transpose(1, 2), labels, reduction="none", label_smoothing=label_smoothing)
 
 
 def stablemax_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy ``[batch, cells]`` of probabilities that are s(x) over their sum.
+    """Cross-entropy ``[batch, cells]`` of the probabilities s(x) / sum of s(x).
 
-    s(x) is x + 1 from 0 on and 1 / (1 - x) below: it grows no faster than its logit. In double
+    s(x) is x + 1 for x >= 0 and 1 / (1 - x) below: it grows no faster than its logit. Computed in double
     precision, as published, where the device has it.
     """
     # Apple's GPUs have no double precision.
@@ -103,31 +98,63 @@ def stablemax_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     return (s.sum(dim=-1).log() - chosen.log()).float()
 
 
-def value_of_thinking_on(following: Output, last: bool) -> Tensor:
-    """What thinking on after a segment is worth, ``[batch]``: the best of what follows it.
+LOSSES: Registry[TokenLoss] = Registry("loss", {"softmax": softmax_cross_entropy, "stablemax": stablemax_cross_entropy})
+
+
+def register_loss(name: str, loss: TokenLoss) -> None:
+    """Make a loss of the answer's tokens available to recipes as ``loss.kind: NAME``.
+
+    Args:
+        name: the name.
+        loss: from float32 logits ``[batch, cells, 12]`` and labels ``[batch, cells]`` to ``[batch, cells]``.
+    """
+    LOSSES.register(name, loss)
+
+
+def find_loss(config: LossConfig) -> TokenLoss:
+    """The loss that ``loss.kind`` names.
+
+    Raises:
+        UserError: there is no such loss, or it is not importable here.
+    """
+    if config.kind == "softmax":
+        return partial(softmax_cross_entropy, label_smoothing=config.label_smoothing)
+    return partial(_checked, LOSSES.find(config.kind, "loss.kind"), config.kind)
+
+
+def _checked(loss: TokenLoss, name: str, logits: Tensor, labels: Tensor) -> Tensor:
+    """The result of a loss, if it has the right form."""
+    result: object = loss(logits, labels)
+    if not isinstance(result, Tensor) or result.shape != labels.shape:
+        found = f"shape {tuple(result.shape)}" if isinstance(result, Tensor) else type(result).__name__
+        raise UserError("loss.kind", f"{name} returned {found}, expected a tensor of shape {tuple(labels.shape)}")
+    return result
+
+
+def q_continue_target(following: Output, last: bool) -> Tensor:
+    """The target of q_continue after a segment, ``[batch]``: the best value of the next segment.
 
     HRM's target (Wang et al. 2025, section 2), without a replay buffer or a second network.
 
     Args:
-        following: what the next segment says, under the same weights.
-        last: the segment is the last one; a next one could only halt.
+        following: the output of the next segment under the same weights.
+        last: whether the segment is the last one, so that the next one could only halt.
     """
-    halt = following.halt[:, -1].float()
-    if last or following.think_on is None:
-        return halt.sigmoid()
-    return torch.maximum(halt, following.think_on.float()).sigmoid()
+    q_halt = following.q_halt[:, -1].float()
+    if last or following.q_continue is None:
+        return q_halt.sigmoid()
+    return torch.maximum(q_halt, following.q_continue.float()).sigmoid()
 
 
-def _halt_loss(output: Output, exact: Tensor, kind: str, worth_thinking_on: Tensor | None) -> Tensor:
-    """``[batch]`` from halting logits ``[batch, cycles]``."""
-    halt = output.halt.float()
+def _halt_loss(output: Output, exact: Tensor, kind: str, target: Tensor | None) -> Tensor:
+    """``[batch]``, from halting logits ``[batch, cycles]``."""
+    q_halt = output.q_halt.float()
     if kind == "penalty":
-        return halt.sigmoid().mean(dim=1)
+        return q_halt.sigmoid().mean(dim=1)
     if kind == "none":
-        # Processes that train together wait for a gradient of every parameter.
-        return 0 * halt.sum(dim=1)
-    loss = F.binary_cross_entropy_with_logits(halt[:, -1], exact, reduction="none")
-    if kind == "q-learning" and output.think_on is not None and worth_thinking_on is not None:
-        think_on = output.think_on.float()
-        loss = loss + F.binary_cross_entropy_with_logits(think_on, worth_thinking_on, reduction="none")
+        # Distributed training waits for a gradient of every parameter.
+        return 0 * q_halt.sum(dim=1)
+    loss = F.binary_cross_entropy_with_logits(q_halt[:, -1], exact, reduction="none")
+    if kind == "q-learning" and output.q_continue is not None and target is not None:
+        loss = loss + F.binary_cross_entropy_with_logits(output.q_continue.float(), target, reduction="none")
     return loss

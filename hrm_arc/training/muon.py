@@ -1,9 +1,8 @@
-"""Muon: momentum whose matrices are made orthogonal before they move the weights (Jordan et al. 2024).
+"""Muon: momentum, orthogonalized by Newton-Schulz iterations before each update (Jordan et al. 2024).
 
-The update rule, its defaults and the names of its state are those of ``torch.optim.Muon``. What
-differs is how it is computed: matrices of one shape go through the iteration together, in single
-precision on a CPU, and long ones by way of their Gram matrix. On a CPU without hardware for
-bfloat16, torch's takes longer than the rest of a step.
+The update rule, its defaults and the names of its state are those of ``torch.optim.Muon``. The computation
+differs: matrices of one shape are iterated in one batch, in single precision on a CPU, and long matrices by way
+of their Gram matrix. On a CPU without bfloat16 hardware, torch's version takes longer than the rest of a step.
 """
 
 from __future__ import annotations
@@ -15,30 +14,30 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# The quintic of Jordan et al. 2024: steep at zero, and every singular value ends near one.
+# Coefficients of Jordan et al. 2024: a steep slope at zero, and every singular value ends near one.
 LINEAR, CUBIC, QUINTIC = 3.4445, -4.7750, 2.0315
 ITERATIONS = 5
 SMALLEST_NORM = 1e-7
-# Sides whose ratio is above this take fewer operations by way of the Gram matrix.
+# Matrices with a larger ratio of sides take fewer operations by way of the Gram matrix.
 LONG = 1.5
 
 
 class Muon(torch.optim.Optimizer):
-    """Nesterov momentum, orthogonalised, with decoupled weight decay.
+    """Nesterov momentum, orthogonalized, with decoupled weight decay.
 
     Args:
         parameters: matrices.
-        lr: of a square or wide matrix; a tall one's is larger by the root of its ratio of sides.
-        weight_decay: times the learning rate, of the weights, at each step.
-        momentum: of the running sum of gradients.
+        lr: learning rate of a square or wide matrix; for a tall one it is multiplied by the root of its ratio of sides.
+        weight_decay: decoupled weight decay; multiplied by the learning rate at each step.
+        momentum: decay of the moving average of gradients.
 
     Raises:
-        ValueError: a parameter is no matrix.
+        ValueError: a parameter is not a matrix.
     """
 
     def __init__(self, parameters: Sequence[Tensor], lr: float, weight_decay: float, momentum: float = 0.95):
         if any(p.ndim != 2 for p in parameters):
-            raise ValueError("Muon is for matrices alone")
+            raise ValueError("Muon is for matrices only")
         super().__init__(parameters, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
 
     @torch.no_grad()
@@ -69,20 +68,20 @@ def orthogonal(matrices: Tensor) -> Tensor:
         matrices: ``[n, rows, columns]``.
 
     Returns:
-        the same shape, in the precision that was computed in: bfloat16 on a GPU, single elsewhere.
+        the same shape, in the precision of the computation: bfloat16 on a GPU, single elsewhere.
     """
     x = matrices.to(torch.bfloat16 if matrices.is_cuda else torch.float32)
     tall = x.shape[1] > x.shape[2]
     if tall:
         x = x.mT
-    # No singular value is larger than the root of the sum of squares.
+    # The Frobenius norm bounds every singular value.
     x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp_min(SMALLEST_NORM)
     x = _by_gram(x) if x.dtype == torch.float32 and x.shape[2] > LONG * x.shape[1] else _iterated(x)
     return x.mT if tall else x
 
 
 def _iterated(x: Tensor) -> Tensor:
-    """Five times p(x xT) x, with p(g) = linear + cubic g + quintic g^2."""
+    """Five iterations of x <- p(x xT) x, with p(g) = linear + cubic g + quintic g^2."""
     for _ in range(ITERATIONS):
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=CUBIC, alpha=QUINTIC), x, beta=LINEAR)
@@ -90,10 +89,10 @@ def _iterated(x: Tensor) -> Tensor:
 
 
 def _by_gram(x: Tensor) -> Tensor:
-    """The same for wide matrices, by products of their short side alone but for the first and the last.
+    """The same for wide matrices; only the first and the last product involve their long side.
 
-    All polynomials of one Gram matrix commute: after p(g) x it is p(g)^2 g, and the whole of the
-    iteration is one matrix that x is multiplied with at the end.
+    Polynomials of one Gram matrix commute: the Gram matrix of p(g) x is p(g)^2 g, so all iterations are one
+    matrix, which x is multiplied with at the end.
     """
     gram = x @ x.mT
     whole = None
@@ -108,7 +107,7 @@ def _by_gram(x: Tensor) -> Tensor:
 
 
 def _alike(matrices: Sequence[Tensor]) -> list[list[int]]:
-    """The places of matrices of one shape, for each shape, in the order in which they first come."""
+    """Indices of the matrices of each shape, in the order in which the shapes first occur."""
     places: dict[torch.Size, list[int]] = {}
     for n, matrix in enumerate(matrices):
         places.setdefault(matrix.shape, []).append(n)

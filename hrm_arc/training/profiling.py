@@ -1,6 +1,6 @@
-"""Where a few steps of a run go: a trace for the standard viewers, and a table.
+"""The time of a few steps, operation by operation: a trace for the standard viewers, and a table.
 
-The parts are those of :class:`~hrm_arc.training.clock.Clock`; within them the operations are torch's.
+The parts are those of :class:`~hrm_arc.training.metrics.Clock`; within them the operations are torch's.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from typing import Any
 
 from torch.profiler import ProfilerActivity, profile, schedule
 
-from hrm_arc.files import writing
-from hrm_arc.training.clock import PARTS
+from hrm_arc.files import atomic_write
+from hrm_arc.training.metrics import PARTS
 
-# The first steps fill caches and choose kernels; the one before the recorded ones starts the profiler.
+# The first steps fill caches and choose kernels; the step before the recorded ones starts the profiler.
 SKIPPED, WARMUP, RECORDED = 2, 1, 5
 ENOUGH = SKIPPED + WARMUP + RECORDED
-# Operations that the table names; the rest of them are one row.
+# Number of operations in the table; the rest are one row.
 NAMED = 15
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One of torch's operations in the steps that were recorded.
+    """One of torch's operations in the recorded steps.
 
     Attributes:
-        name: as torch calls it.
-        calls: in a step, on average.
-        share: of the steps' time spent in it alone, without what it calls.
+        name: torch's name.
+        calls: mean number of calls in a step.
+        share: share of the steps' time that was spent in it, without the operations that it calls.
     """
 
     name: str
@@ -40,23 +40,23 @@ class Operation:
 
 
 class Profiler:
-    """Records five steps of a run, the first three left out; a run that ends sooner leaves nothing.
+    """Records five steps of a run after the first three; a run that ends sooner leaves nothing.
 
     Args:
-        trace: the file to write, JSON in the form of chrome://tracing and Perfetto, compressed.
-        on_gpu: whether the run computes there.
+        trace: the file to write: compressed JSON for chrome://tracing and Perfetto.
+        on_gpu: whether the run computes on a GPU.
     """
 
     def __init__(self, trace: Path, on_gpu: bool):
         self._trace = trace
         self._on_gpu = on_gpu
         activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if self._on_gpu else [])]
-        # Kineto tells of its own start and end, on standard error.
+        # Otherwise Kineto prints messages about its own start and end.
         os.environ.setdefault("KINETO_LOG_LEVEL", "99")
         when = schedule(wait=SKIPPED, warmup=WARMUP, active=RECORDED, repeat=1)
         self._profile = profile(activities=activities, schedule=when, on_trace_ready=self._write)
         self._steps = 0
-        #: where the steps went, as JSON, or None as long as they have not been.
+        #: the recorded times as JSON, or None before the steps have run.
         self.result: dict[str, Any] | None = None
 
     def __enter__(self) -> Profiler:
@@ -67,20 +67,20 @@ class Profiler:
         self._profile.stop()
 
     def step(self) -> None:
-        """Say that a step of the run has ended."""
+        """A step of the run has ended."""
         self._steps += 1
         self._profile.step()
 
     def _write(self, recorded: profile) -> None:
         if self._steps < ENOUGH:
-            # The run is over, and what there is ends somewhere within a step.
+            # The run ended within a recorded step.
             return
-        with tempfile.TemporaryDirectory() as folder, writing(self._trace) as beside:
+        with tempfile.TemporaryDirectory() as folder, atomic_write(self._trace) as beside:
             plain = Path(folder) / "trace.json"
             recorded.export_chrome_trace(str(plain))
             beside.write_bytes(gzip.compress(plain.read_bytes()))
         averages = recorded.key_averages()
-        # Steps and parts are told of twice where there is a GPU, once by its own clock.
+        # With a GPU, steps and parts occur twice, once by the GPU's own clock.
         here = [event for event in averages if event.device_type.name == "CPU"]
         steps = [event for event in here if event.key.startswith("ProfilerStep")]
         count = sum(event.count for event in steps)
@@ -102,12 +102,12 @@ class Profiler:
         }
 
     def _operations(self, averages: Any, count: int, micros: float) -> list[Operation]:
-        """What has time of its own: on a GPU its kernels, which operations of the processor would count again."""
+        """Operations with time of their own: on a GPU its kernels, which the CPU's operations would count again."""
         found = []
         for event in averages:
             is_kernel = event.device_type.name != "CPU"
             spent = event.self_device_time_total if is_kernel else event.self_cpu_time_total
-            # What others call a stretch of operations has their time, too.
+            # A named range of operations would count their time again.
             named = event.key in PARTS or event.key.startswith("ProfilerStep") or event.is_user_annotation
             if spent and not named and is_kernel == self._on_gpu:
                 found.append(Operation(event.key, event.count / count, spent / micros))

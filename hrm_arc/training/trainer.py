@@ -1,350 +1,360 @@
 """One training loop for every model. Start reading here.
 
-A step draws its samples (a function of the seed and the step) and thinks about them for
-as many segments as the model has. Each segment is supervised, moves the weights, and
-hands its state on to the next without history: deep supervision, as in HRM. Between steps
-a run is its weights, its optimisers' state and a few numbers; that is what a checkpoint
-holds, so a run that was killed goes on as if it had not been.
+A step draws its samples (a function of the seed and the step) and runs the model's segments on them; each segment
+is supervised and updates the weights (:mod:`hrm_arc.training.step`). Between steps, a run is its weights, the
+state of its optimizers and a few numbers. A checkpoint holds exactly those, so a run that was killed goes on as if
+it had not been.
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
+import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from hrm_arc import telemetry
 from hrm_arc.errors import ReportedError, UserError
-from hrm_arc.files import claimed
-from hrm_arc.models import build_model
-from hrm_arc.models.conditioning import puzzle_tables
-from hrm_arc.models.reasoner import Batch, Reasoner, adopt
-from hrm_arc.puzzles.augmented import Samples
+from hrm_arc.evaluation.baselines import Baselines
+from hrm_arc.files import exclusive_lock, write_json
+from hrm_arc.models.reasoner import Reasoner, load_pretrained
+from hrm_arc.models.spec import build_model, find_model, options_of, reference_to
+from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.leaks import leaks
-from hrm_arc.runs.checkpoint import BEST, LATEST
+from hrm_arc.puzzles.transforms import find_transforms
+from hrm_arc.runs.checkpoint import BEST, LATEST, Card
 from hrm_arc.runs.folder import RunFolder, create_run
-from hrm_arc.runs.status import State
-from hrm_arc.training.batches import Ahead, Batches
-from hrm_arc.training.clock import Clock
-from hrm_arc.training.faults import diverged, out_of_memory
-from hrm_arc.training.halting import Thought, cells_at_once, portions, think_segment
-from hrm_arc.training.held_back import HeldBack
-from hrm_arc.training.losses import Losses
-from hrm_arc.training.optimisers import Average, build_optimisers, dense, set_learning_rate
-from hrm_arc.training.processes import Processes
+from hrm_arc.runs.status import RunState
+from hrm_arc.training.build import Pretrained, check_leaks, held_out_set, load_corpus, training_set
+from hrm_arc.training.callbacks import Callback, RunRecorder
+from hrm_arc.training.checkpointing import Checkpoints, make_card
+from hrm_arc.training.config import Recipe
+from hrm_arc.training.data import Batches, Prefetcher
+from hrm_arc.training.distributed import Distributed
+from hrm_arc.training.metrics import Clock, StepMetrics
+from hrm_arc.training.optim import EMA, build_optimizers
 from hrm_arc.training.profiling import Profiler
-from hrm_arc.training.recipe import Recipe
-from hrm_arc.training.recorder import Recorder, Tick
-from hrm_arc.training.saving import Checkpoints
-from hrm_arc.training.schedules import factor
-from hrm_arc.training.solving import Beginning
+from hrm_arc.training.step import DivergedError, StepOutput, TrainingStep, out_of_memory
+from hrm_arc.training.validation import Validator
 
-# An onlooker hears from a slow run at least this often.
-TICK_SECONDS = 5.0
+log = logging.getLogger(__name__)
+
+# Callbacks of a slow run are called at least this often.
+CALLBACK_SECONDS = 5.0
 
 
 class Trainer:
     """Trains one recipe in one run folder.
 
     Args:
-        recipe: what to do.
-        root: where run folders lie.
+        recipe: what to do; see :func:`hrm_arc.load_recipe`.
+        corpus: tasks in memory, in place of the recipe's sources.
+        model: a model in memory, in place of the recipe's. Checkpoints name it as ``package.module:Class``, so
+            loading them needs that class to be importable.
+        callbacks: called as the run goes, in the main process.
+        root: where run folders are.
         resume: the run to go on with; a new one is made otherwise.
-        onlooker: called with a :class:`Tick` every few steps, on rank 0.
-        say: called with what a person should read, on rank 0.
-        beginning: a model trained on other tasks, to begin a new run with.
-        profile: record where a few steps go; see :mod:`hrm_arc.training.profiling`.
+        pretrained: weights to initialize a new run with.
+        profile: record the operations of a few steps; see :mod:`hrm_arc.training.profiling`.
 
     Attributes:
         folder: the run.
         model: the model; after ``fit`` its weights are those that were saved.
-        leads: whether this process is the one that writes and prints.
+        corpus: the tasks.
+        step: steps done.
+        is_main: whether this process writes and prints.
         stopping: whether the run was asked to end.
 
     Raises:
-        UserError: a source, a device, the folder or a whole checkpoint is not to be had.
+        UserError: a source, a device, the model or a whole checkpoint is not available.
     """
 
     def __init__(
         self,
         recipe: Recipe,
-        root: Path,
+        corpus: Corpus | None = None,
+        model: Reasoner | None = None,
+        callbacks: Sequence[Callback] = (),
+        *,
+        root: str | Path = "runs",
         resume: RunFolder | None = None,
-        onlooker: Callable[[Tick], None] = lambda tick: None,
-        say: Callable[[str], None] = lambda text: None,
-        beginning: Beginning | None = None,
+        pretrained: Pretrained | None = None,
         profile: bool = False,
     ):
+        self._distributed = distributed = Distributed(recipe.training)
+        self.is_main = distributed.is_main
+        if corpus is not None:
+            check_leaks(recipe, corpus)
+            # A recipe's sources would be read again by whoever scores the run.
+            recipe = replace(recipe, data=replace(recipe.data, solve=[], study=[]))
+        if model is not None:
+            recipe = replace(recipe, model={"name": reference_to(model), **options_of(model)})
         self.recipe = recipe
-        self._crew = crew = Processes(recipe.training)
-        self.leads = crew.leads
-        self.corpus = recipe.corpus()
+        self.corpus = corpus or load_corpus(recipe)
+        samples = training_set(recipe, self.corpus)
         options = recipe.training
-        training_set = recipe.training_set(self.corpus)
         self._batches = Batches(
-            training_set, options.batch, options.accumulate, recipe.data.draw, crew.rank, crew.ranks
+            samples,
+            options.batch_size,
+            options.grad_accum_steps,
+            recipe.data.sampling,
+            distributed.rank,
+            distributed.world_size,
+            find_transforms(recipe.data.transforms, "data.transforms"),
         )
-        # A CPU has no time to spare while it computes.
-        self._draw = self._batches.step if crew.device.type == "cpu" else Ahead(self._batches).step
-        self.model = self._build_model(int(training_set.variants.max()), beginning).to(crew.device)
-        self._optimisers = build_optimisers(self.model, recipe.optimiser)
-        self._wrapped, self._stepped = crew.setup(self.model, self._optimisers)
-        self._average = Average(self.model, recipe.optimiser.ema) if recipe.optimiser.ema else None
-        # Weights are the same on all ranks; dropout is not to be.
-        torch.manual_seed(recipe.seed + 1 + crew.rank)
-        self._at_once = cells_at_once(crew.device)
-        self._step = self._began = 0
-        own_leaks = leaks(self.corpus) if recipe.data.allow_leak else ()
-        self._leaks = [*map(str, own_leaks), *(beginning.leaks if beginning else ())]
-        self._clock = Clock(options.steps, options.minutes)
+        # On a CPU a thread for the samples would take time from the computation.
+        self._draw = self._batches.step if distributed.device.type == "cpu" else Prefetcher(self._batches).step
+        torch.manual_seed(recipe.seed)
+        model = model or build_model(
+            recipe.model["name"], recipe.model_options, len(self.corpus.tasks), int(samples.variants.max())
+        )
+        self.model = self._initialized(model, pretrained).to(distributed.device)
+        self._optimizers = build_optimizers(self.model, recipe.optimizer)
+        self._clock = Clock(options.max_steps, options.max_minutes)
+        self._ema = EMA(self.model, recipe.optimizer.ema) if recipe.optimizer.ema else None
+        self._training_step = TrainingStep(recipe, distributed, self.model, self._optimizers, self._ema, self._clock)
+        # Weights are the same in all processes; dropout is not.
+        torch.manual_seed(recipe.seed + 1 + distributed.rank)
+        self.step = self._began = 0
+        self._leaks = [
+            *map(str, leaks(self.corpus) if recipe.data.allow_leak else ()),
+            *(pretrained.leaks if pretrained else ()),
+        ]
         self.stopping = False
-        self.folder = resume or self._make_folder(root)
+        self.folder = resume or self._make_folder(Path(root))
         self._profiler = (
-            Profiler(self.folder.trace_file, crew.device.type == "cuda") if profile and self.leads else None
+            Profiler(self.folder.trace_file, distributed.device.type == "cuda") if profile and self.is_main else None
         )
-        self._recorder = Recorder(self.folder, self.leads, onlooker, say)
-        self._held_back = HeldBack(recipe, self.corpus, crew, self.model, self._average, self._recorder)
-        self._checkpoints = Checkpoints(self.folder, crew, self.model, self._optimisers, self._average, options.keep)
+        self._recorder = RunRecorder(self.folder)
+        self._callbacks: list[Callback] = [self._recorder, *callbacks] if self.is_main else []
+        self._validator = Validator(
+            recipe.validation,
+            recipe.loss,
+            held_out_set(recipe, self.corpus),
+            held_out_set(recipe, self.corpus, canvas="full"),
+            distributed,
+            self.model,
+            self._ema,
+        )
+        self._checkpoints = Checkpoints(
+            self.folder, distributed, self.model, self._optimizers, self._ema, options.keep_last
+        )
         if resume is not None:
             self._restore()
 
-    def _build_model(self, variants: int, beginning: Beginning | None) -> Reasoner:
-        """The recipe's model with its first weights: the same in every process of a run."""
-        torch.manual_seed(self.recipe.seed)
-        tasks = self.corpus.tasks
-        model = build_model(self.recipe.model["name"], self.recipe.model_options, len(tasks), variants)
-        if model.variants > 1 and any(task.boards for task in tasks):
-            raise UserError(
-                "data.augment",
-                "a row for each variant cannot stand for those of a game's boards; 0, or --model.identity shared",
-            )
-        if beginning is not None:
-            try:
-                adopt(model, beginning.weights, [beginning.rows.get(task.id) for task in tasks])
-            except ValueError as error:
-                raise UserError("the checkpoint to begin with", str(error)) from None
-        return model
+    @property
+    def best(self) -> dict[str, Any] | None:
+        """The best validation so far."""
+        return self._validator.best
+
+    @property
+    def baselines(self) -> Baselines:
+        """The baselines' scores on the held-out samples of a fast validation."""
+        return self._validator.baselines()
 
     def stop(self) -> None:
-        """Ask the run to save its state and leave after the step it is in."""
+        """Ask the run to save its state and end after the step it is in."""
         self.stopping = True
 
     def fit(self) -> dict[str, Any]:
         """Train to the end of the recipe, or until asked to stop.
 
         Returns:
-            ``run_id``, ``folder``, ``state`` (finished or interrupted), ``steps``, ``best``,
-            ``seconds`` of training, ``full_validations`` and ``seconds_saved`` by the gate; where asked
-            for, ``profile``.
+            ``run_id``, ``folder``, ``state`` (finished or interrupted), ``steps``, ``best`` validation, ``seconds``
+            of training, ``full_validations`` and ``seconds_saved`` by the gate; with ``profile``, that too.
 
         Raises:
-            DivergedError: the loss or a gradient was no number.
+            DivergedError: the loss or a gradient is not finite.
             UserError: memory ran out, or another process is training this run.
-            ReportedError: the end could not be saved.
+            ReportedError: the last checkpoint could not be saved.
         """
-        ended: State = "failed"
-        with self._claim(), self._recorder as recorder:
+        ended: RunState = "failed"
+        # Two trainers in one folder would undo each other's work.
+        lock = exclusive_lock(self.folder.path, "training") if self.is_main else contextlib.nullcontext()
+        with lock:
             self._checkpoints.tidy()
-            config = self.recipe.as_dict()
-            fields = {"baselines": self._held_back.baselines(), **self._held_back.status()}
-            recorder.begin(self._step, self.recipe.training.trackers, config, **fields)
             try:
+                for callback in self._callbacks:
+                    callback.on_run_start(self)
                 with self._profiler or contextlib.nullcontext():
                     ended = self._loop()
             except torch.OutOfMemoryError:
                 raise out_of_memory(self.recipe.training) from None
             finally:
-                recorder.end(ended, self._step)
+                for callback in self._callbacks:
+                    callback.on_run_end(ended)
+        gate = self._validator.gate
         return {
             "run_id": self.folder.run_id,
             "folder": str(self.folder.path),
             "state": ended,
-            "steps": self._step,
-            "best": self._held_back.best,
+            "steps": self.step,
+            "best": self.best,
             "seconds": round(self._clock.seconds(), 1),
-            "full_validations": self._held_back.gate.opened,
-            "seconds_saved": round(self._held_back.gate.seconds_saved, 1),
+            "full_validations": gate.opened,
+            "seconds_saved": round(gate.seconds_saved, 1),
             **({} if self._profiler is None else {"profile": self._profiler.result}),
         }
 
-    def _claim(self) -> contextlib.AbstractContextManager[None]:
-        """For the process that leads, the folder: two trainers in one would undo each other's work."""
-        return claimed(self.folder.path, "training") if self.leads else contextlib.nullcontext()
+    def card(self) -> Card:
+        """The card of a checkpoint of this run as it is now."""
+        training = {
+            "seconds": self._clock.seconds(),
+            **self._validator.as_dict(),
+            "precision": self._distributed.precision.state_dict(),
+        }
+        return make_card(
+            self.recipe, self.corpus, self.model.variants, self._leaks, self.step, self.folder.run_id, training
+        )
 
-    def _loop(self) -> State:
-        """Train, and save at the end; returns the state that the run ends in."""
+    def _initialized(self, model: Reasoner, pretrained: Pretrained | None) -> Reasoner:
+        """A new model, with pretrained weights where there are some."""
+        tasks = self.corpus.tasks
+        if model.variants > 1 and any(task.boards for task in tasks):
+            raise UserError(
+                "data.augment",
+                "a game's boards cannot have a row for each variant; use 0, or --model.puzzle_emb shared",
+            )
+        if pretrained is not None:
+            rows = [pretrained.rows.get(task.id) for task in tasks]
+            try:
+                load_pretrained(model, pretrained.weights, rows, find_model(self.recipe.model["name"]).task_tables)
+            except ValueError as error:
+                raise UserError("the checkpoint to start from", str(error)) from None
+        return model
+
+    def _loop(self) -> RunState:
+        """Train, and save at the end; returns the state in which the run ends."""
         options = self.recipe.training
-        self._held_back.warn_if_empty()
-        last_tick, saved = 0.0, self._began
+        if self._validator.is_empty and self.is_main:
+            log.warning("the tasks to be solved have no answers here: nothing to validate on")
+        last_call, saved = 0.0, self._began
         self._clock.start()
         progress, saved_at = self._progress(), time.monotonic()
         while progress < 1:
-            stopping, overdue = self._asked(saved_at)
-            overdue |= options.checkpoint_every > 0 and self._step % options.checkpoint_every == 0
-            if overdue and saved != self._step:
-                saved = self._step if self._try_to_save(LATEST) else saved
+            stopping, overdue = self._requests(saved_at)
+            overdue |= options.checkpoint_every > 0 and self.step % options.checkpoint_every == 0
+            if overdue and saved != self.step:
+                saved = self.step if self._try_to_save(LATEST) else saved
                 saved_at = time.monotonic()
             if stopping:
                 break
-            with self._clock.timing("data"):
-                passes = self._draw(self._step)
-            losses = self._learn(passes, progress)
-            self._step += 1
-            if self._profiler is not None:
-                self._profiler.step()
+            output = self._one_step(progress)
             progress = self._progress()
-            as_row = self._step % options.log_every == 0 or progress >= 1
-            if as_row or time.monotonic() - last_tick > TICK_SECONDS:
-                last_tick = time.monotonic()
-                self._recorder.tick(self._tick(progress, losses, as_row), self._clock.shares(), as_row)
+            is_row = self.step % options.log_every == 0 or progress >= 1
+            if is_row or time.monotonic() - last_call > CALLBACK_SECONDS:
+                last_call = time.monotonic()
+                metrics = self._metrics(progress, output, is_row)
+                for callback in self._callbacks:
+                    callback.on_step(metrics)
             with self._clock.timing("validation"):
-                improved = self._held_back.look(self._step)
+                improved = self._validator.maybe_run(self.step, self._callbacks)
+            if improved and self.is_main and self.best is not None:
+                self._recorder.on_best(self.best)
             if improved and self.recipe.validation.keep_best:
                 self._try_to_save(BEST)
-        if saved != self._step:
+        if saved != self.step:
             self._save(LATEST)
-        if self._average is not None:
-            self._average.swap()
+        if self._ema is not None:
+            self._ema.swap()
         self.model.eval()
         return "finished" if progress >= 1 else "interrupted"
 
-    def _learn(self, passes: list[list[Samples]], progress: float) -> Losses:
-        """All segments of thought about one step's samples; each sample's last losses."""
-        self.model.train()
-        thoughts = [list(self._thoughts(samples)) for samples in passes]
-        count = sum(len(thought.batch) for each in thoughts for thought in each)
-        set_learning_rate(self._optimisers, factor(self.recipe.schedule, self._step, progress))
-        ended: list[Losses] = []
-        for segment in range(1, self.model.segments + 1):
-            said: list[Losses] = []
-            together = [portion for each in thoughts for portion in portions(each, self._at_once)]
-            for n, portion in enumerate(together):
-                # Gradients travel between processes once, with the last portion of the segment.
-                with self._crew.fabric.no_backward_sync(self._wrapped, enabled=n < len(together) - 1):
-                    with self._clock.timing("forward"):
-                        last = segment == self.model.segments
-                        losses = think_segment(self._wrapped, portion, self.recipe.loss, last)
-                        totals = [(each.total * t.counts).sum() for each, t in zip(losses, portion, strict=True)]
-                    with self._clock.timing("backward"):
-                        self._crew.fabric.backward(torch.stack(totals).sum() / count)
-                    said += losses
-            with self._clock.timing("optimiser"):
-                self._move(said)
-            for thought, each in zip(itertools.chain(*thoughts), said, strict=True):
-                ended += thought.leave(each, segment, self.model.segments, self.recipe.halting, self._crew.ranks > 1)
-            thoughts = [[thought for thought in each if len(thought.batch)] for each in thoughts]
-            if not self._still_learned_from(thoughts):
-                break
-        return Losses(*(torch.cat(values).detach() for values in zip(*ended, strict=True)))
+    def _one_step(self, progress: float) -> StepOutput:
+        """Draw a step's samples and learn from them."""
+        with self._clock.timing("data"):
+            passes = self._draw(self.step)
+        try:
+            output = self._training_step.run(passes, self.step, progress)
+        except DivergedError as error:
+            path = self._keep_samples(self._batches.indices(self.step))
+            what = "the weights did not move, and the last checkpoint is untouched; a lower learning rate or 32-true "
+            raise DivergedError(error.where, f"{error.what}; the samples are in {path}, {what}may help") from None
+        self.step += 1
+        if self._profiler is not None:
+            self._profiler.step()
+        return output
 
-    def _thoughts(self, samples: Sequence[Samples]) -> Iterator[Thought]:
-        """A pass's samples before they are thought about, no more of them on one canvas than go through together."""
-        for on_canvas in samples:
-            for part in on_canvas.parts(max(1, self._at_once // on_canvas.canvas.cells)):
-                yield Thought.of(self.model, Batch.of(part, self._crew.device))
-
-    def _still_learned_from(self, thoughts: list[list[Thought]]) -> bool:
-        """Whether any sample is left, here or in a process that trains together with this one."""
-        if self._crew.ranks == 1 or not self.recipe.halting.leave:
-            return any(thoughts)
-        counted = any(bool(thought.counts.any()) for each in thoughts for thought in each)
-        return self._crew.together([float(counted)], "max")[0] > 0
-
-    def _move(self, losses: list[Losses]) -> None:
-        """Clip the gradients, move the weights, and let the average follow.
-
-        Raises:
-            DivergedError: before anything has moved.
-        """
-        for table in puzzle_tables(self.model):
-            self._crew.join_rows(table)
-        for optimiser in self._optimisers:
-            self._crew.precision.unscale_gradients(optimiser)
-        clip = self.recipe.optimiser.clip or torch.inf
-        norm = torch.nn.utils.clip_grad_norm_(dense(self.model), clip)
-        # fp16's scaler skips steps whose gradients overflow and lowers its scale; a loss that
-        # is no number is beyond it.
-        scaled = self.recipe.training.precision == "16-mixed"
-        healthy = torch.cat([part.total.detach() for part in losses]).sum() if scaled else norm
-        if not torch.isfinite(healthy):
-            raise diverged(self.folder.path, self._step, self._batches.indices(self._step), self._crew.rank)
-        self._crew.step(self._stepped)
-        for stepped in self._stepped:
-            stepped.zero_grad()
-        if self._average is not None:
-            self._average.update(self._step)
+    def _keep_samples(self, indices: np.ndarray) -> Path:
+        """Write down the samples of a step that diverged."""
+        path = self.folder.path / f"diverged-step-{self.step:08d}-rank-{self._distributed.rank}.json"
+        write_json(path, {"step": self.step, "indices": indices.tolist()})
+        return path
 
     def _progress(self) -> float:
-        """The share of the run that is done, by the leader's clock where there is a time limit."""
-        progress = self._clock.progress(self._step)
-        return self._crew.from_the_leader(progress) if self.recipe.training.minutes else progress
+        """The share of the run that is done, by the main process's clock where there is a time limit."""
+        progress = self._clock.progress(self.step)
+        return self._distributed.broadcast(progress) if self.recipe.training.max_minutes else progress
 
-    def _asked(self, saved_at: float) -> tuple[bool, bool]:
-        """Whether any process was asked to stop, and whether the one that leads finds a checkpoint overdue."""
+    def _requests(self, saved_at: float) -> tuple[bool, bool]:
+        """Whether any process was asked to stop, and whether a checkpoint is overdue by the main process's clock."""
         limit = 60 * self.recipe.training.checkpoint_minutes
-        late = self.leads and 0 < limit < time.monotonic() - saved_at
-        stopping, overdue = self._crew.together([float(self.stopping), float(late)], "max")
+        late = self.is_main and 0 < limit < time.monotonic() - saved_at
+        stopping, overdue = self._distributed.all_reduce([float(self.stopping), float(late)], "max")
         return stopping == 1, overdue == 1
 
-    def _tick(self, progress: float, losses: Losses, everybody: bool) -> Tick:
-        """Where the run stands; with the mean over all ranks if they are all here for it."""
-        here = self._clock.here_seconds()
-        sums = [float(values.sum()) for values in (losses.answer, losses.tokens, losses.exact)]
-        *sums, count = self._crew.together([*sums, len(losses.total)], "sum" if everybody else "own")
-        return Tick(
-            step=self._step,
-            epoch=self._batches.epoch(self._step),
+    def _metrics(self, progress: float, output: StepOutput, over_all: bool) -> StepMetrics:
+        """The metrics of a step: means over all processes if ``over_all``, as all of them are then here."""
+        means = output.means(self._distributed, over_all)
+        samples = (self.step - self._began) * self._batches.samples_per_step
+        rate = samples / max(self._clock.own_seconds(), 1e-9)
+        cells, flops = means.pop("cells"), means.pop("flops")
+        device, grad_norm = self._distributed.device, float(output.grad_norm)
+        on_gpu = device.type == "cuda"
+        return StepMetrics(
+            step=self.step,
+            epoch=self._batches.epoch(self.step),
             progress=progress,
             seconds=self._clock.seconds(),
-            loss=sums[0] / count,
-            tokens=sums[1] / count,
-            exact=sums[2] / count,
-            rate=(self._step - self._began) * self._batches.per_step / max(here, 1e-9),
-            learning_rate=self._optimisers[0].param_groups[0]["lr"],
+            **means,
+            grad_norm=grad_norm if np.isfinite(grad_norm) else None,
+            lr=self._optimizers[0].param_groups[0]["lr"],
+            samples_per_sec=rate,
+            # Of this step's mix of canvases, at the run's speed in samples.
+            cells_per_sec=rate * cells,
+            model_flops_per_sec=rate * flops if np.isfinite(flops) else None,
+            peak_memory_bytes=torch.cuda.max_memory_allocated(device) if on_gpu else telemetry.peak_memory(),
+            timing=self._clock.shares(),
         )
 
     def _try_to_save(self, kind: str) -> bool:
-        """Write a checkpoint, or go on with the last one in place and say so."""
+        """Write a checkpoint; where that fails, warn and go on."""
         try:
             self._save(kind)
             saved = True
         except ReportedError as error:
-            self._recorder.warn(f"warning: {error}")
+            log.warning("%s", error)
             saved = False
-        # The others know of no disk, and have to agree with the leader on whether this step is saved.
-        return self._crew.from_the_leader(saved)
+        # The main process alone knows, and all have to agree on whether this step is saved.
+        return self._distributed.broadcast(saved)
 
     def _save(self, kind: str) -> None:
         """Write a checkpoint; every process takes part."""
-        training = {
-            "seconds": self._clock.seconds(),
-            **self._held_back.as_dict(),
-            "precision": self._crew.precision.state_dict(),
-        }
-        card = self.recipe.card(self.corpus, self.model.variants, self._leaks, self._step, self.folder.run_id, training)
         with self._clock.timing("checkpoint"):
-            name = self._checkpoints.save(kind, card)
-        if name is not None:
-            self._recorder.checkpoint(name)
+            path = self._checkpoints.save(kind, self.card())
+        if path is not None:
+            for callback in self._callbacks:
+                callback.on_checkpoint(path)
 
     def _restore(self) -> None:
         """Go on from a run's newest whole checkpoint, or from the start if it has none."""
-        card = self._checkpoints.restore([task.id for task in self.corpus.tasks], self._recorder.warn)
+        card = self._checkpoints.restore([task.id for task in self.corpus.tasks])
         if card is None:
             return
-        training, options = card.training, self.recipe.training
-        self._step = self._began = card.step
+        self.step = self._began = card.step
         self._leaks = card.leaks
-        self._held_back.restore(training)
-        self._clock = Clock(options.steps, options.minutes, training["seconds"])
-        if training["precision"]:
-            self._crew.precision.load_state_dict(training["precision"])
+        self._validator.restore(card.training)
+        self._clock.go_on_from(card.training["seconds"])
+        if card.training["precision"]:
+            self._distributed.precision.load_state_dict(card.training["precision"])
 
     def _make_folder(self, root: Path) -> RunFolder:
-        """Rank 0 makes the run folder and tells the others where it is."""
-        path = create_run(root, self.recipe.as_dict()).path if self.leads else root
-        return RunFolder(self._crew.from_the_leader(path))
+        """The main process makes the run folder; the others get its path."""
+        path = create_run(root, self.recipe.as_dict()).path if self.is_main else root
+        return RunFolder(self._distributed.broadcast(path))

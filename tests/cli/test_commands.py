@@ -21,7 +21,7 @@ def test_help_teaches(tmp_path: Path) -> None:
         assert done.returncode == 0
         assert "hrm quickstart" in done.stdout
     keys = hrm("train", "--help").stdout
-    assert "--optimiser.learning_rate" in keys
+    assert "--optimizer.lr" in keys
     assert "warm" in keys
 
 
@@ -85,7 +85,7 @@ def test_the_quickstart_from_end_to_end(tmp_path: Path) -> None:
 
 def test_an_interrupted_run_saves_its_state_and_says_so(tmp_path: Path) -> None:
     tiny_recipe(write_tasks(tmp_path / "tasks"))
-    command = [*HRM, "train", "grid-hrm.yaml", "--training.steps", "1000000"]
+    command = [*HRM, "train", "grid-hrm.yaml", "--training.max_steps", "1000000"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     while not any((tmp_path / "runs").glob("*/metrics.jsonl")):
@@ -102,7 +102,7 @@ def test_an_interrupted_run_saves_its_state_and_says_so(tmp_path: Path) -> None:
 def test_a_second_interrupt_leaves_at_once(tmp_path: Path) -> None:
     tiny_recipe(write_tasks(tmp_path / "tasks"))
     # One step that takes minutes.
-    command = [*HRM, "train", "grid-hrm.yaml", "--training.steps", "1", "--training.batch", "100000"]
+    command = [*HRM, "train", "grid-hrm.yaml", "--training.max_steps", "1", "--training.batch_size", "100000"]
     command += ["--model.segments", "100", "--validation.every", "0"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
@@ -123,7 +123,7 @@ def test_a_second_interrupt_leaves_at_once(tmp_path: Path) -> None:
 def test_a_run_that_diverged_is_one_line_and_no_mistake_in_what_was_given(tmp_path: Path) -> None:
     tiny_recipe(write_tasks(tmp_path / "tasks"))
     # Clipped or not, the first update takes the weights beyond what single precision holds.
-    done = hrm("train", "grid-hrm.yaml", "--optimiser.learning_rate", "1e38", cwd=tmp_path)
+    done = hrm("train", "grid-hrm.yaml", "--optimizer.lr", "1e38", cwd=tmp_path)
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("error: step 0: the loss or a gradient is not finite")
@@ -132,15 +132,15 @@ def test_a_run_that_diverged_is_one_line_and_no_mistake_in_what_was_given(tmp_pa
 
 def test_the_value_of_a_key_is_no_recipe(tmp_path: Path) -> None:
     tiny_recipe(write_tasks(tmp_path / "tasks"))
-    run = answer("train", "--training.steps", "2", "grid-hrm.yaml", "--seed", "3", cwd=tmp_path)
+    run = answer("train", "--training.max_steps", "2", "grid-hrm.yaml", "--seed", "3", cwd=tmp_path)
     assert run["steps"] == 2
-    more = ["--training.steps", "3", "--override", "training.steps"]
+    more = ["--training.max_steps", "3", "--override", "training.max_steps"]
     assert answer("train", "--resume", str(run["folder"]), *more, cwd=tmp_path)["steps"] == 3
 
 
 BAD_FILES = {
     "ragged": ('{"train": [{"input": [[1, 2], [3]], "output": [[1]]}], "test": [{"input": [[1]]}]}', "ragged"),
-    "colour": ('{"train": [{"input": [[10]], "output": [[1]]}], "test": [{"input": [[1]]}]}', "colour 10"),
+    "color": ('{"train": [{"input": [[10]], "output": [[1]]}], "test": [{"input": [[1]]}]}', "color 10"),
     "rows": (
         json.dumps({"train": [{"input": [[1]] * 31, "output": [[1]]}], "test": [{"input": [[1]]}]}),
         "31 rows, expected 1 to 30",
@@ -167,7 +167,7 @@ def test_bad_puzzles_are_one_line(name: str, tmp_path: Path) -> None:
         (["data", "info", "arc-agi-1", "--augment", "-1"], "--augment", "expected"),
         (["train", "missing.yaml"], "missing.yaml", "no such recipe"),
         (["train"], "hrm train", "name a recipe"),
-        (["train", "quickstart", "--model.widht", "3"], "--model.widht", "did you mean model.width?"),
+        (["train", "quickstart", "--model.widht", "3"], "--model.widht", "did you mean model.hidden_size?"),
         (["train", "quickstart", "--data.solve", "[nowhere]"], "nowhere", "no such source"),
         (["eval", "nowhere"], "nowhere", "no checkpoint here"),
         (["audit", "--claim", "71"], "--claim", "between 0 and 1"),

@@ -24,7 +24,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An exported file, and beside it the tasks that it was trained on."""
     root = tmp_path_factory.mktemp("edge")
     tiny_recipe(write_tasks(root / "tasks"))
-    trained = answer("train", root / "grid-hrm.yaml", "--out", root / "runs", "--training.steps", "10")
+    trained = answer("train", root / "grid-hrm.yaml", "--out", root / "runs", "--training.max_steps", "10")
     done = answer("export", str(trained["folder"]), "--out", root / "model.onnx", "--samples", "24")
     assert set(done) >= {"bytes", "parity"}
     assert done["parity"]["tokens_different"] == 0  # type: ignore[index]

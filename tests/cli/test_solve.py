@@ -15,7 +15,7 @@ from tests.made import tiny_recipe, write_tasks
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("trained")
     tiny_recipe(write_tasks(root / "tasks"))
-    done = answer("train", root / "grid-hrm.yaml", "--out", root / "runs", "--training.steps", "5")
+    done = answer("train", root / "grid-hrm.yaml", "--out", root / "runs", "--training.max_steps", "5")
     return Path(str(done["folder"]))
 
 

@@ -24,7 +24,7 @@ from hrm_arc.runs.checkpoint import Card
 
 TASKS = load_tasks("arc-agi-1/evaluation")[:40]
 CARD = Card("grid-hrm", {}, [], "full", False, [], [], 0, 1, 0, [], 7, "run", {})
-HELD_BACK = AugmentedSet(Corpus(solve=TASKS).held_back_puzzles(), augment=15, canvas="full")
+HELD_BACK = AugmentedSet(Corpus(solve=TASKS).held_out_puzzles(), augment=15, canvas="full")
 ALL = np.arange(len(HELD_BACK))
 MARKS = Marks("data", "checkpoint", "whole")
 
@@ -122,8 +122,8 @@ def test_a_validation_begins_anew_only_where_nothing_is_lost(tmp_path: Path) -> 
 
 
 def test_marks_tell_validations_apart() -> None:
-    def made(held_back: AugmentedSet = HELD_BACK, indices: np.ndarray = ALL, model: str = "m", on: int = 96) -> Marks:
-        return marks(TASKS, held_back, indices, (model, "checkpoint"), ("cpu", on))
+    def made(held_out: AugmentedSet = HELD_BACK, indices: np.ndarray = ALL, model: str = "m", on: int = 96) -> Marks:
+        return marks(TASKS, held_out, indices, (model, "checkpoint"), ("cpu", on))
 
     own = made()
     assert made() == own
@@ -192,7 +192,7 @@ def test_a_boards_sensors(sensors: Path) -> None:
 def test_peak_memory_is_a_process_own() -> None:
     held = np.ones(50_000_000)
     assert board.peak_memory() > held.nbytes
-    code = "from hrm_arc.deploy.board import peak_memory; print(peak_memory())"
+    code = "from hrm_arc.telemetry import peak_memory; print(peak_memory())"
     small = int(subprocess.check_output([sys.executable, "-c", code]))
     assert 5_000_000 < small < 100_000_000, "not what the process that started it has held"
 

@@ -18,7 +18,7 @@ FIRST = rows(("a", 0, True), ("a", 1, False), ("b", 0, True), ("c", 0, False), (
 SECOND = rows(("a", 0, True), ("a", 1, True), ("b", 0, False), ("c", 0, False), ("d", 0, None), ("e", 0, True))
 
 
-def test_counts_by_hand() -> None:
+def test_a_comparison_by_hand() -> None:
     found = compare(FIRST, SECOND)
     assert (found["both"], found["first_only"], found["second_only"], found["neither"]) == (1, 1, 1, 1)
     assert (found["test_outputs"], found["tasks"], found["left_out"]) == (4, 3, 1)
@@ -28,7 +28,7 @@ def test_counts_by_hand() -> None:
     assert (low, high) == (-1, 0.5)
 
 
-def test_a_model_is_no_better_than_itself_and_the_difference_has_a_sign() -> None:
+def test_the_difference_is_second_minus_first() -> None:
     assert compare(FIRST, FIRST)["interval"] == [0, 0]
     ones = rows(*((str(n), 0, True) for n in range(20)))
     zeros = rows(*((str(n), 0, False) for n in range(20)))
@@ -36,7 +36,7 @@ def test_a_model_is_no_better_than_itself_and_the_difference_has_a_sign() -> Non
     assert compare(ones, zeros)["interval"] == [-1, -1]
 
 
-def test_boards_stand_each_for_themselves_and_one_task_has_no_interval() -> None:
+def test_each_board_counts_as_a_task_and_one_task_has_no_interval() -> None:
     boards = [{**row, "board": True} for row in rows(*(("game", n, False) for n in range(6)))]
     better = [{**row, "solved": row["test"] == 0} for row in boards]
     low, high = compare(boards, better)["interval"]
@@ -45,7 +45,7 @@ def test_boards_stand_each_for_themselves_and_one_task_has_no_interval() -> None
     assert compare(rows(("a", 0, True), ("a", 1, False)), rows(("a", 0, True), ("a", 1, True)))["interval"] is None
 
 
-def test_what_cannot_be_compared_is_named() -> None:
+def test_predictions_that_cannot_be_compared_are_refused() -> None:
     with pytest.raises(ValueError, match="in common"):
         compare(rows(("a", 0, True)), rows(("b", 0, True)))
     other = [{**FIRST[0], "truth": [[9]]}]

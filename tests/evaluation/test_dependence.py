@@ -19,57 +19,60 @@ Rule = Callable[[np.ndarray, int], np.ndarray]
 
 
 class Made:
-    """A backend that computes tokens ``[cells]`` from a sample's input tokens and task row."""
+    """A backend that computes the tokens ``[cells]`` of each sample with a rule."""
 
     def __init__(self, rule: Rule):
         self.rule = rule
 
     def answer(self, samples: Samples) -> Answers:
-        tokens = [self.rule(row, int(task)) for row, task in zip(samples.inputs, samples.task, strict=True)]
+        tokens = [self.rule(row, int(task)) for row, task in zip(samples.inputs, samples.identity.task, strict=True)]
         return Answers(np.stack(tokens), np.ones(len(samples)), np.ones(len(samples)))
 
 
-def held_against_others(rows: Mapping[str, int], rule: Rule, asked: Sequence[Task] = TASKS) -> Dependence:
+def dependence_of(rows: Mapping[str, int], rule: Rule, given: Sequence[Task] = TASKS) -> Dependence:
     def answer(tasks: Sequence[Task], rows: Mapping[str, int]) -> list[Prediction]:
         return list(predict(Made(rule), tasks, rows, votes=1, canvas="full", ignores_padding=False))
 
-    return dependence(asked, rows, answer(asked, rows), answer)
+    return dependence(given, rows, answer(given, rows), answer)
 
 
 RULES: dict[str, tuple[Rule, str]] = {
-    "padding": (lambda inputs, task: np.zeros_like(inputs), "it says the same to everything"),
-    "copy": (lambda inputs, task: inputs, "its answers depend on the input, and they do not depend on which task"),
+    "padding": (lambda inputs, task: np.zeros_like(inputs), "it gives the same answer to everything"),
+    "copy": (
+        lambda inputs, task: inputs,
+        "its answers depend on the input, and they do not depend on the puzzle embedding",
+    ),
     "memory": (
         lambda inputs, task: np.full_like(inputs, task % 10 + 2),
-        "its answers do not depend on the input, and they do depend on which task",
+        "its answers do not depend on the input, and they do depend on the puzzle embedding",
     ),
     "both": (
         lambda inputs, task: np.where(inputs > 1, (inputs + task) % 10 + 2, 0).astype(np.uint8),
-        "its answers depend on the input, and they do depend on which task",
+        "its answers depend on the input, and they do depend on the puzzle embedding",
     ),
 }
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_made_models_are_told_apart(name: str) -> None:
+def test_verdicts_of_made_models(name: str) -> None:
     rule, verdict = RULES[name]
-    assert verdict in held_against_others(ROWS, rule).verdict()
+    assert verdict in dependence_of(ROWS, rule).verdict()
 
 
 def test_shares_by_hand() -> None:
-    found = held_against_others(ROWS, RULES["copy"][0])
+    found = dependence_of(ROWS, RULES["copy"][0])
     assert (found.with_input, found.with_identity) == (1.0, 0.0)
-    found = held_against_others(ROWS, RULES["padding"][0])
+    found = dependence_of(ROWS, RULES["padding"][0])
     assert (found.distinct, found.with_input, found.with_identity) == (0.0, 0.0, 0.0)
 
 
-def test_a_model_that_is_told_no_task_is_not_asked_about_it() -> None:
-    found = held_against_others({}, RULES["copy"][0])
+def test_a_model_without_a_task_table_is_not_tested_with_another_task() -> None:
+    found = dependence_of({}, RULES["copy"][0])
     assert found.with_identity is None
     assert found.verdict() == "its answers depend on the input"
 
 
-def test_answers_are_not_looked_at() -> None:
+def test_dependence_does_not_depend_on_test_outputs() -> None:
     blind = [task.blind() for task in TASKS]
     rule = RULES["both"][0]
-    assert held_against_others(ROWS, rule, blind) == held_against_others(ROWS, rule)
+    assert dependence_of(ROWS, rule, blind) == dependence_of(ROWS, rule)

@@ -21,15 +21,15 @@ CARD = Card("grid-hrm", {}, [], "cropped", True, [], [], 0, 1, 0, [], 1, "run", 
 
 
 class Copies:
-    """A backend that copies the input, and gives out after so many batches."""
+    """A backend that copies the input, and is interrupted after some batches."""
 
     def __init__(self, batches: int | None = None):
         self.batches = batches
-        self.asked = 0
+        self.answered = 0
 
     def answer(self, samples: Samples) -> Answers:
-        self.asked += 1
-        if self.batches is not None and self.asked > self.batches:
+        self.answered += 1
+        if self.batches is not None and self.answered > self.batches:
             raise KeyboardInterrupt
         return Answers(samples.inputs, np.full(len(samples), 0.25), np.ones(len(samples)))
 
@@ -42,12 +42,12 @@ def answered(backend: Copies, journal: Journal | None) -> list[dict[str, object]
     return [p.as_row() for p in sorted(predictions, key=lambda p: (p.task, p.test))]
 
 
-def test_a_stopped_evaluation_goes_on_and_ends_with_the_same_predictions(tmp_path: Path) -> None:
+def test_a_stopped_evaluation_resumes_with_the_same_predictions(tmp_path: Path) -> None:
     whole = answered(Copies(), None)
     for batches in (5, 4):
         with pytest.raises(KeyboardInterrupt):
             answered(Copies(batches), Journal(tmp_path, "same"))
-    # What the kill cut short is answered again.
+    # A line that a kill cut short is ignored.
     (file,) = tmp_path.glob(".answering-same/*.jsonl")
     with file.open("ab") as cut:
         cut.write(b'{"task": "caf')
@@ -56,11 +56,11 @@ def test_a_stopped_evaluation_goes_on_and_ends_with_the_same_predictions(tmp_pat
     last, all_of_it = Copies(), Copies()
     assert answered(last, Journal(tmp_path, "same")) == whole
     answered(all_of_it, None)
-    assert last.asked < all_of_it.asked
-    assert answered(Copies(0), Journal(tmp_path, "same")) == whole, "nothing is left to ask"
+    assert last.answered < all_of_it.answered
+    assert answered(Copies(0), Journal(tmp_path, "same")) == whole, "no batch is answered again"
 
 
-def test_progress_counts_what_was_answered_before(tmp_path: Path) -> None:
+def test_progress_counts_earlier_predictions(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         answered(Copies(5), Journal(tmp_path, "one"))
     known, counted = len(Journal(tmp_path, "one").read()), []
@@ -69,29 +69,29 @@ def test_progress_counts_what_was_answered_before(tmp_path: Path) -> None:
     assert counted == list(range(known + 1, len(keys(TASKS)) + 1))
 
 
-def test_predictions_that_are_on_disk_are_not_held_in_memory_too(tmp_path: Path) -> None:
+def test_predictions_on_disk_are_not_kept_in_memory(tmp_path: Path) -> None:
     held = []
     predict_tasks(
         Copies(), CARD, TASKS, votes=4, journal=Journal(tmp_path, "one"), progress=lambda done: held.append(alive())
     )
-    assert max(held) <= 1, "the one that was made last"
+    assert max(held) <= 1, "the last one only"
 
 
-def test_the_same_evaluation_is_made_once_at_a_time(tmp_path: Path) -> None:
-    with Journal(tmp_path, "one").claimed():
+def test_a_second_process_with_the_same_evaluation_is_refused(tmp_path: Path) -> None:
+    with Journal(tmp_path, "one").exclusive_lock():
         with (
             pytest.raises(UserError, match="another process is making the evaluation"),
-            Journal(tmp_path, "one").claimed(),
+            Journal(tmp_path, "one").exclusive_lock(),
         ):
             pass
-        with Journal(tmp_path, "other").claimed():
+        with Journal(tmp_path, "other").exclusive_lock():
             pass
-    assert list(tmp_path.iterdir()) == [], "nothing was answered, and nothing is left"
+    assert list(tmp_path.iterdir()) == [], "an empty journal is removed"
 
 
-def test_an_answer_that_was_lost_on_the_way_is_not_counted_as_wrong(tmp_path: Path) -> None:
+def test_a_removed_prediction_is_an_error_and_not_a_wrong_answer(tmp_path: Path) -> None:
     journal = Journal(tmp_path, "one")
-    with pytest.raises(ReportedError, match=r"the answer to .* \(and \d more\) is gone from there"):
+    with pytest.raises(ReportedError, match=r"the answer to .* \(and \d more\) was removed"):
         predict_tasks(
             *(Copies(), CARD, TASKS),
             votes=1,
@@ -113,14 +113,14 @@ def test_another_evaluation_begins_anew(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_processes_read_what_the_others_wrote(tmp_path: Path) -> None:
+def test_processes_read_the_predictions_of_others(tmp_path: Path) -> None:
     (one, two, *_) = predict_tasks(Copies(), CARD, TASKS, votes=1)
     Journal(tmp_path, "shared", 0).add(one)
     Journal(tmp_path, "shared", 1).add(two)
     assert set(Journal(tmp_path, "shared", 2).read()) == {(one.task, one.test), (two.task, two.test)}
 
 
-def test_the_fingerprint_is_of_everything_that_decides_and_of_no_answer() -> None:
+def test_the_fingerprint_depends_on_everything_but_test_outputs() -> None:
     mark = fingerprint("card", TASKS, {"votes": 8})
     assert fingerprint("other", TASKS, {"votes": 8}) != mark
     assert fingerprint("card", TASKS[1:], {"votes": 8}) != mark

@@ -20,26 +20,26 @@ TASKS = load_tasks("arc-agi-1/training")[:15]
 
 
 class Rule:
-    """A backend that knows a rule in the task's own frame and applies it under any symmetry."""
+    """A backend that applies a rule to the original task, under any symmetry."""
 
     def __init__(self, rule: Symmetry):
         self.rule = rule
         self.rows: set[int] = set()
 
     def answer(self, samples: Samples) -> Answers:
-        self.rows |= set(samples.task.tolist())
+        self.rows |= set(samples.identity.task.tolist())
         tokens = []
         for n in range(len(samples)):
-            seen_under = Symmetry(int(samples.dihedral[n]), tuple(samples.colours[n].tolist()))
+            seen_under = Symmetry(int(samples.identity.dihedral[n]), tuple(samples.identity.colors[n].tolist()))
             grid = samples.canvas.decode(samples.inputs[n])
             assert grid is not None
-            told = (seen_under @ self.rule @ seen_under.inverse()).apply(grid)
-            tokens.append(samples.canvas.encode(told))
+            answer = (seen_under @ self.rule @ seen_under.inverse()).apply(grid)
+            tokens.append(samples.canvas.encode(answer))
         return Answers(np.stack(tokens), np.full(len(samples), 0.9), np.full(len(samples), 2))
 
 
 @pytest.mark.parametrize("canvas", ["full", "cropped"])
-def test_symmetries_are_undone_so_that_a_right_rule_wins_every_vote(canvas: str) -> None:
+def test_symmetries_are_undone_so_that_a_right_rule_gets_every_vote(canvas: str) -> None:
     swap = Symmetry(0, (0, 2, 1, 3, 4, 5, 6, 7, 8, 9))
     for rule in (IDENTITY, swap, swap @ Symmetry(2)):
         for prediction in predict(
@@ -59,7 +59,7 @@ def test_symmetries_are_undone_so_that_a_right_rule_wins_every_vote(canvas: str)
             assert np.array_equal(prediction.single, rule.apply(test.input))  # type: ignore[arg-type]
 
 
-def test_rows_of_known_tasks_are_told_and_others_are_unseen() -> None:
+def test_known_tasks_have_their_row_and_others_the_row_of_unseen_tasks() -> None:
     backend = Rule(IDENTITY)
     rows = {TASKS[0].id: 7}
     list(predict(backend, TASKS[:2], rows, votes=3, canvas="cropped", ignores_padding=True))
@@ -78,20 +78,20 @@ def test_predictions_do_not_depend_on_test_outputs(task: Task, votes: int) -> No
 
 
 @pytest.mark.parametrize("votes", [1, 5, 21])
-def test_a_model_with_a_row_for_each_variant_is_asked_about_those_it_was_trained_on(votes: int) -> None:
+def test_a_model_with_rows_for_variants_answers_the_variants_of_training(votes: int) -> None:
     corpus = Corpus(solve=TASKS)
     trained = AugmentedSet(corpus.training_puzzles(), augment=20, seed=3)
     for number, task in enumerate(TASKS):
         symmetries, numbers = known_variants(task, votes, seed=3)
         variants = np.arange(min(votes, int(trained.variants[number])))
-        dihedrals, colours = trained.symmetries(np.full_like(variants, number), variants)
+        dihedrals, colors = trained.symmetries(np.full_like(variants, number), variants)
         assert numbers == variants.tolist()
-        assert [(s.dihedral, s.colours) for s in symmetries] == [
-            (int(d), tuple(c.tolist())) for d, c in zip(dihedrals, colours, strict=True)
+        assert [(s.dihedral, s.colors) for s in symmetries] == [
+            (int(d), tuple(c.tolist())) for d, c in zip(dihedrals, colors, strict=True)
         ]
 
 
-def test_a_model_with_a_row_for_each_variant_is_asked_about_boards_that_have_none() -> None:
+def test_a_model_with_rows_for_variants_answers_boards_without_rows() -> None:
     (game,) = load_tasks("sudoku-4x4:20")
     backend = Rule(IDENTITY)
     made = list(predict(backend, [game], {}, votes=4, canvas="cropped", ignores_padding=True, variants=3))
@@ -100,28 +100,28 @@ def test_a_model_with_a_row_for_each_variant_is_asked_about_boards_that_have_non
 
 
 @pytest.mark.parametrize("source", ["arc-agi-1/training", "sudoku-4x4:90"])
-def test_parts_of_the_test_inputs_are_answered_as_all_of_them(source: str) -> None:
-    asked = load_tasks(source)[:12]
+def test_parts_of_the_test_inputs_get_the_same_predictions_as_all(source: str) -> None:
+    given_tasks = load_tasks(source)[:12]
     counted: list[int] = []
     how = {"votes": 3, "canvas": "cropped", "ignores_padding": True}
     whole = {
         (p.task, p.test): p.as_row()
-        for p in predict(Rule(IDENTITY), asked, {}, **how, progress=counted.append)  # type: ignore[arg-type]
+        for p in predict(Rule(IDENTITY), given_tasks, {}, **how, progress=counted.append)  # type: ignore[arg-type]
     }
-    assert list(whole) == keys(asked)
+    assert list(whole) == keys(given_tasks)
     assert counted == list(range(1, len(whole) + 1))
-    parts = [keys(asked)[rank::3] for rank in range(3)]
+    parts = [keys(given_tasks)[rank::3] for rank in range(3)]
     assert all(parts)
-    apart = [[p.as_row() for p in predict(Rule(IDENTITY), asked, {}, **how, only=part)] for part in parts]  # type: ignore[arg-type]
+    apart = [[p.as_row() for p in predict(Rule(IDENTITY), given_tasks, {}, **how, only=part)] for part in parts]  # type: ignore[arg-type]
     assert apart == [[whole[key] for key in part] for part in parts]
 
 
-def test_votes_begin_with_the_input_as_it_is_and_its_other_orientations() -> None:
+def test_votes_start_with_the_input_as_it_is_and_its_other_orientations() -> None:
     symmetries = voting_symmetries(24, seed=0, key=1)
     assert symmetries[0] == IDENTITY
     assert [s.dihedral for s in symmetries] == list(range(8)) * 3
-    assert all(s.colours == IDENTITY.colours for s in symmetries[:8])
-    assert len({s.colours for s in symmetries[8:]}) == 16
+    assert all(s.colors == IDENTITY.colors for s in symmetries[:8])
+    assert len({s.colors for s in symmetries[8:]}) == 16
     assert voting_symmetries(24, seed=1, key=1) != symmetries
 
 
@@ -135,7 +135,7 @@ def test_the_tally_by_hand() -> None:
     assert [c.confidence for c in ranked] == pytest.approx([0.6, 0.5, 0.2])
 
 
-def test_more_votes_beat_more_confidence_and_ties_go_to_the_first() -> None:
+def test_votes_count_before_confidence_and_the_first_of_equals_wins() -> None:
     assert [c.grid.tolist() for c in tally([A, B, B], [1.0, 0.1, 0.1])] == [[[2]], [[1]]]
     assert [c.grid.tolist() for c in tally([C, A], [0.5, 0.5])] == [[[1, 1]], [[1]]]
     assert tally([None, None], [1.0, 1.0]) == ()
@@ -145,7 +145,7 @@ def test_shapes_with_the_same_cells_are_different_answers() -> None:
     assert len(tally([make_grid([[1, 1]]), make_grid([[1], [1]])], [1.0, 1.0])) == 2
 
 
-def test_predictions_survive_json() -> None:
+def test_a_prediction_is_the_same_after_json() -> None:
     for prediction in predict(Rule(IDENTITY), TASKS[:3], {}, votes=9, canvas="cropped", ignores_padding=True):
         row = json.loads(json.dumps(prediction.as_row()))
         assert Prediction.from_row(row).as_row() == prediction.as_row()

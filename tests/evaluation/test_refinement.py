@@ -11,7 +11,7 @@ EMPTY = np.zeros(900, dtype=np.uint8)
 A, B, WIDE = make_grid([[1, 2], [3, 4]]), make_grid([[1, 2], [3, 5]]), make_grid([[1, 2, 3]])
 
 
-def said(task: str, *grids: Grid | None) -> Prediction:
+def predicted(task: str, *grids: Grid | None) -> Prediction:
     return Prediction(task, 0, (), None, EMPTY, 1.0, grids)
 
 
@@ -22,21 +22,21 @@ def test_cells_changed_by_hand() -> None:
     assert (cells_changed(None, A), cells_changed(A, None), cells_changed(None, None)) == (1, 1, 0)
 
 
-def test_segments_by_hand() -> None:
+def test_a_refinement_by_hand() -> None:
     tasks = [Task(name, (Pair(A, A),), (Pair(A, truth),)) for name, truth in (("x", A), ("y", B), ("unknown", None))]
-    predictions = [said("x", B, A, A), said("y", None, A, B), said("unknown", A, B, A)]
+    predictions = [predicted("x", B, A, A), predicted("y", None, A, B), predicted("unknown", A, B, A)]
     rows = refinement(tasks, predictions)
     assert [(row["segment"], row["exact"], row["test_outputs"]) for row in rows] == [(1, 0, 2), (2, 1, 2), (3, 2, 2)]
     assert rows[0]["changed"] is None
     assert [row["changed"] for row in rows[1:]] == pytest.approx([(0.25 + 1) / 2, (0 + 0.25) / 2])
 
 
-def test_what_was_not_looked_at_has_no_rows() -> None:
-    assert refinement([Task("x", (Pair(A, A),), (Pair(A, A),))], [said("x")]) == []
+def test_without_a_recorded_refinement_there_are_no_rows() -> None:
+    assert refinement([Task("x", (Pair(A, A),), (Pair(A, A),))], [predicted("x")]) == []
 
 
-def test_the_row_of_a_prediction_tells_how_long_each_grid_stood() -> None:
-    prediction = said("x", None, A, A, B)
+def test_the_row_of_a_prediction_counts_segments_with_the_same_grid() -> None:
+    prediction = predicted("x", None, A, A, B)
     row = prediction.as_row()
     assert row["refinement"] == [[None, 1], [A.tolist(), 2], [B.tolist(), 1]]
     again = Prediction.from_row(row).refinement

@@ -7,11 +7,12 @@ from hypothesis import strategies as st
 
 from hrm_arc.evaluation.audit import audit
 from hrm_arc.evaluation.baselines import baselines, task_baselines
+from hrm_arc.evaluation.metrics import ATTEMPT_COUNTS
 from hrm_arc.evaluation.predict import Candidate, Prediction
-from hrm_arc.evaluation.scores import RANKS, outcomes, score
+from hrm_arc.evaluation.scores import SampleScores, outcomes, score, score_samples
 from hrm_arc.evaluation.submission import submission
 from hrm_arc.puzzles.augmented import AugmentedSet
-from hrm_arc.puzzles.canvas import FULL
+from hrm_arc.puzzles.canvas import FIRST_COLOR, FULL, PAD, CanvasKind, clip, tokens_on_full
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.puzzles.task import Grid, Pair, Task, make_grid
@@ -46,13 +47,13 @@ def test_every_average_by_hand() -> None:
     assert scores["pass@2_tasks_strict"] == pytest.approx(1 / 3)
     assert scores["pass@2_tasks_mean"] == pytest.approx((1 + 1 / 2 + 1 / 3) / 3)
     assert scores["exact_accuracy"] == pytest.approx(2 / 6)
-    # A 1 x 1 grid is one colour and two EOS among 900 cells; an answer of another colour
+    # A 1 x 1 grid is one color and two EOS among 900 cells; an answer of another color
     # misses one, one of padding misses three, and none at all misses everything.
     assert scores["token_accuracy"] == pytest.approx((900 + 899 + 897 + 900 + 897 + 0) / 6 / 900)
     assert scores["mean_segments"] == 1.5
 
 
-def test_the_rank_of_the_truth_is_told() -> None:
+def test_the_rank_of_the_right_grid() -> None:
     results = outcomes([made_task("a", THREE)], [predicted("a", 0, ONE, TWO, THREE)])
     assert results[0].rank == 3
 
@@ -63,10 +64,45 @@ def test_outputs_without_answers_are_not_counted() -> None:
     assert scores["pass@1"] == 1.0
 
 
-def test_no_answers_at_all_score_nothing() -> None:
+def test_without_a_known_answer_scores_are_not_known() -> None:
     scores = score([made_task("a", None)], [])
-    assert scores["test_outputs"] == 0
-    assert scores["pass@2"] == 0.0
+    assert (scores["test_outputs"], scores["intervals"]) == (0, {})
+    assert (scores["pass@2"], scores["token_accuracy"], scores["mean_segments"]) == (None, None, None)
+
+
+@pytest.mark.parametrize("complete", [False, True])
+@pytest.mark.parametrize("canvas", ["full", "cropped"])
+def test_samples_are_scored_as_predictions_are(canvas: CanvasKind, complete: bool) -> None:
+    """One right answer, one with a wrong cell, and one without a readable grid."""
+    task = load_tasks("arc-agi-1/training")[0]
+    puzzles = Corpus(solve=(task,)).held_out_puzzles()
+    (samples,) = AugmentedSet(puzzles, canvas=canvas, label_canvas="full").samples(np.zeros(3, dtype=np.int64))
+    assert samples.labels is not None
+    tokens = clip(samples.labels, samples.canvas).copy()
+    tokens[1, 0] = FIRST_COLOR + (tokens[1, 0] - FIRST_COLOR + 1) % 10
+    tokens[2] = PAD
+    scores = score_samples(samples, tokens, complete)
+    padding = int((samples.labels[2] == PAD).sum())
+    assert scores == SampleScores(samples=3, correct_cells=900 + 899 + padding, exact=1)
+    grids = [samples.canvas.decode(each) for each in tokens]
+    on_full = [tokens_on_full(samples.canvas, each, complete) for each in tokens]
+    made = [Prediction(task.id, 0, (), grid, each, 1.0) for grid, each in zip(grids, on_full, strict=True)]
+    found = [outcome for prediction in made for outcome in outcomes([task], [prediction])]
+    assert sum(outcome.exact for outcome in found) == scores.exact
+    assert sum(outcome.token_accuracy for outcome in found) == pytest.approx(scores.correct_cells / 900)
+
+
+def test_scores_of_batches_add_up() -> None:
+    parts = [SampleScores(2, 1700, 1), SampleScores(1, 900, 1)]
+    assert SampleScores.total(parts) == SampleScores(3, 2600, 2)
+    assert SampleScores.total([]) == SampleScores(0, 0, 0)
+
+
+def test_samples_without_labels_on_the_full_canvas_are_refused() -> None:
+    puzzles = Corpus(solve=load_tasks("arc-agi-1/training")[:1]).held_out_puzzles()
+    (samples,) = AugmentedSet(puzzles, canvas="cropped").samples(np.zeros(1, dtype=np.int64))
+    with pytest.raises(ValueError, match="labels on the full canvas"):
+        score_samples(samples, samples.inputs, complete=False)
 
 
 def naive(tasks: list[Task], predictions: list[Prediction], attempts: int) -> dict[str, float]:
@@ -97,7 +133,7 @@ def test_scores_agree_with_a_naive_scorer(made: list[list[list[Grid]]]) -> None:
     tasks = [made_task(str(n), *[TWO] * len(tests)) for n, tests in enumerate(made)]
     predictions = [predicted(str(n), k, *given_) for n, tests in enumerate(made) for k, given_ in enumerate(tests)]
     scores = score(tasks, predictions)
-    by_name = {name: value for k in RANKS for name, value in naive(tasks, predictions, k).items()}
+    by_name = {name: value for k in ATTEMPT_COUNTS for name, value in naive(tasks, predictions, k).items()}
     assert set(by_name) == {name for name in scores if name.startswith("pass@")}
     for name, value in by_name.items():
         assert scores[name] == pytest.approx(value), name
@@ -105,7 +141,7 @@ def test_scores_agree_with_a_naive_scorer(made: list[list[list[Grid]]]) -> None:
         assert low - 1e-9 <= value <= high + 1e-9
 
 
-def test_intervals_are_those_of_a_known_case() -> None:
+def test_an_interval_is_near_the_normal_approximation() -> None:
     tasks = [made_task(str(n), TWO) for n in range(400)]
     predictions = [predicted(str(n), 0, TWO if n < 100 else ONE) for n in range(400)]
     low, high = score(tasks, predictions)["intervals"]["pass@1"]
@@ -126,7 +162,7 @@ def test_baselines_by_hand() -> None:
     copied = Task("a", (Pair(ONE, ONE),), (Pair(ONE, ONE),))
     changed = Task("b", (Pair(ONE, TWO),), (Pair(ONE, TWO), Pair(ONE, make_grid([[2, 2]]))))
     values = task_baselines([copied, changed])
-    # Cells that are no padding: 3, 3 and 5. The commonest label of cell 0 is colour 2 (twice), of
+    # Cells that are no padding: 3, 3 and 5. The commonest label of cell 0 is color 2 (twice), of
     # cell 1 EOS (twice), of cell 30 EOS (always), of all others padding.
     assert values["pad_only"] == {"token_accuracy": pytest.approx((897 + 897 + 895) / 2700), "exact_accuracy": 0.0}
     assert values["position_mode"]["token_accuracy"] == pytest.approx((899 + 900 + 897) / 2700)
@@ -143,9 +179,9 @@ def test_baselines_of_the_evaluation_tasks() -> None:
     assert values["copy_input"]["exact_accuracy"] == 0.0
 
 
-def test_the_plateau_is_padding() -> None:
+def test_padding_on_the_augmented_set_scores_as_the_log_did() -> None:
     corpus = Corpus(solve=load_tasks("arc-agi-1/evaluation"))
-    values = baselines(AugmentedSet(corpus.held_back_puzzles(), augment=500))
+    values = baselines(AugmentedSet(corpus.held_out_puzzles(), augment=500))
     assert values["pad_only"]["token_accuracy"] == pytest.approx(0.71358, abs=5e-6)
 
 
@@ -159,10 +195,10 @@ BASE = {
 @pytest.mark.parametrize(
     ("tokens", "exact", "verdict"),
     [
-        (0.7103, None, "is the score of padding everywhere: no evidence that anything was learned"),
-        (0.72, 0.0, "is below copying the input (87.00%); not one grid is exactly right"),
-        (0.95, 0.05, "above every baseline; 5.00% of the grids are exactly right, no more than copying"),
-        (0.95, 0.4, "40.00% of the grids are exactly right, where copying the input gets 10.00%"),
+        (0.7103, None, "is the score of padding everywhere: no evidence of learning"),
+        (0.72, 0.0, "is below copying the input (87.00%); no grid is exactly right"),
+        (0.95, 0.05, "above every baseline; 5.00% of the grids are exactly right, not more than copying"),
+        (0.95, 0.4, "40.00% of the grids are exactly right, copying the input: 10.00%"),
         (None, None, "copying the input has a token accuracy of 87.00%"),
     ],
 )

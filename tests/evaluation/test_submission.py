@@ -1,4 +1,4 @@
-"""Submissions, and scores against a second scorer that was written to be plain."""
+"""Submissions, and scores compared with a second, plain scorer."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from hrm_arc.errors import UserError
+from hrm_arc.evaluation.breakdown import breakdown
 from hrm_arc.evaluation.predict import Candidate, Prediction
 from hrm_arc.evaluation.scores import score
-from hrm_arc.evaluation.submission import read_answers, read_submission, submission, submission_problems
+from hrm_arc.evaluation.submission import read_answers, read_lenient, read_submission, submission, submission_problems
 from hrm_arc.puzzles.canvas import FULL
 from hrm_arc.puzzles.task import Pair, Task, make_grid
 
@@ -26,8 +27,8 @@ def random_case(generator: random.Random) -> tuple[list[Task], list[Prediction]]
     for number in range(generator.randint(1, 5)):
         tests = []
         for index in range(generator.randint(1, 3)):
-            known = generator.random() < 0.9
-            tests.append(Pair(make_grid([[7]]), make_grid(generator.choice(GRIDS)) if known else None))
+            has_answer = generator.random() < 0.9
+            tests.append(Pair(make_grid([[7]]), make_grid(generator.choice(GRIDS)) if has_answer else None))
             if generator.random() < 0.9:
                 grids = [make_grid(grid) for grid in generator.sample(GRIDS, generator.randint(0, 4))]
                 candidates = tuple(Candidate(grid, 9 - n, 0.5) for n, grid in enumerate(grids))
@@ -40,16 +41,16 @@ def random_case(generator: random.Random) -> tuple[list[Task], list[Prediction]]
 
 
 def plain_scores(tasks: list[Task], predictions: list[Prediction]) -> dict[str, float]:
-    """The definitions, word by word, in loops."""
+    """The definitions of the metrics as loops."""
     outputs = first = second = single = 0
     cells = 0.0
     shares, whole, counted = [], 0, 0
     for task in tasks:
-        asked = solved = 0
+        known = solved = 0
         for index, test in enumerate(task.tests):
             if test.output is None:
                 continue
-            asked += 1
+            known += 1
             outputs += 1
             truth = test.output.tolist()
             for prediction in predictions:
@@ -64,12 +65,13 @@ def plain_scores(tasks: list[Task], predictions: list[Prediction]) -> dict[str, 
                         single += 1
                     wanted = FULL.encode(test.output).tolist()
                     cells += (
-                        sum(said == token for said, token in zip(prediction.tokens.tolist(), wanted, strict=True)) / 900
+                        sum(given == token for given, token in zip(prediction.tokens.tolist(), wanted, strict=True))
+                        / 900
                     )
-        if asked:
+        if known:
             counted += 1
-            shares.append(solved / asked)
-            if solved == asked:
+            shares.append(solved / known)
+            if solved == known:
                 whole += 1
     if not outputs:
         return {}
@@ -99,7 +101,7 @@ def made() -> tuple[list[Task], list[Prediction]]:
     return random_case(random.Random(3))
 
 
-def test_what_is_handed_in_fits_and_scores_the_same(tmp_path: Path) -> None:
+def test_a_written_submission_is_valid_and_has_the_same_scores(tmp_path: Path) -> None:
     tasks, predictions = made()
     data = submission(tasks, predictions)
     assert list(submission_problems(data, tasks)) == []
@@ -110,8 +112,31 @@ def test_what_is_handed_in_fits_and_scores_the_same(tmp_path: Path) -> None:
         assert theirs[name] == ours[name]
 
 
+def test_a_lenient_reader_counts_malformed_attempts_as_wrong(tmp_path: Path) -> None:
+    pair = Pair(make_grid([[1]]), make_grid([[2]]))
+    tasks = [Task(name, (pair,), (pair,) * count) for name, count in (("a", 2), ("b", 1), ("c", 1), ("d", 1))]
+    right, malformed = [[2]], [[2, 10]]
+    data = {
+        "a": [{"attempt_1": right, "attempt_2": malformed}, {"attempt_1": malformed, "attempt_2": right}],
+        "b": [{"attempt_1": malformed}, "one too many"],
+        "c": 3,
+        "other": [],
+    }
+    path = tmp_path / "submission.json"
+    path.write_text(json.dumps(data))
+    predictions, problems = read_lenient(path, tasks)
+    scores = score(tasks, predictions)
+    assert (scores["solved_pass1"], scores["solved_pass2"], scores["test_outputs"]) == (1, 2, 5)
+    places = [problem.split(":")[0] for problem in problems]
+    assert places == ["other", "a[0].attempt_2[0][1]", "a[1].attempt_1[0][1]", "b", "c", "d"]
+    assert breakdown(tasks, predictions)["errors"] == [{"kind": "no readable grid", "count": 3, "share": 1.0}]
+    (tmp_path / "list.json").write_text("[]")
+    with pytest.raises(UserError, match="expected an object"):
+        read_lenient(tmp_path / "list.json", tasks)
+
+
 def broken(kind: str, data: dict[str, Any]) -> tuple[Any, str]:
-    """A submission with something wrong, and what the error has to say."""
+    """A submission with one problem, and the expected error."""
     name = next(iter(data))
     if kind == "list":
         return [], "expected an object of lists of attempts"
@@ -119,7 +144,7 @@ def broken(kind: str, data: dict[str, Any]) -> tuple[Any, str]:
         del data[name]
         return data, f"{name}: missing"
     if kind == "strange task":
-        return {**data, "other": []}, "other: no such task"
+        return {**data, "other": []}, "other: there is no such task"
     if kind == "too few":
         data[name] = data[name][:-1]
         return data, f"{name}: {len(data[name])} answers, expected a list of"
@@ -127,7 +152,7 @@ def broken(kind: str, data: dict[str, Any]) -> tuple[Any, str]:
         del data[name][0]["attempt_2"]
         return data, f"{name}[0].attempt_2: missing"
     data[name][0]["attempt_1"] = [[1, 10]]
-    return data, f"{name}[0].attempt_1[0][1]: colour 10, expected 0 to 9"
+    return data, f"{name}[0].attempt_1[0][1]: color 10, expected 0 to 9"
 
 
 @pytest.mark.parametrize(
@@ -135,10 +160,10 @@ def broken(kind: str, data: dict[str, Any]) -> tuple[Any, str]:
     [
         ({"candidates": [{"grid": [[10]], "votes": 1, "confidence": 0.5}]}, "not the predictions of an evaluation"),
         ({"tokens": "00"}, "not the predictions of an evaluation"),
-        ({"test": 9}, "no such test input to be answered"),
+        ({"test": 9}, "there is no such test input"),
     ],
 )
-def test_wrong_predictions_are_named(tmp_path: Path, damage: dict[str, Any], message: str) -> None:
+def test_the_problem_of_predictions_is_named(tmp_path: Path, damage: dict[str, Any], message: str) -> None:
     tasks, predictions = made()
     rows = [prediction.as_row() for prediction in predictions]
     path = tmp_path / "predictions.jsonl"
@@ -148,8 +173,8 @@ def test_wrong_predictions_are_named(tmp_path: Path, damage: dict[str, Any], mes
     assert str(caught.value).startswith(f"{path}: ")
 
 
-@pytest.mark.parametrize("kind", ["list", "missing task", "strange task", "too few", "one attempt", "colour"])
-def test_a_wrong_submission_is_named(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["list", "missing task", "strange task", "too few", "one attempt", "color"])
+def test_the_problem_of_a_submission_is_named(tmp_path: Path, kind: str) -> None:
     tasks, predictions = made()
     data, message = broken(kind, submission(tasks, predictions))
     path = tmp_path / "submission.json"

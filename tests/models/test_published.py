@@ -12,10 +12,12 @@ from torch import Tensor
 from hrm_arc.models import build_model
 from hrm_arc.models.hrm import HRM, HRMConfig
 from hrm_arc.models.published import Published, rotary_1d, truncated_normal
-from hrm_arc.models.reasoner import Batch, State, detach, parameter_counts
+from hrm_arc.models.reasoner import Batch, Carry, detach_carry, parameter_counts
 from hrm_arc.models.trm import TRM, TRMConfig
 from hrm_arc.puzzles.canvas import PAD
-from hrm_arc.training.losses import LossConfig, segment_losses, value_of_thinking_on
+from hrm_arc.training.config import LossConfig
+from hrm_arc.training.losses import q_continue_target, segment_losses
+from tests.models.examples import plain_identity
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 FILES = ["hrm_tiny", "trm_tiny", "trm_mlp_tiny"]
@@ -27,11 +29,11 @@ def golden(name: str) -> tuple[Published, dict[str, Tensor]]:
         settings = file.metadata()
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     common = {
-        "width": int(settings["hidden_size"]),
-        "heads": int(settings["num_heads"]),
+        "hidden_size": int(settings["hidden_size"]),
+        "num_heads": int(settings["num_heads"]),
         "expansion": float(settings["expansion"]),
         "segments": int(settings["halt_max_steps"]),
-        "prefix": int(settings.get("puzzle_emb_len", 1)),
+        "puzzle_emb_len": int(settings.get("puzzle_emb_len", 1)),
         "h_cycles": int(settings["H_cycles"]),
         "l_cycles": int(settings["L_cycles"]),
     }
@@ -60,9 +62,7 @@ def batch_of(tensors: dict[str, Tensor]) -> Batch:
     # Its labels leave cells out by -100; ours leave out padding.
     labels = tensors["labels"].long()
     labels = torch.where(labels == -100, PAD, labels)
-    zeros = torch.zeros(len(inputs), dtype=torch.int64)
-    colours = torch.arange(10).repeat(len(inputs), 1)
-    return Batch(side, side, inputs, labels, tensors["puzzle_identifiers"].long(), zeros, colours, zeros)
+    return Batch(side, side, inputs, labels, plain_identity(tensors["puzzle_identifiers"].long()))
 
 
 def test_no_golden_label_that_counts_is_padding() -> None:
@@ -76,12 +76,12 @@ def three_segments(name: str, precision: torch.dtype) -> list[dict[str, Tensor]]
     model, tensors = golden(name)
     model.eval().to(precision)
     batch = batch_of(tensors)
-    state, said = model.start(batch), []
+    state, said = model.initial_carry(batch), []
     with torch.no_grad():
         for _ in range(3):
-            state, output = model.think(state, batch)
-            values = {"logits": output.logits, "q_halt_logits": output.halt[:, 0]}
-            said.append(values if output.think_on is None else {**values, "q_continue_logits": output.think_on})
+            state, output = model(state, batch)
+            values = {"logits": output.logits, "q_halt_logits": output.q_halt[:, 0]}
+            said.append(values if output.q_continue is None else {**values, "q_continue_logits": output.q_continue})
     return said
 
 
@@ -110,25 +110,26 @@ def two_training_segments(name: str, precision: torch.dtype) -> list[dict[str, T
     batch = batch_of(tensors)
     assert batch.labels is not None
     q_learning = name == "hrm_tiny"
-    kind = LossConfig(normaliser="stablemax", halt="q-learning" if q_learning else "correct", halt_weight=0.5)
-    state: State = model.start(batch)
+    kind = LossConfig(kind="stablemax", halt_kind="q-learning" if q_learning else "correct", halt_weight=0.5)
+    state: Carry = model.initial_carry(batch)
     said = []
     for segment in range(2):
         model.zero_grad()
         last = segment == model.segments - 1
-        state, output = model.think(state, batch)
-        state, worth = detach(state), None
+        state, output = model(state, batch)
+        state, target = detach_carry(state), None
         if q_learning:
             with torch.no_grad():
-                worth = value_of_thinking_on(model.think(state, batch)[1], last)
-        losses = segment_losses(output, batch.labels, kind, worth)
+                target = q_continue_target(model(state, batch)[1], last)
+        losses = segment_losses(output, batch.labels, kind, target)
         losses.total.sum().backward()
         gradient = dict(model.named_parameters())[GRADIENT].grad
         assert gradient is not None
-        halted = output.halts() | last
-        values = {"lm_loss": losses.answer.sum()[None], "total_loss": losses.total.detach().sum()[None]}
+        q_halt, threshold = output.halt_logits()
+        halted = (q_halt > threshold) | last
+        values = {"lm_loss": losses.loss.sum()[None], "total_loss": losses.total.detach().sum()[None]}
         said.append({**values, f"grad.{GRADIENT}": gradient.clone(), "halted": halted})
-        fresh = model.start(batch)
+        fresh = model.initial_carry(batch)
         state = tuple(torch.where(halted[:, None, None], new, old) for new, old in zip(fresh, state, strict=True))
     return said
 
@@ -172,17 +173,17 @@ def test_rotary_angles_by_hand() -> None:
 @pytest.mark.parametrize("name", ["hrm", "trm"])
 def test_gradients_reach_the_last_steps_alone(name: str) -> None:
     """One-step gradient and the last cycle's: the starting state gets none through the others."""
-    small = {"width": 32, "heads": 2, "segments": 2, "identity": "shared"}
+    small = {"hidden_size": 32, "num_heads": 2, "segments": 2, "puzzle_emb": "shared"}
     layers = {"h_layers": 1, "l_layers": 1} if name == "hrm" else {"layers": 1}
     model = build_model(name, {**small, **layers}, 5)
     batch = batch_of(golden("trm_tiny")[1])
-    state = tuple(tensor.clone().requires_grad_() for tensor in model.start(batch))
-    _, output = model.think(state, batch)
+    state = tuple(tensor.clone().requires_grad_() for tensor in model.initial_carry(batch))
+    _, output = model(state, batch)
     output.logits.sum().backward()
     assert all(tensor.grad is None for tensor in state)
 
 
 def test_an_mlp_over_positions_needs_its_canvas() -> None:
-    model = build_model("trm", {"width": 32, "heads": 2, "layers": 1, "mixing": "mlp", "cells": 36}, 5)
+    model = build_model("trm", {"hidden_size": 32, "num_heads": 2, "layers": 1, "mixing": "mlp", "cells": 36}, 5)
     batch = batch_of(golden("trm_tiny")[1])
-    assert model.think(model.start(batch), batch)[1].logits.shape == (3, 36, 12)
+    assert model(model.initial_carry(batch), batch)[1].logits.shape == (3, 36, 12)

@@ -28,7 +28,7 @@ def is_solved(board: Grid) -> bool:
 
 
 @pytest.mark.parametrize("side", BOXES)
-def test_made_sudokus_have_one_solution(side: int) -> None:
+def test_generated_sudokus_have_one_solution(side: int) -> None:
     task = generate("sudoku", side, 6)
     for pair in (*task.demonstrations, *task.tests):
         assert pair.output is not None
@@ -50,7 +50,7 @@ def test_a_sudoku_with_several_solutions_is_noticed() -> None:
 
 @settings(max_examples=10)
 @given(st.integers(5, 30))
-def test_made_mazes_have_a_shortest_path(side: int) -> None:
+def test_generated_mazes_have_a_shortest_path(side: int) -> None:
     task = generate("maze", side, 2)
     for pair in (*task.demonstrations, *task.tests):
         maze, solved = pair.input, pair.output
@@ -63,7 +63,7 @@ def test_made_mazes_have_a_shortest_path(side: int) -> None:
 
 
 def distance(maze: Grid) -> int:
-    """Steps from start to goal, by spreading over the whole maze at once."""
+    """Steps from start to goal, by breadth-first search on the whole array."""
     reached = maze == START
     steps = 0
     while not reached[maze == GOAL].any():
@@ -78,14 +78,14 @@ def distance(maze: Grid) -> int:
     return steps
 
 
-def test_a_maze_without_a_way_has_no_path() -> None:
+def test_a_maze_without_a_path_gives_none() -> None:
     assert shortest_path(make_grid([[START, WALL, GOAL]])) is None
     drawn = shortest_path(make_grid([[START, FREE, GOAL]]))
     assert drawn is not None
     assert drawn.tolist() == [[START, PATH, GOAL]]
 
 
-def test_made_boards_are_the_same_every_time_and_differ_from_each_other() -> None:
+def test_generated_boards_are_the_same_every_time_and_differ_from_each_other() -> None:
     one, two = generate("sudoku", 4, 20), generate("sudoku", 4, 20)
     boards = [pair.input.tobytes() for pair in (*one.demonstrations, *one.tests)]
     assert boards == [pair.input.tobytes() for pair in (*two.demonstrations, *two.tests)]
@@ -95,26 +95,26 @@ def test_made_boards_are_the_same_every_time_and_differ_from_each_other() -> Non
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("sudoku-5x5", "no such Sudoku, expected a side of 4, 6, 9"),
-        ("maze-31x31", "no such maze, expected a side of 5 to 30"),
-        ("maze-5x5:100000", "different boards were found; ask for fewer"),
+        ("sudoku-5x5", "no Sudoku of side 5, expected one of 4, 6, 9"),
+        ("maze-31x31", "no maze of side 31, expected 5 to 30"),
+        ("maze-5x5:100000", "different boards were found; request fewer"),
     ],
 )
-def test_games_that_cannot_be_made_are_refused(source: str, message: str) -> None:
+def test_games_that_cannot_be_generated_are_refused(source: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         load_tasks(source)
 
 
-def test_boards_lie_on_a_canvas_of_their_own_size_and_vary_one_by_one() -> None:
+def test_boards_have_a_canvas_of_their_own_size_and_variants_of_their_own() -> None:
     task = generate("sudoku", 4, 3)
     assert visible_canvas(task) == Canvas(4, 4)
     data = AugmentedSet(Corpus(solve=(task,)).training_puzzles(), augment=5, canvas="cropped")
     assert len(data) == 3 * 6
     (batch,) = data.samples(np.arange(len(data)))
     assert batch.labels is not None
-    # Digits may have become any of 1-9; by order of size they are 1-4 again.
+    # A permutation of colors turns the digits 1-4 into other digits; by rank they are 1-4 again.
     assert all(is_solved(np.unique(row, return_inverse=True)[1].reshape(4, 4) + 1) for row in batch.labels)
-    assert set(batch.task.tolist()) == {1}
+    assert set(batch.identity.task.tolist()) == {1}
 
 
 def csv(path: Path, rows: list[tuple[str, str]]) -> Path:
@@ -153,8 +153,8 @@ def test_maze_from_csv(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("a,b\n1,2\n", "expected columns 'question' and 'answer'"),
-        ("question,answer\n12345,12345\n", "line 2: a question of 5 characters, expected a square"),
-        ("question,answer\n1234,12\n", "line 2: an answer of 2 characters to a question of 4"),
+        ("question,answer\n12345,12345\n", "line 2: a question of 5 characters, expected a square board"),
+        ("question,answer\n1234,12\n", "line 2: an answer of 2 characters, expected 4"),
         ("question,answer\n12x4,1234\n", "line 2: character 'x', expected digits"),
         ("question,answer\n1234\n", "line 2: a question or an answer is missing"),
         ("question,answer\n1234,1234\n1,1\n", "boards of 2 sizes, expected one"),

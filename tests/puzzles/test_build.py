@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from hrm_arc.errors import UserError
+from hrm_arc.puzzles.arrays import PUBLISHED_DIHEDRALS
 from hrm_arc.puzzles.augmented import AugmentedSet
-from hrm_arc.puzzles.build import JOURNAL, PUBLISHED_DIHEDRALS, BuildConfig, build
+from hrm_arc.puzzles.build import JOURNAL, BuildConfig, build
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.sources import load_corpus, load_tasks
 from hrm_arc.puzzles.symmetry import turn
@@ -17,7 +18,7 @@ from hrm_arc.puzzles.task import Pair, Task, make_grid
 
 TASKS = load_tasks("arc-agi-1/training")
 CORPUS = Corpus(solve=TASKS[:5], study=TASKS[5:8])
-CONFIG = BuildConfig(("some",), augment=7, seed=1, copies=2)
+CONFIG = BuildConfig(("some",), augment=7, seed=1, repeat=2)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -37,8 +38,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_arrays_are_the_set(built: Path) -> None:
-    for split, puzzles in (("train", CORPUS.training_puzzles()), ("test", CORPUS.held_back_puzzles())):
-        data = AugmentedSet(puzzles, augment=7, seed=1, shift=split == "train", copies=2)
+    for split, puzzles in (("train", CORPUS.training_puzzles()), ("test", CORPUS.held_out_puzzles())):
+        data = AugmentedSet(puzzles, augment=7, seed=1, translate=split == "train", repeat=2)
         (samples,) = data.samples(np.arange(len(data)))
         assert np.array_equal(np.load(built / split / "all__inputs.npy"), samples.inputs)
         assert np.array_equal(np.load(built / split / "all__labels.npy"), samples.labels)
@@ -64,7 +65,7 @@ def test_the_layout_is_the_published_one(built: Path) -> None:
     assert list(json.loads((built / "test_puzzles.json").read_text())) == [task.id for task in TASKS[:5]]
 
 
-def test_a_variants_name_says_how_it_was_made(built: Path) -> None:
+def test_the_name_of_a_variant_gives_its_symmetry(built: Path) -> None:
     names = json.loads((built / "identifiers.json").read_text())
     identifiers, starts, inputs = (
         np.load(built / "test" / f"all__{name}.npy") for name in ("puzzle_identifiers", "puzzle_indices", "inputs")
@@ -108,7 +109,7 @@ class KilledError(Exception):
 
 
 @pytest.mark.parametrize("parts", [0, 1, 4])
-def test_a_build_that_was_cut_off_goes_on_to_the_same_bytes(built: Path, tmp_path: Path, parts: int) -> None:
+def test_an_interrupted_build_is_resumed_to_the_same_bytes(built: Path, tmp_path: Path, parts: int) -> None:
     calls = []
 
     def kill(done: int, total: int) -> None:
@@ -120,11 +121,11 @@ def test_a_build_that_was_cut_off_goes_on_to_the_same_bytes(built: Path, tmp_pat
     with pytest.raises(KilledError):
         build(CORPUS, CONFIG, out, workers=1, part=50, progress=kill)
     with (out / JOURNAL).open("a") as journal:
-        journal.write("train 9")  # A line that was not finished.
+        journal.write("train 9")  # An incomplete line.
     done: list[int] = []
     build(CORPUS, CONFIG, out, workers=1, part=50, progress=lambda count, _: done.append(count))
     assert contents(out) == contents(built)
-    # The call that raised came after its part was written down.
+    # The call that raised came after its part was in the journal.
     assert done[0] == 50 * parts
 
 
@@ -145,9 +146,9 @@ def test_a_finished_build_is_left_alone_and_another_is_refused(built: Path, tmp_
         build(CORPUS, CONFIG, tmp_path, workers=1)
 
 
-def test_a_corrected_answer_makes_another_build(tmp_path: Path) -> None:
-    def corpus(colour: int) -> Corpus:
-        (test, *_), grid = TASKS[0].tests, np.full((3, 3), colour, dtype=np.uint8)
+def test_a_changed_answer_is_another_build(tmp_path: Path) -> None:
+    def corpus(color: int) -> Corpus:
+        (test, *_), grid = TASKS[0].tests, np.full((3, 3), color, dtype=np.uint8)
         return Corpus(solve=(Task("x", TASKS[0].demonstrations, (Pair(test.input, make_grid(grid)),)),))
 
     config = BuildConfig(("some",), augment=1)
@@ -157,10 +158,10 @@ def test_a_corrected_answer_makes_another_build(tmp_path: Path) -> None:
         build(corpus(2), config, tmp_path / "set", workers=1)
 
 
-def test_a_disk_with_room_for_half_of_it_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_with_too_little_space_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     samples = sum(
-        len(AugmentedSet(puzzles, augment=7, copies=2))
-        for puzzles in (CORPUS.training_puzzles(), CORPUS.held_back_puzzles())
+        len(AugmentedSet(puzzles, augment=7, repeat=2))
+        for puzzles in (CORPUS.training_puzzles(), CORPUS.held_out_puzzles())
     )
 
     def leave(room: int) -> None:
@@ -168,13 +169,13 @@ def test_a_disk_with_room_for_half_of_it_is_refused(tmp_path: Path, monkeypatch:
         monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
 
     leave(2 * samples * 900 - 1)
-    with pytest.raises(UserError, match=r"needs .* GB, and the disk has .* GB left"):
+    with pytest.raises(UserError, match=r"needs .* GB, but the disk has .* GB free"):
         build(CORPUS, CONFIG, tmp_path / "set", workers=1, part=50)
     assert not list((tmp_path / "set").rglob("*.npy"))
     leave(2 * samples * 900)
     build(CORPUS, CONFIG, tmp_path / "set", workers=1, part=50)
     sizes = [file.stat() for file in (tmp_path / "set").rglob("*puts.npy")]
-    assert all(512 * stat.st_blocks >= stat.st_size for stat in sizes), "no holes for a full disk to crash in"
+    assert all(512 * stat.st_blocks >= stat.st_size for stat in sizes), "every block is allocated"
 
 
 def test_boards_are_written_at_their_own_size(tmp_path: Path) -> None:
@@ -188,14 +189,14 @@ def test_boards_are_written_at_their_own_size(tmp_path: Path) -> None:
     assert same(game.tests, corpus.solve[0].tests)
 
 
-def test_boards_of_two_sizes_are_no_game(tmp_path: Path) -> None:
+def test_boards_of_two_sizes_are_refused(tmp_path: Path) -> None:
     sources = ("sudoku-4x4:20", "sudoku-9x9:20")
     build(load_corpus(list(sources)), BuildConfig(sources, augment=0), tmp_path / "set", workers=1)
     with pytest.raises(UserError, match="boards of 4 x 4 and 9 x 9, expected one size"):
         load_tasks(str(tmp_path / "set"))
 
 
-def test_a_games_folder_gives_none_of_its_answers_away(tmp_path: Path) -> None:
+def test_the_held_out_boards_of_a_game_folder_are_not_in_the_training_data(tmp_path: Path) -> None:
     boards = np.random.default_rng(0).integers(1, 11, (5, 16))
     answers = np.random.default_rng(1).integers(1, 11, (5, 16))
     parts = {"train": (boards[:3], answers[:3]), "test": (boards[3:], answers[3:])}
@@ -212,7 +213,7 @@ def test_a_games_folder_gives_none_of_its_answers_away(tmp_path: Path) -> None:
 
 
 def published(folder: Path, vocabulary: int, boards: dict[str, tuple[np.ndarray, np.ndarray]]) -> Path:
-    """A folder of boards as the published builders write it: blank identifiers, a group for each."""
+    """A folder of boards in the layout of the published builders: blank identifiers, one group for each board."""
     for split, (inputs, labels) in boards.items():
         (folder / split).mkdir(parents=True)
         count = len(inputs)
@@ -249,7 +250,7 @@ def test_a_published_maze_folder(tmp_path: Path) -> None:
 
 
 def damage(folder: Path, kind: str) -> str:
-    """Break something; returns what the error has to say."""
+    """Damage a folder; returns a part of the expected error."""
     train = folder / "train"
     if kind == "missing":
         (train / "all__labels.npy").unlink()
@@ -260,14 +261,14 @@ def damage(folder: Path, kind: str) -> str:
         return "all__inputs.npy: cannot be read as an array"
     if kind == "indices":
         np.save(train / "all__puzzle_indices.npy", np.array([0, 5, 3]))
-        return "all__puzzle_indices.npy: expected boundaries that rise from 0"
+        return "all__puzzle_indices.npy: expected strictly increasing boundaries from 0"
     if kind == "tokens":
         array = np.load(train / "all__inputs.npy")
         array[:] = 77
         np.save(train / "all__inputs.npy", array)
-        return "all__inputs.npy: row 0 holds no grid"
+        return "all__inputs.npy: row 0 is not a grid"
     (train / "dataset.json").write_text('{"seq_len": 901}')
-    return "dataset.json: seq_len 901, expected a square"
+    return "dataset.json: seq_len 901, expected a square number"
 
 
 @pytest.mark.parametrize("kind", ["missing", "cut", "indices", "tokens", "card"])
@@ -279,7 +280,7 @@ def test_a_damaged_folder_is_named(tmp_path: Path, kind: str) -> None:
     assert message in str(caught.value)
 
 
-def test_a_task_that_is_given_away_with_one_pair_survives(tmp_path: Path) -> None:
+def test_a_study_task_with_one_pair_is_kept(tmp_path: Path) -> None:
     task: Task = TASKS[0]
     lone = Task("lone", task.demonstrations[:1], (Pair(task.tests[0].input, None),))
     build(Corpus(solve=TASKS[1:2], study=(lone,)), BuildConfig((), augment=1), tmp_path / "set", workers=1)

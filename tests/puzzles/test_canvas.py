@@ -14,9 +14,9 @@ from hrm_arc.puzzles.canvas import (
     Canvas,
     clip,
     most_likely_grids,
-    recolour,
-    shift,
+    recolor,
     tokens_on_full,
+    translate,
     visible_canvas,
 )
 from hrm_arc.puzzles.symmetry import Symmetry
@@ -43,13 +43,13 @@ def test_tokens_round_trip_from_any_corner(grid: Grid, data: st.DataObject) -> N
 
 
 @given(grids(most=12), symmetries, st.integers(0, 8), st.integers(0, 8))
-def test_recolouring_and_shifting_tokens_is_drawing_the_grid_so(
+def test_recolored_and_translated_tokens_are_the_tokens_of_the_changed_grid(
     grid: Grid, symmetry: Symmetry, row: int, column: int
 ) -> None:
-    tokens = shift(FULL.encode(grid)[None], FULL, np.array([[row, column]]))
-    tokens = recolour(tokens, np.array([symmetry.colours], dtype=np.uint8))
-    recoloured = Symmetry(colours=symmetry.colours).apply(grid)
-    assert np.array_equal(tokens[0], FULL.encode(recoloured, row, column))
+    tokens = translate(FULL.encode(grid)[None], FULL, np.array([[row, column]]))
+    tokens = recolor(tokens, np.array([symmetry.colors], dtype=np.uint8))
+    recolored = Symmetry(colors=symmetry.colors).apply(grid)
+    assert np.array_equal(tokens[0], FULL.encode(recolored, row, column))
 
 
 def test_too_large_a_grid_is_refused() -> None:
@@ -68,7 +68,7 @@ def test_too_large_a_grid_is_refused() -> None:
     ],
     ids=["all padding", "EOS in the corner", "a hole"],
 )
-def test_what_is_no_grid_decodes_to_none(tokens: list[list[int]]) -> None:
+def test_tokens_without_a_grid_decode_to_none(tokens: list[list[int]]) -> None:
     assert Canvas(2, 2).decode(np.array(tokens)) is None
 
 
@@ -94,7 +94,7 @@ def test_the_canvas_holds_everything_visible_with_its_marks(task: Task) -> None:
 
 
 @given(grids(most=8))
-def test_an_answer_on_a_small_canvas_stands_on_the_full_one(grid: Grid) -> None:
+def test_an_answer_on_a_small_canvas_is_moved_to_the_full_canvas(grid: Grid) -> None:
     small = Canvas(9, 9)
     assert np.array_equal(tokens_on_full(small, small.encode(grid), complete=False), FULL.encode(grid))
     noisy = small.encode(grid)
@@ -116,11 +116,11 @@ def test_clipping_keeps_the_corner() -> None:
 
 
 @given(grids(8), st.integers(0, 3), st.integers(0, 3))
-def test_the_most_likely_grid_of_a_sure_answer_is_that_answer(grid: Grid, down: int, right: int) -> None:
+def test_the_most_likely_grid_of_a_confident_answer_is_that_answer(grid: Grid, down: int, right: int) -> None:
     canvas = Canvas(grid.shape[0] + down, grid.shape[1] + right)
     tokens = canvas.encode(grid)
     logits = 9.0 * (np.arange(12) == tokens[:, None])
-    # Nothing was learned about padding: whatever is said there is noise.
+    # The model was not trained on padding, so its logits there are noise.
     noise = np.random.default_rng(0).normal(0, 3, logits.shape)
     logits = np.where((tokens == PAD)[:, None], noise, logits)
     (read,) = most_likely_grids(logits[None], canvas)

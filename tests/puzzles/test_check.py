@@ -1,4 +1,4 @@
-"""Whatever is in a file, checking it ends with problems that name it, and nothing else."""
+"""The check of any file ends with its tasks or with problems that name the file, never with an exception."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hrm_arc.puzzles.check import check
 from hrm_arc.puzzles.task import task_problems
 
-SOUND = {
+VALID = {
     "train": [{"input": [[1, 2], [3, 4]], "output": [[5]]}],
     "test": [{"input": [[6, 7]], "output": [[8]]}],
 }
@@ -24,15 +24,15 @@ values = st.recursive(leaves, lambda inner: st.lists(inner, max_size=4) | st.dic
 
 
 def places(data: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Every place inside JSON, from the whole of it to each leaf."""
+    """The path of every value inside JSON, from the root to the leaves."""
     inner = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
     return [path, *(place for key, value in inner for place in places(value, (*path, key)))]
 
 
 @st.composite
 def damaged(draw: st.DrawFn) -> Any:
-    """A sound task with something else in one place."""
-    task: Any = copy.deepcopy(SOUND)
+    """A valid task with another value in one place."""
+    task: Any = copy.deepcopy(VALID)
     *path, last = draw(st.sampled_from(places(task)[1:]))
     inner = task
     for key in path:
@@ -51,7 +51,7 @@ again = settings(max_examples=150, suppress_health_check=[HealthCheck.function_s
 
 @again
 @given(data=damaged())
-def test_a_damaged_task_is_sound_or_has_a_named_problem(file: Path, data: Any) -> None:
+def test_a_damaged_task_is_valid_or_has_a_named_problem(file: Path, data: Any) -> None:
     file.write_text(json.dumps(data))
     found = check([str(file)])
     assert bool(found.problems) != bool(found.tasks)
@@ -61,7 +61,7 @@ def test_a_damaged_task_is_sound_or_has_a_named_problem(file: Path, data: Any) -
 
 @again
 @given(data=values)
-def test_any_json_is_taken(file: Path, data: Any) -> None:
+def test_any_json_can_be_checked(file: Path, data: Any) -> None:
     file.write_text(json.dumps(data))
     found = check([str(file)])
     assert all(path == file and problem.what for path, problem in found.problems)
@@ -73,7 +73,7 @@ def test_any_json_is_taken(file: Path, data: Any) -> None:
 @example(content=b"\xef\xbb\xbf{}")
 @example(content=b'{"train": ' * 5000)
 @example(content=b"\x00")
-def test_any_bytes_are_taken(file: Path, content: bytes) -> None:
+def test_any_bytes_can_be_checked(file: Path, content: bytes) -> None:
     for path in (file, file.with_suffix(".csv")):
         path.write_bytes(content)
         problems = check([str(path)]).problems
@@ -82,9 +82,9 @@ def test_any_bytes_are_taken(file: Path, content: bytes) -> None:
 
 
 @again
-@given(cut=st.integers(0, len(json.dumps(SOUND)) - 1))
+@given(cut=st.integers(0, len(json.dumps(VALID)) - 1))
 def test_a_file_that_was_cut_off_is_named(file: Path, cut: int) -> None:
-    file.write_text(json.dumps(SOUND)[:cut])
+    file.write_text(json.dumps(VALID)[:cut])
     ((path, problem),) = check([str(file)]).problems
     assert path == file
     assert problem.what.startswith("not JSON")

@@ -93,11 +93,11 @@ def test_every_problem_has_a_line_with_its_place(tmp_path: Path) -> None:
     assert lines(tmp_path) == [
         "broken.json: not JSON: Expecting value at line 1, column 12",
         "many.json: b.train: expected a list of pairs, got a number",
-        "many.json: b.test[0].input[0][0]: expected a colour 0 to 9, got text",
-        "one.json: train[0].input[0][1]: colour 10, expected 0 to 9",
-        "one.json: train[0].input[0][2]: colour -1, expected 0 to 9",
+        "many.json: b.test[0].input[0][0]: expected a color 0 to 9, got text",
+        "one.json: train[0].input[0][1]: color 10, expected 0 to 9",
+        "one.json: train[0].input[0][2]: color -1, expected 0 to 9",
         "one.json: train[0].output[1]: ragged: 2 columns, the first row has 1",
-        "one.json: test: empty: a task needs at least one of its tests",
+        "one.json: test: empty: a task needs at least one test pair",
     ]
     found = check([str(tmp_path)])
     assert found.files == 4
@@ -109,23 +109,23 @@ def test_wrong_solutions_are_named_in_their_own_file(tmp_path: Path) -> None:
     kaggle(tmp_path, "evaluation", ["a", "b", "c"])
     write(tmp_path / "arc-agi_evaluation_solutions.json", {"a": [[[11]]], "b": [], "c": 5})
     assert lines(tmp_path) == [
-        "arc-agi_evaluation_solutions.json: a[0][0][0]: colour 11, expected 0 to 9",
-        "arc-agi_evaluation_solutions.json: b: 0 grids, expected a list of 1, one for each test",
-        "arc-agi_evaluation_solutions.json: c: no list, expected a list of 1, one for each test",
+        "arc-agi_evaluation_solutions.json: a[0][0][0]: color 11, expected 0 to 9",
+        "arc-agi_evaluation_solutions.json: b: 0 grids, expected a list of 1, one grid for each test",
+        "arc-agi_evaluation_solutions.json: c: not a list, expected a list of 1, one grid for each test",
     ]
     (tmp_path / "arc-agi_evaluation_solutions.json").write_text("{")
     assert lines(tmp_path)[0].startswith("arc-agi_evaluation_solutions.json: not JSON")
 
 
-def test_solutions_alone_are_looked_at_too(tmp_path: Path) -> None:
+def test_solutions_alone_are_checked_too(tmp_path: Path) -> None:
     path = write(tmp_path / "my_solutions.json", {"a": [[[1]], [[12]]]})
-    assert lines(path) == ["my_solutions.json: a[1][0][0]: colour 12, expected 0 to 9"]
+    assert lines(path) == ["my_solutions.json: a[1][0][0]: color 12, expected 0 to 9"]
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b'{"train": [], "train": [], "test": []}', "key 'train' comes twice"),
+        (b'{"train": [], "train": [], "test": []}', "key 'train' appears twice"),
         (b'{"train": [{"input": [[NaN]], "output": [[1]]}], "test": [{"input": [[1]]}]}', "got a decimal number"),
         (b'{"train": [{"input": [[1e999]], "output": [[1]]}], "test": [{"input": [[1]]}]}', "got a decimal number"),
         (b"[" * 10_000_000, "nested too deeply"),
@@ -133,13 +133,13 @@ def test_solutions_alone_are_looked_at_too(tmp_path: Path) -> None:
         (b"\xff", "not UTF-8"),
     ],
 )
-def test_hostile_files_are_named(tmp_path: Path, content: bytes, message: str) -> None:
+def test_malformed_files_are_named(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "x.json"
     path.write_bytes(content)
     assert message in lines(path)[-1]
 
 
-def test_a_path_that_is_no_file_is_refused(tmp_path: Path) -> None:
+def test_a_missing_path_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no puzzle files here"):
         check([str(tmp_path)])
     with pytest.raises(UserError, match="no such source or path"):

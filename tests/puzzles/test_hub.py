@@ -19,11 +19,11 @@ class NoSuchSetError(Exception):
 
 
 def fake_hub(monkeypatch: pytest.MonkeyPatch, answer: Path | Exception) -> list[str]:
-    """Stand in for huggingface_hub, which needs a network; returns the names it is asked for."""
-    asked: list[str] = []
+    """Stand in for huggingface_hub, which needs a network; returns the names that are requested."""
+    requested: list[str] = []
 
     def snapshot_download(repository: str, **options: object) -> str:
-        asked.append(repository)
+        requested.append(repository)
         if isinstance(answer, Exception):
             raise answer
         return str(answer)
@@ -34,15 +34,15 @@ def fake_hub(monkeypatch: pytest.MonkeyPatch, answer: Path | Exception) -> list[
     errors.RepositoryNotFoundError = NoSuchSetError  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
     monkeypatch.setitem(sys.modules, "huggingface_hub.errors", errors)
-    return asked
+    return requested
 
 
 def test_a_download_is_a_source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("question,answer\n1.34,1234\n1234,1234\n")
-    asked = fake_hub(monkeypatch, tmp_path)
+    requested = fake_hub(monkeypatch, tmp_path)
     (game,) = load_tasks("hub:sudoku-extreme:2")
     assert game.boards
-    assert asked == ["sapientinc/sudoku-extreme"]
+    assert requested == ["sapientinc/sudoku-extreme"]
 
 
 @pytest.mark.parametrize(
@@ -50,11 +50,11 @@ def test_a_download_is_a_source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     [
         ("sudoku-extreme", NotInCacheError(), 1, "is not in the cache, and the hub cannot be reached"),
         ("someone/else", OSError("connection refused\nmore"), 1, "cannot be downloaded: connection refused"),
-        ("someone/nosuch", NoSuchSetError(), 2, "the hub has no data set someone/nosuch"),
+        ("someone/nosuch", NoSuchSetError(), 2, "the hub has no public data set someone/nosuch"),
         ("nosuch", None, 2, "no such data set, expected owner/name or one of sudoku-extreme"),
     ],
 )
-def test_what_cannot_be_downloaded_is_told_in_one_line(
+def test_a_failed_download_is_an_error_of_one_line(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, error: Exception | None, status: int, message: str
 ) -> None:
     fake_hub(monkeypatch, error or tmp_path)

@@ -14,6 +14,7 @@ from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.puzzles.symmetry import Symmetry
 from hrm_arc.puzzles.task import Pair, Task, make_grid
 from hrm_arc.runs.checkpoint import find_checkpoint, read_card
+from hrm_arc.training.build import load_corpus
 from hrm_arc.training.trainer import Trainer
 from tests.made import tiny_recipe, write_tasks
 from tests.strategies import symmetries, tasks
@@ -21,8 +22,8 @@ from tests.strategies import symmetries, tasks
 SOME = load_tasks("arc-agi-1/training")[:30]
 
 
-def disguised(task: Task, symmetry: Symmetry, order: list[int], black: int = 0) -> Task:
-    """The task turned and recoloured, its demonstrations in another order, black exchanged for another colour."""
+def transformed(task: Task, symmetry: Symmetry, order: list[int], black: int = 0) -> Task:
+    """The task under a symmetry, its demonstrations in another order, black exchanged with another color."""
 
     def look(grid: object) -> object:
         moved = symmetry.apply(grid)  # type: ignore[arg-type]
@@ -39,19 +40,19 @@ def disguised(task: Task, symmetry: Symmetry, order: list[int], black: int = 0) 
 
 @settings(max_examples=40)
 @given(st.sampled_from(SOME), symmetries, st.data())
-def test_a_real_task_is_found_in_any_disguise(task: Task, symmetry: Symmetry, data: st.DataObject) -> None:
+def test_a_real_task_is_found_under_any_symmetry(task: Task, symmetry: Symmetry, data: st.DataObject) -> None:
     order = data.draw(st.permutations(range(len(task.demonstrations))))
-    other = disguised(task, symmetry, order, data.draw(st.integers(0, 9)))
+    other = transformed(task, symmetry, order, data.draw(st.integers(0, 9)))
     (found,) = shared(SOME, [other])
     assert found.task == task.id
     assert found.whole
-    assert str(found) == f"{task.id} is other"
+    assert str(found) == f"{task.id} is the same task as other"
 
 
 @settings(max_examples=40)
-@given(tasks(most=5, colours=4), symmetries)
-def test_any_task_is_found_in_disguise(task: Task, symmetry: Symmetry) -> None:
-    assert shared([task], [disguised(task, symmetry, list(range(len(task.demonstrations))))])
+@given(tasks(most=5, colors=4), symmetries)
+def test_any_task_is_found_under_any_symmetry(task: Task, symmetry: Symmetry) -> None:
+    assert shared([task], [transformed(task, symmetry, list(range(len(task.demonstrations))))])
 
 
 def test_the_leaks_of_arc() -> None:
@@ -74,46 +75,46 @@ def pair(*values: int) -> Pair:
 
 
 def test_an_answer_among_demonstrations_is_a_leak_and_other_common_pairs_are_not() -> None:
-    task = Task("asked", (pair(1, 2, 3), pair(4, 4, 5)), (pair(6, 7, 7, 8),))
+    task = Task("solve", (pair(1, 2, 3), pair(4, 4, 5)), (pair(6, 7, 7, 8),))
     tells = Task("tells", (pair(1, 1), pair(9, 3, 3, 2)), (pair(5),))
     harmless = Task("harmless", (pair(7, 8, 9), pair(1, 1, 1)), (pair(2),))
     assert [str(leak) for leak in leaks(Corpus(solve=(task,), study=(tells, harmless)))] == [
-        "tells has 1 pairs of asked, 1 of its test answers among them"
+        "tells has 1 pair of solve, including 1 of its test outputs"
     ]
     turned = Task("turned", (pair(6, 7, 7, 8), pair(2, 2)), (pair(5),))
     assert [leak.task for leak in leaks(Corpus(solve=(task, tells, turned)))] == ["turned"], "cell by cell"
     assert leaks(Corpus(solve=(task, harmless))) == ()
 
 
-def test_a_tasks_own_demonstrations_are_no_leak() -> None:
+def test_a_tasks_own_demonstrations_are_not_a_leak() -> None:
     assert leaks(Corpus(solve=(Task("same", (pair(1, 2),), (pair(1, 2),)),))) == ()
 
 
-def test_without_answers_the_demonstrations_tell() -> None:
+def test_without_known_answers_the_demonstrations_are_compared() -> None:
     blind = replace(SOME[0], id="blind").blind()
     (found,) = shared([SOME[0]], [blind])
     assert (found.pairs, found.answers, found.unanswered) == (len(blind.demonstrations), 0, True)
 
 
-def test_a_task_whose_answer_lies_elsewhere_is_not_given_away_unnoticed() -> None:
-    # As in a competition, whose answers come later: ARC-AGI-1 gives one evaluation task away.
-    asked = tuple(task.blind() for task in load_tasks("arc-agi-1/evaluation"))
-    found = leaks(Corpus(solve=asked, study=load_tasks("arc-agi-1/training")))
+def test_a_study_task_with_all_demonstrations_of_an_unanswered_task_is_a_leak() -> None:
+    # As in a competition whose answers are published later: one evaluation task is also a training task.
+    solve = tuple(task.blind() for task in load_tasks("arc-agi-1/evaluation"))
+    found = leaks(Corpus(solve=solve, study=load_tasks("arc-agi-1/training")))
     assert [str(leak) for leak in found] == [
-        "40853293 has every demonstration of 070dd51e, and may have its unknown answers"
+        "40853293 has every demonstration of 070dd51e, and may have its unknown test outputs"
     ]
 
 
-def test_training_on_a_leak_has_to_be_agreed_to(tmp_path: Path) -> None:
+def test_training_with_a_leak_needs_allow_leak(tmp_path: Path) -> None:
     tasks = write_tasks(tmp_path / "tasks")
     (tmp_path / "given").mkdir()
     (tmp_path / "given" / "copy.json").write_text((tasks / "flip1.json").read_text())
     flags = ["--data.study", f"['{tmp_path / 'given'}']"]
     recipe = tiny_recipe(tasks, "grid-hrm", *flags)
     with pytest.raises(UserError, match=r"data.study: answers what is to be solved: copy .*--allow-leak"):
-        recipe.corpus()
+        load_corpus(recipe)
     allowed = tiny_recipe(tasks, "grid-hrm", *flags, "--data.allow_leak", "true")
-    trainer = Trainer(allowed, tmp_path / "runs")
+    trainer = Trainer(allowed, root=tmp_path / "runs")
     trainer.fit()
     folder, _ = find_checkpoint(trainer.folder.path)
     assert any("copy" in leak for leak in read_card(folder).leaks)

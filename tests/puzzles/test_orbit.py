@@ -15,22 +15,22 @@ from tests.strategies import grids
 
 
 def image(items: list[tuple[Grid, ...]], symmetry: Symmetry) -> frozenset[tuple[tuple[tuple[int, ...], bytes], ...]]:
-    """A puzzle's image as a set of items: what makes two variants the same."""
+    """The image of a puzzle as a set of items; two variants are equal if their sets are."""
     moved = [tuple(symmetry.apply(grid) for grid in item) for item in items]
     return frozenset(tuple((g.shape, np.ascontiguousarray(g).tobytes()) for g in item) for item in moved)
 
 
 def every_image(items: list[tuple[Grid, ...]]) -> set[object]:
-    """All images the slow way: every transform under every injection of the used colours."""
+    """All images by brute force: every dihedral transform with every injection of the used colors."""
     used = sorted({int(v) for item in items for grid in item for v in np.unique(grid)} - {0})
     unused = [c for c in range(1, 10) if c not in used]
     images: set[object] = set()
     for targets in itertools.permutations(range(1, 10), len(used)):
         rest = [c for c in range(1, 10) if c not in targets]
-        colours = [0] * 10
+        colors = [0] * 10
         for source, target in zip([*used, *unused], [*targets, *rest], strict=True):
-            colours[source] = target
-        images |= {image(items, Symmetry(d, tuple(colours))) for d in range(DIHEDRALS)}
+            colors[source] = target
+        images |= {image(items, Symmetry(d, tuple(colors))) for d in range(DIHEDRALS)}
     return images
 
 
@@ -52,8 +52,8 @@ def test_an_orbit_is_exactly_the_distinct_images(items: list[tuple[Grid, ...]]) 
 ONE, TWO = make_grid([[1]]), make_grid([[2]])
 SYMMETRIC = {
     "black": [(make_grid([[0]]), make_grid([[0]]))],
-    "one colour": [(ONE, ONE)],
-    "two pairs that a colour swap exchanges": [(ONE, ONE), (TWO, TWO)],
+    "one color": [(ONE, ONE)],
+    "two pairs that a color swap exchanges": [(ONE, ONE), (TWO, TWO)],
     "two pairs that a turn exchanges": [(make_grid([[1, 0]]),), (make_grid([[0, 1]]),)],
     "a turn with a swap": [(make_grid([[1, 2], [2, 1]]), make_grid([[1, 2]]))],
     "the same pair twice": [(ONE, TWO), (ONE, TWO)],
@@ -68,8 +68,8 @@ def test_symmetric_puzzles_have_fewer_images(name: str) -> None:
 
 def test_counts_by_hand() -> None:
     assert Orbit(SYMMETRIC["black"]).size == 1
-    assert Orbit(SYMMETRIC["one colour"]).size == 9
-    assert Orbit(SYMMETRIC["two pairs that a colour swap exchanges"]).size == 36
+    assert Orbit(SYMMETRIC["one color"]).size == 9
+    assert Orbit(SYMMETRIC["two pairs that a color swap exchanges"]).size == 36
     everything = make_grid([[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]])
     assert Orbit([(everything, everything)]).size == 8 * math.factorial(9)
 

@@ -27,7 +27,7 @@ def test_apply_then_invert_is_the_identity(symmetry: Symmetry, grid: Grid) -> No
 
 
 @given(symmetries, grids())
-def test_sides_swap_when_they_say_so(symmetry: Symmetry, grid: Grid) -> None:
+def test_swaps_sides_agrees_with_the_transform(symmetry: Symmetry, grid: Grid) -> None:
     shape = symmetry.apply(grid).shape
     assert shape == (grid.shape[::-1] if swaps_sides(symmetry.dihedral) else grid.shape)
 
@@ -39,7 +39,7 @@ def test_the_eight_transforms_are_distinct_and_their_tables_latin_squares() -> N
     assert all(COMPOSED[d, INVERSE[d]] == 0 for d in range(DIHEDRALS))
 
 
-@pytest.mark.parametrize("bad", [{"dihedral": 8}, {"colours": (1, 0, *range(2, 10))}, {"colours": (0,) * 10}])
-def test_what_is_no_symmetry_is_refused(bad: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r"dihedral 8|do not permute"):
+@pytest.mark.parametrize("bad", [{"dihedral": 8}, {"colors": (1, 0, *range(2, 10))}, {"colors": (0,) * 10}])
+def test_values_that_are_not_a_symmetry_are_refused(bad: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"dihedral 8|expected 0 and then a permutation"):
         Symmetry(**bad)  # type: ignore[arg-type]

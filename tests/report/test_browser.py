@@ -1,4 +1,4 @@
-"""The pages as a browser shows them: Debian's Chromium, where there is one."""
+"""The pages in a browser. Skipped without Chromium and playwright."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from hrm_arc.evaluation.comparison import compare
 from hrm_arc.files import read_lines
 from hrm_arc.puzzles.sources import load_tasks
-from hrm_arc.report.page import write_page
+from hrm_arc.report.page import read_scores, write_page
 from hrm_arc.report.versus import write_versus
 from hrm_arc.runs.folder import RunFolder
 from tests.made import scored_run
@@ -39,13 +39,13 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def opened(browser: Any) -> Iterator[Any]:
-    """Opens a page; at the end there must have been no error, and no request but for the file."""
+    """A function that opens a page; at the end there must be no error and no request to a network."""
     page = browser.new_page(viewport={"width": 1100, "height": 900})
-    said: list[str] = []
-    asked: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("request", lambda request: asked.append(request.url))
+    messages: list[str] = []
+    requests: list[str] = []
+    page.on("console", lambda message: messages.append(message.text))
+    page.on("pageerror", lambda error: messages.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url))
 
     def open_page(path: Path) -> Any:
         page.goto(path.as_uri())
@@ -53,17 +53,17 @@ def opened(browser: Any) -> Iterator[Any]:
 
     yield open_page
     page.close()
-    assert said == []
-    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    assert messages == []
+    assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
 
 
 def shown(page: Any) -> list[dict[str, str]]:
-    """What is told of each answer that can be seen."""
+    """The data attributes of each visible answer."""
     script = "all => all.filter(a => a.offsetParent !== null).map(a => ({...a.dataset}))"
     return page.eval_on_selector_all("section.answer", script)
 
 
-def test_the_gallery_is_filtered(run_folder: RunFolder, opened: Any) -> None:
+def test_filters_of_the_gallery(run_folder: RunFolder, opened: Any) -> None:
     page = opened(write_page(run_folder))
     rows = read_lines(run_folder.predictions_file)
     assert len(shown(page)) == len(rows)
@@ -82,12 +82,21 @@ def test_the_gallery_is_filtered(run_folder: RunFolder, opened: Any) -> None:
     assert {answer["task"] for answer in shown(page)} == {same_size[0]["task"]}
 
 
-def test_a_kind_in_a_table_leads_to_its_answers(run_folder: RunFolder, opened: Any) -> None:
+def test_a_link_in_a_table_filters_the_gallery(run_folder: RunFolder, opened: Any) -> None:
     page = opened(write_page(run_folder))
     link = page.locator("a.pick[data-filter=error]").first
     link.click()
     assert {answer["error"] for answer in shown(page)} == {link.text_content()}
     assert page.evaluate("location.hash") == "#gallery"
+
+
+def test_tables_show_the_metrics_that_scores_json_describes(run_folder: RunFolder, opened: Any) -> None:
+    page = opened(write_page(run_folder))
+    described = read_scores(run_folder)["metrics"]
+    shown = page.locator("table").first.locator("td:first-child").all_text_contents()
+    assert shown == [metric["name"] for metric in described if metric["headline"]]
+    page.locator("summary", has_text="further scores").click()
+    assert page.locator("td", has_text="pass@100_tasks_strict").is_visible()
 
 
 def test_the_strip_shows_the_answer_after_each_segment(run_folder: RunFolder, opened: Any) -> None:
@@ -100,7 +109,7 @@ def test_the_strip_shows_the_answer_after_each_segment(run_folder: RunFolder, op
     assert strip.locator("svg.grid image").first.is_visible()
 
 
-def test_grids_are_drawn_in_their_colours(run_folder: RunFolder, opened: Any) -> None:
+def test_grids_are_drawn_in_their_colors(run_folder: RunFolder, opened: Any) -> None:
     page = opened(write_page(run_folder))
     script = """async image => {
         const drawn = new Image(); drawn.src = image.getAttribute("href"); await drawn.decode();
@@ -112,12 +121,12 @@ def test_grids_are_drawn_in_their_colours(run_folder: RunFolder, opened: Any) ->
     from hrm_arc.report.grids import PALETTE
 
     grid = read_lines(run_folder.predictions_file)[0]["input"]
-    width, height, *colour = page.locator("section.answer svg.grid image").first.evaluate(script)
+    width, height, *color = page.locator("section.answer svg.grid image").first.evaluate(script)
     assert (width, height) == (len(grid[0]), len(grid))
-    assert "#" + bytes(colour).hex() == PALETTE[grid[0][0]]
+    assert "#" + bytes(color).hex() == PALETTE[grid[0][0]]
 
 
-def test_it_is_dark_where_people_want_that(run_folder: RunFolder, opened: Any) -> None:
+def test_the_page_is_dark_in_a_dark_color_scheme(run_folder: RunFolder, opened: Any) -> None:
     page = opened(write_page(run_folder))
     shade = "sum => getComputedStyle(document.body)[sum].match(/\\d+/g).slice(0, 3).reduce((a, b) => a + +b, 0)"
     for scheme, brighter in (("light", "backgroundColor"), ("dark", "color")):
@@ -126,7 +135,7 @@ def test_it_is_dark_where_people_want_that(run_folder: RunFolder, opened: Any) -
         assert max(shades, key=lambda name: shades[name]) == brighter
 
 
-def test_it_prints(run_folder: RunFolder, opened: Any) -> None:
+def test_the_page_prints_without_filters(run_folder: RunFolder, opened: Any) -> None:
     page = opened(write_page(run_folder))
     page.emulate_media(media="print")
     assert not page.locator("form.filters").is_visible()

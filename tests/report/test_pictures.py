@@ -14,13 +14,13 @@ from rich.console import Console
 from hrm_arc.errors import UserError
 from hrm_arc.puzzles.sources import find_task
 from hrm_arc.puzzles.task import Grid, make_grid
-from hrm_arc.report.charts import training_curves
+from hrm_arc.report.charts import PANELS, training_curves, training_details
 from hrm_arc.report.grids import PALETTE, save_task_png, svg, terminal_grid, terminal_task
 from tests.strategies import grids
 
 
 @given(grids())
-def test_a_terminal_grid_shows_every_cell_in_its_colour(grid: Grid) -> None:
+def test_a_terminal_grid_shows_every_cell_in_its_color(grid: Grid) -> None:
     text = terminal_grid(grid)
     lines = text.split("\n", allow_blank=True)
     assert len(lines) == (len(grid) + 1) // 2
@@ -31,35 +31,35 @@ def test_a_terminal_grid_shows_every_cell_in_its_colour(grid: Grid) -> None:
             assert style.color.name == PALETTE[above]  # type: ignore[union-attr]
 
 
-def test_without_colour_a_grid_is_digits() -> None:
-    assert terminal_grid(make_grid([[0, 1], [9, 5]]), colour=False).plain == "01\n95"
+def test_without_color_a_grid_is_digits() -> None:
+    assert terminal_grid(make_grid([[0, 1], [9, 5]]), color=False).plain == "01\n95"
 
 
-def test_a_task_in_the_terminal_hides_its_answers_until_asked() -> None:
+def test_a_task_in_the_terminal_hides_its_test_outputs_by_default() -> None:
     task = find_task("0d3d703e")
     shown = {}
     for answers in (False, True):
         console = Console(width=100, no_color=True)
         with console.capture() as capture:
-            console.print(terminal_task(task, answers, colour=False))
+            console.print(terminal_task(task, answers, color=False))
         shown[answers] = capture.get()
     truth = "".join(str(v) for v in task.tests[0].output[0])  # type: ignore[index]
     assert "813  →  ?" in shown[False]
     assert f"813  →  {truth}" in shown[True]
 
 
-def test_the_png_shows_arcs_colours(tmp_path: Path) -> None:
+def test_the_png_shows_arcs_colors(tmp_path: Path) -> None:
     path = tmp_path / "new" / "task.png"
     save_task_png(find_task("0d3d703e"), path)
     picture = (imread(path)[:, :, :3] * 255).round().astype(int)
     drawn = {tuple(pixel) for pixel in picture.reshape(-1, 3).tolist()}
     used = {3, 1, 2, 4, 5, 6, 8, 9}
-    for colour in used:
-        rgb = tuple(int(PALETTE[colour][i : i + 2], 16) for i in (1, 3, 5))
-        assert rgb in drawn, colour
+    for color in used:
+        rgb = tuple(int(PALETTE[color][i : i + 2], 16) for i in (1, 3, 5))
+        assert rgb in drawn, color
 
 
-def test_a_picture_that_cannot_be_written_is_the_users_mistake(tmp_path: Path) -> None:
+def test_a_picture_that_cannot_be_written_is_a_user_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
         save_task_png(find_task("0d3d703e"), tmp_path / "file" / "x.png")
@@ -83,16 +83,55 @@ def test_wrong_cells_are_marked_in_runs() -> None:
     assert '"M0 0h2v1h-2zM3 0h1v1h-1zM1 2h3v1h-3z"' in svg(make_grid(wrong.astype(int)), wrong)
 
 
-def test_the_curve_is_a_picture_even_of_one_row() -> None:
-    row = {"kind": "train", "step": 1, "seconds": 1.0, "loss": 2.0, "exact": 0.0}
+TRAIN = {
+    "kind": "train",
+    "step": 1,
+    "seconds": 60.0,
+    "loss": 2.0,
+    "exact_accuracy": 0.0,
+    "grad_norm": 1.5,
+    "lr": 1e-3,
+    "halt_loss": 0.7,
+    "halt_accuracy": 0.5,
+    "mean_segments": 2.0,
+    "model_flops_per_sec": 4.2e9,
+    "peak_memory_bytes": 500_000_000,
+}
+
+
+def test_charts_of_few_rows_are_pictures() -> None:
     validation = {"kind": "validation", "step": 1, "exact_accuracy": 0.5}
-    for rows in ([row], [row, validation], [row] * 200):
+    for rows in ([], [TRAIN], [TRAIN, validation], [TRAIN] * 200):
         assert training_curves({"one": rows}).startswith("<svg")
 
 
-def test_a_long_run_has_no_larger_curve_than_a_short_one() -> None:
-    long = [{"kind": "train", "step": n, "seconds": n, "loss": 1 / n, "exact": n / 9000} for n in range(1, 9000)]
+def test_values_that_are_not_known_are_left_out() -> None:
+    unknown = {**TRAIN, **dict.fromkeys(("loss", "exact_accuracy", "grad_norm", "model_flops_per_sec"))}
+    rows = [TRAIN, unknown, {**TRAIN, "loss": float("nan"), "grad_norm": float("inf")}, TRAIN]
+    assert training_curves({"one": [unknown]}).startswith("<svg")
+    assert "gradient norm" in training_details({"one": rows})
+    assert "gradient norm" not in training_details({"one": [unknown]})
+
+
+def test_small_charts_are_those_of_metrics_in_the_rows() -> None:
+    assert training_details({"one": []}) == ""
+    assert training_details({"one": [{"kind": "train", "step": 1, "seconds": 1.0, "loss": 1.0}]}) == ""
+    drawn = training_details({"one": [TRAIN, {**TRAIN, "seconds": 120.0}]})
+    assert all(panel.title in drawn for panel in PANELS)
+    only = training_details({"one": [{"kind": "train", "step": 1, "seconds": 1.0, "lr": 1e-3}]})
+    assert [panel.title for panel in PANELS if panel.title in only] == ["learning rate"]
+
+
+def test_the_same_rows_give_the_same_charts() -> None:
+    rows = {"one": [{**TRAIN, "step": n, "seconds": 60.0 * n} for n in range(1, 50)]}
+    assert training_curves(rows) == training_curves(rows)
+    assert training_details(rows) == training_details(rows)
+
+
+def test_charts_of_a_long_run_are_no_larger_than_those_of_a_short_run() -> None:
+    long = [{**TRAIN, "step": n, "seconds": n, "loss": 1 / n, "exact_accuracy": n / 9000} for n in range(1, 9000)]
     assert len(training_curves({"long": long})) < 60_000
+    assert len(training_details({"long": long})) < 150_000
     both = training_curves({"long": long, "short": long[:100]})
     assert "long: training samples" in both
     assert "short: training samples" in both

@@ -8,13 +8,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
 from hrm_arc.errors import UserError
-from hrm_arc.files import write_json
+from hrm_arc.files import write_json, write_lines, write_text
 from hrm_arc.report.watch import BARS, live_view, newest_run, run_rows, sparkline, state_of
+from hrm_arc.runs.folder import RunFolder
 from hrm_arc.training.trainer import Trainer
 from tests.cli.commands import HRM, hrm
 from tests.made import tiny_recipe, write_tasks
@@ -32,7 +34,7 @@ def test_a_sparkline_fits_its_width(values: list[float], width: int) -> None:
     assert len(sparkline(values, width)) == min(width, len(values))
 
 
-def test_a_run_that_fell_silent_is_lost() -> None:
+def test_a_run_without_heartbeats_is_lost() -> None:
     now = datetime.now().astimezone()
     for seconds, state in ((10, "running"), (119, "running"), (121, "lost")):
         status = {"state": "running", "last_update": (now - timedelta(seconds=seconds)).isoformat()}
@@ -40,21 +42,56 @@ def test_a_run_that_fell_silent_is_lost() -> None:
     assert state_of({"state": "finished", "last_update": "2025-09-03T10:04:35+00:00"}, now) == "finished"
 
 
-def test_the_view_and_the_list_tell_of_a_run(tmp_path: Path) -> None:
-    trainer = Trainer(tiny_recipe(write_tasks(tmp_path / "tasks")), tmp_path / "runs")
+def test_the_live_view_and_the_list_show_a_run(tmp_path: Path) -> None:
+    trainer = Trainer(tiny_recipe(write_tasks(tmp_path / "tasks")), root=tmp_path / "runs")
     trainer.fit()
     console = Console(width=110, no_color=True)
     with console.capture() as capture:
         console.print(live_view(newest_run(tmp_path / "runs")))
     view = capture.get()
-    for part in ("tiny", trainer.folder.run_id, "6 of 6", "loss", "exact", "padding everywhere", "step-00000006"):
+    parts = ["tiny", trainer.folder.run_id, "6 of 6", "padding everywhere", "step-00000006", "FLOP/s", "peak memory"]
+    parts += ["loss", "exact, training", "gradient norm", "learning rate", "halting accuracy", "mean segments"]
+    for part in parts:
         assert part in view, part
     (row,) = run_rows(tmp_path / "runs")
     assert (row["run_id"], row["state"], row["step"]) == (trainer.folder.run_id, "finished", 6)
 
 
-def test_watch_follows_a_run_to_its_end_in_a_terminal(tmp_path: Path) -> None:
-    trainer = Trainer(tiny_recipe(write_tasks(tmp_path / "tasks")), tmp_path / "runs")
+def made_run(folder: Path, status: dict[str, object], rows: list[dict[str, object]]) -> RunFolder:
+    """A run folder without a training."""
+    run = RunFolder(folder)
+    recipe = {"name": "made", "model": {"name": "grid-hrm"}, "training": {"max_steps": 9, "max_minutes": 0}}
+    write_text(run.config_file, yaml.safe_dump(recipe))
+    write_json(run.status_file, status)
+    write_lines(run.metrics_file, rows)
+    return run
+
+
+def test_the_live_view_of_values_that_are_not_known(tmp_path: Path) -> None:
+    unknown = dict.fromkeys(("loss", "exact_accuracy", "grad_norm", "lr", "halt_accuracy", "mean_segments"))
+    row = {"kind": "train", "step": 1, "seconds": 1.0, **unknown}
+    validation = {"step": 1, "exact_accuracy": None, "token_accuracy": 0.5, "full": True, "seconds": None}
+    status = {"state": "running", "current_step": None, "last_validation": validation, "baselines": None}
+    run = made_run(tmp_path / "run", status, [row, {**row, "step": 2, "grad_norm": 1.5}])
+    console = Console(width=110, no_color=True)
+    with console.capture() as capture:
+        console.print(live_view(run))
+    assert "0 of 9" in capture.get()
+    assert "1.5" in capture.get()
+    assert "not known exact, 50.00% of 900 tokens" in capture.get()
+    assert "learning rate" not in capture.get()
+    assert state_of(status) == "unknown"
+
+
+def test_the_live_view_of_a_damaged_run_is_a_user_error(tmp_path: Path) -> None:
+    run = made_run(tmp_path / "run", {"state": "running"}, [])
+    write_text(run.config_file, "name: made\nmodel: {name: grid-hrm}\ntraining: {steps: 9}\n")
+    with pytest.raises(UserError, match="damaged or of an earlier version"):
+        live_view(run)
+
+
+def test_watch_shows_a_run_until_its_end_in_a_terminal(tmp_path: Path) -> None:
+    trainer = Trainer(tiny_recipe(write_tasks(tmp_path / "tasks")), root=tmp_path / "runs")
     trainer.fit()
     status = trainer.folder.status()
     now = datetime.now().astimezone().isoformat()
@@ -68,7 +105,7 @@ def test_watch_follows_a_run_to_its_end_in_a_terminal(tmp_path: Path) -> None:
         seen += os.read(ours, 4096)
     assert watcher.poll() is None
     write_json(trainer.folder.status_file, status)
-    with contextlib.suppress(OSError):  # The end of a terminal that nobody holds any more.
+    with contextlib.suppress(OSError):  # The terminal is closed.
         while part := os.read(ours, 4096):
             seen += part
     assert watcher.wait(timeout=60) == 0
@@ -79,7 +116,7 @@ def test_watch_follows_a_run_to_its_end_in_a_terminal(tmp_path: Path) -> None:
 
 def test_a_damaged_run_is_listed_beside_the_others(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
-    Trainer(tiny_recipe(write_tasks(tmp_path / "tasks")), runs).fit()
+    Trainer(tiny_recipe(write_tasks(tmp_path / "tasks")), root=runs).fit()
     for name, config in (("foreign", "learning_rate: 3"), ("torn", "name: [")):
         (runs / name).mkdir()
         (runs / name / "config.yaml").write_text(config)
@@ -91,9 +128,9 @@ def test_a_damaged_run_is_listed_beside_the_others(tmp_path: Path) -> None:
     assert "3 runs" in listed.stdout
 
 
-def test_names_are_not_read_as_markup(tmp_path: Path) -> None:
+def test_names_with_brackets_are_not_markup(tmp_path: Path) -> None:
     recipe = tiny_recipe(write_tasks(tmp_path / "tasks"), "grid-hrm", "--name", "[/b]")
-    trainer = Trainer(recipe, tmp_path / "runs")
+    trainer = Trainer(recipe, root=tmp_path / "runs")
     trainer.fit()
     for command in (["runs", tmp_path / "runs"], ["watch", trainer.folder.path, "--once"]):
         shown = hrm(*command)
@@ -101,6 +138,6 @@ def test_names_are_not_read_as_markup(tmp_path: Path) -> None:
         assert "[/b]" in shown.stdout
 
 
-def test_no_runs_is_told(tmp_path: Path) -> None:
+def test_a_folder_without_runs_is_a_user_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no runs here"):
         newest_run(tmp_path)

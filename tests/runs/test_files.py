@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from hrm_arc.errors import ReportedError, UserError
-from hrm_arc.files import claimed, read_lines, write_json, write_lines, writing
+from hrm_arc.files import atomic_write, exclusive_lock, read_lines, write_json, write_lines
 from hrm_arc.runs.checkpoint import (
     BEST,
     LATEST,
@@ -30,7 +30,20 @@ from hrm_arc.runs.metrics import Metrics, read_metrics
 from hrm_arc.runs.status import Status, amend_status
 
 CARD = Card(
-    "grid-hrm", {"width": 16}, ["a", "b"], "cropped", True, ["x"], [], 1, 1, 0, [], 7, "20250903_100435_3652c9d8", {}
+    "grid-hrm",
+    {"h_layers": 1},
+    ["a", "b"],
+    "cropped",
+    True,
+    ["x"],
+    [],
+    1,
+    1,
+    0,
+    [],
+    7,
+    "20250903_100435_3652c9d8",
+    {},
 )
 
 
@@ -45,7 +58,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
     write_json(path, {"old": 1})
 
     def fail() -> None:
-        with writing(path) as beside:
+        with atomic_write(path) as beside:
             beside.write_text("half")
             raise RuntimeError
 
@@ -105,7 +118,7 @@ def test_lines_that_are_no_json_are_named(tmp_path: Path) -> None:
     write_lines(path, [{"a": 1}, {"a": 2}])
     assert read_lines(path) == [{"a": 1}, {"a": 2}]
     path.write_text("{")
-    with pytest.raises(UserError, match="not one JSON object a line"):
+    with pytest.raises(UserError, match="not one JSON object per line"):
         read_lines(path)
 
 
@@ -197,17 +210,17 @@ def test_rows_that_were_cut_short_are_none(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_claimed_once(tmp_path: Path) -> None:
-    again = claimed(tmp_path, "training")
-    with claimed(tmp_path, "training"), pytest.raises(UserError, match="another process is training it"):
+    again = exclusive_lock(tmp_path, "training")
+    with exclusive_lock(tmp_path, "training"), pytest.raises(UserError, match="another process is training it"):
         again.__enter__()
-    with claimed(tmp_path, "training"):
+    with exclusive_lock(tmp_path, "training"):
         pass
 
 
 def test_a_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
     # /dev/full refuses every write with the error of a full disk.
     def fill() -> None:
-        with writing(tmp_path / "x") as beside:
+        with atomic_write(tmp_path / "x") as beside:
             beside.symlink_to("/dev/full")
             beside.write_text("text")
 

@@ -47,7 +47,7 @@ def test_tensorboard_forgets_what_a_killed_run_had_said_after_its_checkpoint(tmp
 
 def test_a_run_feeds_its_trackers(tmp_path: Path) -> None:
     recipe = tiny_recipe(write_tasks(tmp_path / "tasks"), "grid-hrm", "--training.trackers", "[csv]")
-    trainer = Trainer(recipe, tmp_path / "runs")
+    trainer = Trainer(recipe, root=tmp_path / "runs")
     trainer.fit()
     with (trainer.folder.path / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))

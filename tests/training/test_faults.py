@@ -13,56 +13,58 @@ import torch
 from hrm_arc.errors import UserError
 from hrm_arc.runs.checkpoint import LATEST, list_checkpoints
 from hrm_arc.runs.metrics import read_metrics
-from hrm_arc.training import halting as halting_module
-from hrm_arc.training import saving as saving_module
-from hrm_arc.training.faults import DivergedError
-from hrm_arc.training.recipe import Recipe
-from hrm_arc.training.recorder import Tick
+from hrm_arc.training import checkpointing as checkpointing_module
+from hrm_arc.training import step as step_module
+from hrm_arc.training.config import Recipe
+from hrm_arc.training.metrics import StepMetrics
+from hrm_arc.training.step import DivergedError
 from hrm_arc.training.trainer import Trainer
-from tests.made import tiny_recipe, write_tasks
+from tests.made import OnStep, tiny_recipe, write_tasks
 
 
 def recipe_for(tmp_path: Path, *flags: str) -> Recipe:
-    often = ["--training.steps", "12", "--training.checkpoint_every", "4"]
+    often = ["--training.max_steps", "12", "--training.checkpoint_every", "4"]
     return tiny_recipe(write_tasks(tmp_path / "tasks"), "grid-hrm", *often, *flags)
 
 
-def test_a_full_disk_keeps_the_last_checkpoint_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_keeps_the_last_checkpoint_and_is_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     recipe = recipe_for(tmp_path)
-    save = saving_module.save_checkpoint
+    save = checkpointing_module.save_checkpoint
 
     def full(root: Path, kind: str, card: Any, *tensors: Any) -> Path:
         if card.step == 8:
             raise UserError(root, "cannot be written: No space left on device")
         return save(root, kind, card, *tensors)
 
-    monkeypatch.setattr(saving_module, "save_checkpoint", full)
-    said: list[str] = []
-    trainer = Trainer(recipe, tmp_path / "runs", say=said.append)
+    monkeypatch.setattr(checkpointing_module, "save_checkpoint", full)
+    trainer = Trainer(recipe, root=tmp_path / "runs")
     assert trainer.fit()["state"] == "finished"
-    assert [line for line in said if "No space left on device" in line] == said != []
+    assert [line for line in caplog.messages if "No space left on device" in line] == caplog.messages != []
     names = [path.name for path in list_checkpoints(trainer.folder.checkpoints, LATEST)]
     assert names == ["step-00000004", "step-00000012"]
 
 
-def test_a_disk_that_fills_up_for_a_while_costs_rows_and_not_the_run(tmp_path: Path) -> None:
+def test_a_disk_that_is_full_for_a_while_costs_rows_and_not_the_run(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     kept = resource.getrlimit(resource.RLIMIT_FSIZE)
 
-    def onlooker(tick: Tick) -> None:
+    def on_step(metrics: StepMetrics) -> None:
         # From here on, and until there is room again, no file can grow.
-        if tick.step in (4, 9):
-            resource.setrlimit(resource.RLIMIT_FSIZE, (1 if tick.step == 4 else kept[0], kept[1]))
+        if metrics.step in (4, 9):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1 if metrics.step == 4 else kept[0], kept[1]))
 
-    said: list[str] = []
     flags = ("--training.log_every", "1", "--training.trackers", "[csv]")
-    trainer = Trainer(recipe_for(tmp_path, *flags), tmp_path / "runs", onlooker=onlooker, say=said.append)
+    trainer = Trainer(recipe_for(tmp_path, *flags), root=tmp_path / "runs", callbacks=[OnStep(on_step)])
     try:
         assert trainer.fit()["state"] == "finished"
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, kept)
-    assert any("are lost" in line and "training goes on" in line for line in said)
-    assert sum("are lost" in line for line in said) == 1
-    assert any("checkpoints/step-00000008" in line for line in said)
+    assert any("are lost" in line and "training goes on" in line for line in caplog.messages)
+    assert sum("are lost" in line for line in caplog.messages) == 1
+    assert any("checkpoints/step-00000008" in line for line in caplog.messages)
     steps = [row["step"] for row in read_metrics(trainer.folder.metrics_file) if row["kind"] == "train"]
     assert steps[:3] == [1, 2, 3]
     assert steps[-1] == 12
@@ -70,11 +72,11 @@ def test_a_disk_that_fills_up_for_a_while_costs_rows_and_not_the_run(tmp_path: P
     assert [path.name for path in list_checkpoints(trainer.folder.checkpoints, LATEST)][-1] == "step-00000012"
 
 
-def test_a_loss_that_is_no_number_stops_the_run_with_its_samples(
+def test_a_loss_that_is_not_finite_stops_the_run_with_its_samples(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = recipe_for(tmp_path)
-    losses = halting_module.segment_losses
+    losses = step_module.segment_losses
     calls = [0]
 
     def broken(*arguments: Any) -> Any:
@@ -83,8 +85,8 @@ def test_a_loss_that_is_no_number_stops_the_run_with_its_samples(
         # Two segments a step: the tenth call is in the fifth step, after the checkpoint of the fourth.
         return result._replace(total=result.total * float("nan")) if calls[0] >= 10 else result
 
-    monkeypatch.setattr(halting_module, "segment_losses", broken)
-    trainer = Trainer(recipe, tmp_path / "runs")
+    monkeypatch.setattr(step_module, "segment_losses", broken)
+    trainer = Trainer(recipe, root=tmp_path / "runs")
     with pytest.raises(DivergedError, match="step 4: the loss or a gradient is not finite"):
         trainer.fit()
     assert trainer.folder.status()["state"] == "failed"
@@ -99,7 +101,7 @@ def test_memory_that_runs_out_names_a_batch_to_try(tmp_path: Path, monkeypatch: 
     def greedy(*arguments: Any) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(halting_module, "segment_losses", greedy)
-    trainer = Trainer(recipe_for(tmp_path), tmp_path / "runs")
-    with pytest.raises(UserError, match=r"try --training\.batch 4 --training\.accumulate 2"):
+    monkeypatch.setattr(step_module, "segment_losses", greedy)
+    trainer = Trainer(recipe_for(tmp_path), root=tmp_path / "runs")
+    with pytest.raises(UserError, match=r"try --training\.batch_size 4 --training\.grad_accum_steps 2"):
         trainer.fit()

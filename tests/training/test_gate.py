@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from hrm_arc.training.gate import Gate, ValidationConfig
+from hrm_arc.training.config import ValidationConfig
+from hrm_arc.training.validation import Gate
 
 
 @pytest.mark.parametrize(
@@ -16,13 +17,13 @@ from hrm_arc.training.gate import Gate, ValidationConfig
     ],
 )
 def test_the_gate_opens_when_the_rule_says(margin: float, curve: list[float], opens: list[int]) -> None:
-    gate = Gate(ValidationConfig(every=10, full="improved", margin=margin))
+    gate = Gate(ValidationConfig(every=10, full_when="improved", min_improvement=margin))
     assert [int(gate.full_is_due(10 * n, fast)) for n, fast in enumerate(curve, start=1)] == opens
     assert gate.kept_shut == opens.count(0)
 
 
 def test_the_gate_tells_what_it_saved() -> None:
-    gate = Gate(ValidationConfig(every=1, full="improved"))
+    gate = Gate(ValidationConfig(every=1, full_when="improved"))
     for fast in (0.5, 0.5, 0.5, 0.6):
         if gate.full_is_due(1, fast):
             gate.full_took(30.0)
@@ -30,7 +31,7 @@ def test_the_gate_tells_what_it_saved() -> None:
 
 
 def test_other_rules_for_full_validations() -> None:
-    every = Gate(ValidationConfig(every=10, full="every", full_every=30))
+    every = Gate(ValidationConfig(every=10, full_when="every", full_every=30))
     assert [step for step in range(1, 91) if every.full_is_due(step, None)] == [30, 60, 90]
     never = Gate(ValidationConfig(every=10))
     assert not any(never.full_is_due(step, 1.0) for step in range(100))

@@ -17,53 +17,63 @@ import torch
 import yaml
 
 from hrm_arc.files import read_lines
-from hrm_arc.training.recipe_files import load_recipe
+from hrm_arc.training.build import load_recipe
 from hrm_arc.training.trainer import Trainer
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "losses.json"
 STEPS = 20
-SMALL = {"width": 32, "heads": 4}
+SMALL = {"hidden_size": 32, "num_heads": 4}
 LEVELS = {"h_layers": 1, "l_layers": 1}
 PUBLISHED = {
-    "loss": {"normaliser": "stablemax", "halt": "correct", "halt_weight": 0.5},
-    "halting": {"leave": True, "exploration": 0.3},
+    "loss": {"kind": "stablemax", "halt_kind": "correct", "halt_weight": 0.5},
+    "halting": {"early_exit": True, "exploration_prob": 0.3},
 }
 # Between them they use every loss, halting rule, optimizer and schedule.
 RECIPES = {
     "dual-loop": {
-        "model": {"name": "dual-loop", **SMALL, **LEVELS, "cycles": 3},
-        "loss": {"ignore_padding": False, "halt": "penalty", "halt_weight": 0.01, "label_smoothing": 0.1},
-        "optimiser": {"learning_rate": 3e-4, "ema": 0.0},
-        "schedule": {"kind": "restarts", "period": 8, "warmup": 0},
-        "data": {"canvas": "squares", "shift": True, "draw": "samples"},
+        "model": {"name": "dual-loop", **SMALL, **LEVELS, "h_cycles": 3},
+        "loss": {"ignore_padding": False, "halt_kind": "penalty", "halt_weight": 0.01, "label_smoothing": 0.1},
+        "optimizer": {"lr": 3e-4, "ema": 0.0},
+        "schedule": {"kind": "restarts", "restart_steps": 8, "warmup_steps": 0},
+        "data": {"canvas": "squares", "translate": True, "sampling": "samples"},
     },
-    "dual-loop told its task": {
-        "model": {"name": "dual-loop", **SMALL, **LEVELS, "cycles": 2, "identity": "shared", "recompute": True},
-        "training": {"accumulate": 2},
+    "dual-loop conditioned on the task": {
+        "model": {"name": "dual-loop", **SMALL, **LEVELS, "h_cycles": 2, "puzzle_emb": "shared", "recompute": True},
+        "training": {"grad_accum_steps": 2},
     },
     "grid-hrm": {
         "model": {"name": "grid-hrm", **SMALL, **LEVELS, "segments": 2},
-        "optimiser": {"name": "muon"},
-        "schedule": {"kind": "decay", "tail": 0.5, "warmup": 5},
+        "optimizer": {"name": "muon"},
+        "schedule": {"kind": "decay", "decay_fraction": 0.5, "warmup_steps": 5},
     },
     "grid-hrm with every switch": {
         "model": {
-            **{"name": "grid-hrm", **SMALL, **LEVELS, "segments": 3, "cycles": 2, "convolution": 3, "registers": 2},
-            **{"tied": True, "shared": True, "gradient": "last", "told": ["task", "roles"], "positions": "sinusoids"},
+            "name": "grid-hrm",
+            **SMALL,
+            **LEVELS,
+            "segments": 3,
+            "h_cycles": 2,
+            "convolution": 3,
+            "registers": 2,
+            "tie_embeddings": True,
+            "share_levels": True,
+            "grad_cycles": "last",
+            "conditioning": ["task", "roles"],
+            "positions": "sinusoids",
         },
-        "halting": {"leave": True, "exploration": 0.5},
-        "optimiser": {"name": "muon", "clip": 0.5},
+        "halting": {"early_exit": True, "exploration_prob": 0.5},
+        "optimizer": {"name": "muon", "grad_clip": 0.5},
     },
     "hrm": {
-        "model": {"name": "hrm", **SMALL, **LEVELS, "segments": 3, "prefix": 2},
+        "model": {"name": "hrm", **SMALL, **LEVELS, "segments": 3, "puzzle_emb_len": 2},
         **PUBLISHED,
-        "loss": {**PUBLISHED["loss"], "halt": "q-learning"},
-        "optimiser": {"table_learning_rate": 2e-2, "table_weight_decay": 0.2},
+        "loss": {**PUBLISHED["loss"], "halt_kind": "q-learning"},
+        "optimizer": {"puzzle_emb_lr": 2e-2, "puzzle_emb_weight_decay": 0.2},
     },
-    "trm": {"model": {"name": "trm", **SMALL, "layers": 1, "segments": 3, "prefix": 2}, **PUBLISHED},
-    "trm told by a shared table": {
-        "model": {"name": "trm", **SMALL, "layers": 1, "segments": 2, "identity": "shared"},
-        "optimiser": {"name": "muon"},
+    "trm": {"model": {"name": "trm", **SMALL, "layers": 1, "segments": 3, "puzzle_emb_len": 2}, **PUBLISHED},
+    "trm with a shared puzzle embedding": {
+        "model": {"name": "trm", **SMALL, "layers": 1, "segments": 2, "puzzle_emb": "shared"},
+        "optimizer": {"name": "muon"},
     },
 }
 
@@ -73,7 +83,10 @@ def first_losses(name: str, folder: Path) -> list[float]:
     recipe = {"name": "golden", **RECIPES[name]}
     recipe["data"] = {"solve": ["arc-agi-1/training"], "smallest": 5, "augment": 30, **recipe.get("data", {})}
     recipe["training"] = {
-        **{"steps": STEPS, "batch": 8, "log_every": 1, "accelerator": "cpu"},
+        "max_steps": STEPS,
+        "batch_size": 8,
+        "log_every": 1,
+        "accelerator": "cpu",
         **recipe.get("training", {}),
     }
     path = folder / "golden.yaml"
@@ -81,7 +94,7 @@ def first_losses(name: str, folder: Path) -> list[float]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        trainer = Trainer(load_recipe(str(path)), folder / "runs")
+        trainer = Trainer(load_recipe(str(path)), root=folder / "runs")
         trainer.fit()
     finally:
         torch.set_num_threads(threads)

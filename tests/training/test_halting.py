@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,12 +7,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from hrm_arc.evaluation.torch_backend import think_until_halted
-from hrm_arc.models.reasoner import Batch, Output, Reasoner, State
-from hrm_arc.training.halting import TOGETHER, HaltingConfig, Thought, portions, think_segment
-from hrm_arc.training.losses import LossConfig, stablemax_cross_entropy, value_of_thinking_on
+from hrm_arc.evaluation.halting import HaltingController
+from hrm_arc.evaluation.torch_backend import infer
+from hrm_arc.models.reasoner import Batch, Carry, Output, Reasoner
+from hrm_arc.training.config import HaltingConfig, LossConfig
+from hrm_arc.training.losses import q_continue_target, stablemax_cross_entropy
+from hrm_arc.training.step import MAX_CELLS_PER_FORWARD, ActiveBatch, microbatches, run_segment
 from hrm_arc.training.trainer import Trainer
 from tests.made import tiny_recipe, write_tasks
+from tests.models.examples import plain_identity
 
 
 class Counter(Reasoner):
@@ -26,79 +28,75 @@ class Counter(Reasoner):
         self.scale = torch.nn.Parameter(torch.ones(()))
         self.seen: list[int] = []
 
-    def start(self, batch: Batch) -> State:
+    def initial_carry(self, batch: Batch) -> Carry:
         return (torch.zeros(len(batch)),)
 
-    def think_all(self, states: Sequence[State], batches: Sequence[Batch]) -> list[tuple[State, Output]]:
-        return [self.answer(state, batch) for state, batch in zip(states, batches, strict=True)]
-
-    def answer(self, state: State, batch: Batch) -> tuple[State, Output]:
+    def forward(self, carry: Carry, batch: Batch) -> tuple[Carry, Output]:
         self.seen.append(len(batch))
-        count = state[0] + 1
+        count = carry[0] + 1
         logits = torch.nn.functional.one_hot(count.long(), 12).float()[:, None].expand(-1, 4, -1) * self.scale
-        halt = torch.where(count >= batch.task, 1.0, -1.0)
+        halt = torch.where(count >= batch.identity.task, 1.0, -1.0)
         return (count,), Output(logits, halt[:, None])
 
 
 def batch_of(task: list[int]) -> Batch:
-    count = len(task)
-    zeros = torch.zeros(count, dtype=torch.int64)
-    labels = torch.full((count, 4), 2)
-    return Batch(2, 2, labels, labels, torch.tensor(task), zeros, torch.arange(10).repeat(count, 1), zeros)
+    labels = torch.full((len(task), 4), 2)
+    return Batch(2, 2, labels, labels, plain_identity(torch.tensor(task)))
 
 
 def test_samples_that_halt_leave_and_keep_their_answers() -> None:
     model = Counter()
-    thought = think_until_halted(model, batch_of([3, 1, 9, 2]))
-    # The last one never halts: it thinks for all four segments.
-    assert thought.segments.tolist() == [3, 1, 4, 2]
-    assert thought.logits.argmax(dim=-1)[:, 0].tolist() == [3, 1, 4, 2]
+    output, segments = infer(model, batch_of([3, 1, 9, 2]))
+    # The third one never halts and runs all four segments.
+    assert segments.tolist() == [3, 1, 4, 2]
+    assert output.logits.argmax(dim=-1)[:, 0].tolist() == [3, 1, 4, 2]
     assert model.seen == [4, 3, 2, 1]
-    assert (thought.confidence > 0.5).tolist() == [True, True, False, True]
+    assert (output.q_halt > 0).tolist() == [True, True, False, True]
 
 
 def test_without_halting_every_segment_is_run() -> None:
     model = Counter()
-    thought = think_until_halted(model, batch_of([1, 2]), halting=False)
-    assert thought.segments.tolist() == [4, 4]
+    _, segments = infer(model, batch_of([1, 2]), early_exit=False)
+    assert segments.tolist() == [4, 4]
     assert model.seen == [2, 2, 2, 2]
 
 
 def ended(config: HaltingConfig, task: list[int], keep_shape: bool = False) -> tuple[list[list[float]], list[int]]:
-    """Token accuracies of the samples that leave after each segment, and how many were thought about."""
+    """Token accuracies of the samples that leave after each segment, and the batch size of each segment."""
     model, rows = Counter(), []
-    thought = Thought.of(model, batch_of(task))
+    controller = HaltingController(model.segments, config.early_exit)
+    active = ActiveBatch.start(model, batch_of(task))
     for segment in range(1, model.segments + 1):
-        if not len(thought.batch):
+        if not len(active.batch):
             break
-        (losses,) = think_segment(model, [thought], LossConfig(), segment == model.segments)
-        left = thought.leave(losses, segment, model.segments, config, keep_shape)
-        rows.append([float(value) for each in left for value in each.tokens])
+        (losses,) = run_segment(model.forward_packed, [active], LossConfig(), segment == model.segments)
+        left = active.release(losses, segment, controller, config.exploration_prob, keep_shape)
+        rows.append([float(value) for each in left for value in each.token_accuracy])
     return rows, model.seen
 
 
 def test_a_halted_sample_is_counted_once_with_its_last_losses() -> None:
     # The labels are 2: right after the second segment, wrong after any other.
-    rows, seen = ended(HaltingConfig(leave=True, exploration=0), [1, 2, 2, 9])
+    rows, seen = ended(HaltingConfig(early_exit=True, exploration_prob=0), [1, 2, 2, 9])
     assert rows == [[0.0], [1.0, 1.0], [], [0.0]]
     assert seen == [4, 3, 1, 1]
 
 
 def test_processes_that_train_together_keep_their_shapes() -> None:
-    rows, seen = ended(HaltingConfig(leave=True, exploration=0), [1, 2, 2, 9], keep_shape=True)
+    rows, seen = ended(HaltingConfig(early_exit=True, exploration_prob=0), [1, 2, 2, 9], keep_shape=True)
     assert rows == [[0.0], [1.0, 1.0], [], [0.0]]
     assert seen == [4, 4, 4, 4]
 
 
 def test_without_leaving_all_samples_end_together() -> None:
-    rows, seen = ended(HaltingConfig(leave=False), [1, 2])
+    rows, seen = ended(HaltingConfig(early_exit=False), [1, 2])
     assert rows == [[], [], [], [0.0, 0.0]]
     assert seen == [2, 2, 2, 2]
 
 
 def test_exploration_makes_samples_think_on() -> None:
     torch.manual_seed(0)
-    rows, _ = ended(HaltingConfig(leave=True, exploration=1.0), [1] * 300)
+    rows, _ = ended(HaltingConfig(early_exit=True, exploration_prob=1.0), [1] * 300)
     counts = [len(row) for row in rows]
     assert counts[0] == 0, "everybody explores, for at least two segments"
     assert sum(counts) == 300
@@ -107,17 +105,17 @@ def test_exploration_makes_samples_think_on() -> None:
 
 def test_portions_keep_the_order_and_the_limit() -> None:
     model = Counter()
-    few = [Thought.of(model, batch_of([task])) for task in range(1, 6)]
-    assert list(portions(few)) == [few]
-    large = Thought.of(model, batch_of([1] * (TOGETHER // 4)))
-    assert list(portions([few[0], large, few[1], few[2]])) == [[few[0]], [large], few[1:3]]
-    assert list(portions([])) == []
+    few = [ActiveBatch.start(model, batch_of([task])) for task in range(1, 6)]
+    assert list(microbatches(few)) == [few]
+    large = ActiveBatch.start(model, batch_of([1] * (MAX_CELLS_PER_FORWARD // 4)))
+    assert list(microbatches([few[0], large, few[1], few[2]])) == [[few[0]], [large], few[1:3]]
+    assert list(microbatches([])) == []
 
 
 def test_the_value_of_thinking_on_by_hand() -> None:
     following = Output(torch.zeros(2, 1, 12), torch.tensor([[0.0], [2.0]]), torch.tensor([1.0, -1.0]))
-    torch.testing.assert_close(value_of_thinking_on(following, False), torch.tensor([1.0, 2.0]).sigmoid())
-    torch.testing.assert_close(value_of_thinking_on(following, True), torch.tensor([0.0, 2.0]).sigmoid())
+    torch.testing.assert_close(q_continue_target(following, False), torch.tensor([1.0, 2.0]).sigmoid())
+    torch.testing.assert_close(q_continue_target(following, True), torch.tensor([0.0, 2.0]).sigmoid())
 
 
 def test_stablemax_by_hand() -> None:
@@ -137,9 +135,9 @@ def test_stablemax_has_gradients_everywhere() -> None:
 
 @pytest.mark.parametrize("model", ["hrm", "trm"])
 def test_published_models_train_with_halting_in_the_one_trainer(tmp_path: Path, model: str) -> None:
-    recipe = tiny_recipe(write_tasks(tmp_path / "tasks"), model, "--halting.leave", "true")
-    recipe = replace(recipe, loss=LossConfig(normaliser="stablemax", halt="q-learning", halt_weight=0.5))
-    trainer = Trainer(recipe, tmp_path / "runs")
+    recipe = tiny_recipe(write_tasks(tmp_path / "tasks"), model, "--halting.early_exit=true", "--model.puzzle_emb=variants")
+    recipe = replace(recipe, loss=LossConfig(kind="stablemax", halt_kind="q-learning", halt_weight=0.5))
+    trainer = Trainer(recipe, root=tmp_path / "runs")
     before: dict[str, Tensor] = {name: t.clone() for name, t in trainer.model.state_dict().items()}
     assert trainer.fit()["state"] == "finished"
     after = trainer.model.state_dict()
@@ -149,5 +147,5 @@ def test_published_models_train_with_halting_in_the_one_trainer(tmp_path: Path, 
 
 
 def test_a_share_outside_of_0_to_1_is_refused() -> None:
-    with pytest.raises(ValueError, match="exploration is 2"):
-        HaltingConfig(exploration=2)
+    with pytest.raises(ValueError, match="exploration_prob is 2"):
+        HaltingConfig(exploration_prob=2)

@@ -15,14 +15,14 @@ def matrices() -> list[torch.nn.Parameter]:
     return [torch.nn.Parameter(torch.randn(shape, generator=generator)) for shape in SHAPES]
 
 
-def stepped(optimiser: torch.optim.Optimizer, parameters: list[torch.nn.Parameter], steps: int) -> list[torch.Tensor]:
+def stepped(optimizer: torch.optim.Optimizer, parameters: list[torch.nn.Parameter], steps: int) -> list[torch.Tensor]:
     """How far each matrix has come after some steps of made-up gradients; one of them never gets any."""
     before = [parameter.detach().clone() for parameter in parameters]
     generator = torch.Generator().manual_seed(2)
     for _ in range(steps):
         for parameter in parameters[:-1]:
             parameter.grad = torch.randn(parameter.shape, generator=generator)
-        optimiser.step()
+        optimizer.step()
     return [parameter.detach() - old for parameter, old in zip(parameters, before, strict=True)]
 
 

@@ -1,4 +1,4 @@
-"""Losses, schedules, optimisers and batches, each by itself."""
+"""Losses, schedules, optimizers and batches, each by itself."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ from hrm_arc.models.reasoner import Output
 from hrm_arc.puzzles.augmented import AugmentedSet
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.sources import load_tasks
-from hrm_arc.training.batches import Ahead, Batches
-from hrm_arc.training.losses import LossConfig, segment_losses
-from hrm_arc.training.optimisers import Average, OptimiserConfig, SignSGD, build_optimisers, set_learning_rate
-from hrm_arc.training.processes import Processes
-from hrm_arc.training.recipe import TrainingConfig
-from hrm_arc.training.schedules import ScheduleConfig, factor
+from hrm_arc.training.config import LossConfig, OptimizerConfig, ScheduleConfig, TrainingConfig
+from hrm_arc.training.data import Batches, Prefetcher
+from hrm_arc.training.distributed import Distributed
+from hrm_arc.training.losses import segment_losses
+from hrm_arc.training.optim import EMA, SignSGD, build_optimizers, lr_factor, set_lr
 
 
 def two_samples() -> tuple[Output, torch.Tensor]:
@@ -45,50 +44,50 @@ WRONG = math.log(math.exp(2) + 11)
 def test_losses_without_padding_by_hand() -> None:
     output, labels = two_samples()
     losses = segment_losses(output, labels, LossConfig(halt_weight=0.5))
-    torch.testing.assert_close(losses.answer, torch.tensor([RIGHT, (RIGHT + WRONG) / 2]))
-    assert losses.exact.tolist() == [1.0, 0.0]
-    assert losses.tokens.tolist() == [1.0, 0.5]
+    torch.testing.assert_close(losses.loss, torch.tensor([RIGHT, (RIGHT + WRONG) / 2]))
+    assert losses.exact_accuracy.tolist() == [1.0, 0.0]
+    assert losses.token_accuracy.tolist() == [1.0, 0.5]
     # The last halting logit is 1 where the answer is right, -1 where it is wrong.
     halt = math.log(1 + math.exp(-1))
-    torch.testing.assert_close(losses.total, losses.answer + 0.5 * halt)
+    torch.testing.assert_close(losses.total, losses.loss + 0.5 * halt)
 
 
 def test_losses_with_padding_by_hand() -> None:
     output, labels = two_samples()
-    losses = segment_losses(output, labels, LossConfig(ignore_padding=False, halt="penalty", halt_weight=0.01))
-    torch.testing.assert_close(losses.answer, torch.tensor([2 * RIGHT + WRONG, RIGHT + 2 * WRONG]) / 3)
-    assert losses.exact.tolist() == [0.0, 0.0]
+    losses = segment_losses(output, labels, LossConfig(ignore_padding=False, halt_kind="penalty", halt_weight=0.01))
+    torch.testing.assert_close(losses.loss, torch.tensor([2 * RIGHT + WRONG, RIGHT + 2 * WRONG]) / 3)
+    assert losses.exact_accuracy.tolist() == [0.0, 0.0]
     penalty = (torch.tensor([[0.0, 1.0], [0.0, -1.0]]).sigmoid()).mean(dim=1)
-    torch.testing.assert_close(losses.total, losses.answer + 0.01 * penalty)
+    torch.testing.assert_close(losses.total, losses.loss + 0.01 * penalty)
 
 
 def test_label_smoothing_is_torchs() -> None:
     output, labels = two_samples()
-    config = LossConfig(ignore_padding=False, label_smoothing=0.1, halt="none")
+    config = LossConfig(ignore_padding=False, label_smoothing=0.1, halt_kind="none")
     expected = F.cross_entropy(output.logits.flatten(0, 1), labels.flatten(), label_smoothing=0.1)
     torch.testing.assert_close(segment_losses(output, labels, config).total.mean(), expected)
 
 
 def test_schedules_by_hand() -> None:
-    constant = ScheduleConfig(warmup=10, kind="constant")
-    assert [factor(constant, step, 0.0) for step in (0, 4, 9, 500)] == [0.1, 0.5, 1.0, 1.0]
-    cosine = ScheduleConfig(warmup=0, kind="cosine", floor=0.1)
-    assert [round(factor(cosine, 0, p), 6) for p in (0, 0.5, 1)] == [1.0, 0.55, 0.1]
-    decay = ScheduleConfig(warmup=0, kind="decay", tail=0.2, floor=0.1)
-    assert [round(factor(decay, 0, p), 6) for p in (0, 0.8, 0.9, 1)] == [1.0, 1.0, 0.5, 0.1]
-    restarts = ScheduleConfig(warmup=0, kind="restarts", period=100, floor=0.0)
-    assert [round(factor(restarts, step, 0.7), 6) for step in (0, 50, 100, 150)] == [1.0, 0.5, 1.0, 0.5]
-    assert factor(restarts, 99, 0.0) < 0.001
+    constant = ScheduleConfig(warmup_steps=10, kind="constant")
+    assert [lr_factor(constant, step, 0.0) for step in (0, 4, 9, 500)] == [0.1, 0.5, 1.0, 1.0]
+    cosine = ScheduleConfig(warmup_steps=0, kind="cosine", min_lr_ratio=0.1)
+    assert [round(lr_factor(cosine, 0, p), 6) for p in (0, 0.5, 1)] == [1.0, 0.55, 0.1]
+    decay = ScheduleConfig(warmup_steps=0, kind="decay", decay_fraction=0.2, min_lr_ratio=0.1)
+    assert [round(lr_factor(decay, 0, p), 6) for p in (0, 0.8, 0.9, 1)] == [1.0, 1.0, 0.5, 0.1]
+    restarts = ScheduleConfig(warmup_steps=0, kind="restarts", restart_steps=100, min_lr_ratio=0.0)
+    assert [round(lr_factor(restarts, step, 0.7), 6) for step in (0, 50, 100, 150)] == [1.0, 0.5, 1.0, 0.5]
+    assert lr_factor(restarts, 99, 0.0) < 0.001
 
 
 @given(st.integers(0, 10**6), st.floats(0, 1), st.sampled_from(["constant", "cosine", "decay", "restarts"]))
 def test_a_schedule_stays_between_nothing_and_its_peak(step: int, progress: float, kind: str) -> None:
-    assert 0 < factor(ScheduleConfig(kind=kind), step, progress) <= 1  # type: ignore[arg-type]
+    assert 0 < lr_factor(ScheduleConfig(kind=kind), step, progress) <= 1  # type: ignore[arg-type]
 
 
 def test_muon_takes_the_matrices_of_layers_alone() -> None:
-    model = build_model("grid-hrm", {"width": 32, "heads": 4}, tasks=40)
-    adamw, muon = build_optimisers(model, OptimiserConfig(name="muon"))
+    model = build_model("grid-hrm", {"hidden_size": 32, "num_heads": 4}, num_tasks=40)
+    adamw, muon = build_optimizers(model, OptimizerConfig(name="muon"))
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     chosen = {names[id(p)] for group in muon.param_groups for p in group["params"]}
     rest = {names[id(p)] for group in adamw.param_groups for p in group["params"]}
@@ -98,18 +97,18 @@ def test_muon_takes_the_matrices_of_layers_alone() -> None:
 
 
 def test_learning_rates_scale_from_their_peaks() -> None:
-    optimisers = build_optimisers(
-        build_model("grid-hrm", {}, tasks=1), OptimiserConfig(name="muon", learning_rate=0.1, matrix_learning_rate=0.4)
+    optimizers = build_optimizers(
+        build_model("grid-hrm", {}, num_tasks=1), OptimizerConfig(name="muon", lr=0.1, matrix_lr=0.4)
     )
     for value in (0.5, 0.25, 1.0):
-        set_learning_rate(optimisers, value)
-        assert [o.param_groups[0]["lr"] for o in optimisers] == [0.1 * value, 0.4 * value]
+        set_lr(optimizers, value)
+        assert [o.param_groups[0]["lr"] for o in optimizers] == [0.1 * value, 0.4 * value]
 
 
 def test_the_average_follows_and_swaps() -> None:
     model = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.constant_(model.weight, 0.0)
-    average = Average(model, decay=0.5)
+    average = EMA(model, decay=0.5)
     torch.nn.init.constant_(model.weight, 1.0)
     average.update(0)  # Early decay is (1 + 0) / (10 + 0) = 0.1, so the mean is 0.9.
     average.update(1000)  # Later it is 0.5: 0.95.
@@ -126,7 +125,7 @@ DATA = AugmentedSet(Corpus(study=TASKS).training_puzzles(), augment=7, canvas="c
 def located(batches: Batches, steps: int) -> list[tuple[int, bytes]]:
     """Every sample of some steps, in the order in which canvases group them."""
     return [
-        (int(part.task[n]), part.inputs[n].tobytes())
+        (int(part.identity.task[n]), part.inputs[n].tobytes())
         for step in range(steps)
         for each in batches.step(step)
         for part in each
@@ -135,7 +134,7 @@ def located(batches: Batches, steps: int) -> list[tuple[int, bytes]]:
 
 
 def test_an_epoch_takes_every_sample_once() -> None:
-    batches = Batches(DATA, batch=len(DATA), draw="samples")
+    batches = Batches(DATA, batch_size=len(DATA), sampling="samples")
     whole = sorted(sample.tobytes() for part in DATA for sample in part.inputs)
     for step in range(2):
         drawn = [sample.tobytes() for part in batches.step(step)[0] for sample in part.inputs]
@@ -144,7 +143,7 @@ def test_an_epoch_takes_every_sample_once() -> None:
 
 
 def test_epochs_come_in_different_orders() -> None:
-    batches = Batches(DATA, batch=8)
+    batches = Batches(DATA, batch_size=8)
     first = batches._indices(np.arange(len(DATA)))
     second = batches._indices(np.arange(len(DATA), 2 * len(DATA)))
     assert sorted(first) == sorted(second)
@@ -152,16 +151,16 @@ def test_epochs_come_in_different_orders() -> None:
 
 
 def test_drawing_by_tasks_takes_each_equally_often() -> None:
-    batches = Batches(DATA, batch=60, draw="tasks")
+    batches = Batches(DATA, batch_size=60, sampling="tasks")
     for step in range(3):
-        rows = np.concatenate([part.task for part in batches.step(step)[0]])
+        rows = np.concatenate([part.identity.task for part in batches.step(step)[0]])
         assert (np.bincount(rows)[1:] == 10).all()
 
 
-@pytest.mark.parametrize("draw", ["samples", "tasks"])
-def test_ranks_share_a_step_without_overlap(draw: str) -> None:
-    whole = located(Batches(DATA, 12, 2, draw), 3)  # type: ignore[arg-type]
-    shares = [located(Batches(DATA, 12, 2, draw, rank, 3), 3) for rank in range(3)]  # type: ignore[arg-type]
+@pytest.mark.parametrize("sampling", ["samples", "tasks"])
+def test_ranks_share_a_step_without_overlap(sampling: str) -> None:
+    whole = located(Batches(DATA, 12, 2, sampling), 3)  # type: ignore[arg-type]
+    shares = [located(Batches(DATA, 12, 2, sampling, rank, 3), 3) for rank in range(3)]  # type: ignore[arg-type]
     assert sorted(sample for share in shares for sample in share) == sorted(whole)
     assert {len(share) for share in shares} == {len(whole) // 3}
 
@@ -176,28 +175,28 @@ def test_a_step_depends_on_its_number_alone() -> None:
 
 def test_samples_drawn_ahead_are_those_of_their_step() -> None:
     data = AugmentedSet(Corpus(solve=load_tasks("arc-agi-1/training")[:3]).training_puzzles(), augment=5)
-    batches = Batches(data, 8, accumulate=2)
-    ahead = Ahead(Batches(data, 8, accumulate=2))
+    batches = Batches(data, 8, grad_accum_steps=2)
+    ahead = Prefetcher(Batches(data, 8, grad_accum_steps=2))
     for step in (0, 1, 2, 7, 8, 1):
         for drawn, expected in zip(ahead.step(step), batches.step(step), strict=True):
             assert [part.inputs.tobytes() for part in drawn] == [part.inputs.tobytes() for part in expected]
 
 
-def test_every_optimiser_moves_by_what_the_scaler_has_taken_off_once() -> None:
-    crew = Processes(TrainingConfig(accelerator="cpu"))
+def test_every_optimizer_moves_by_what_the_scaler_has_taken_off_once() -> None:
+    distributed = Distributed(TrainingConfig(accelerator="cpu"))
     model = torch.nn.ParameterList([torch.zeros(1), torch.zeros(1)])
-    optimisers = [torch.optim.SGD([parameter], lr=1.0) for parameter in model]
-    stepped = [crew.fabric.setup_optimizers(optimiser) for optimiser in optimisers]
+    optimizers = [torch.optim.SGD([parameter], lr=1.0) for parameter in model]
+    stepped = [distributed.fabric.setup_optimizers(optimizer) for optimizer in optimizers]
     # As fp16 has it on a GPU.
     scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, growth_interval=3)
-    crew.precision.scaler = scaler  # type: ignore[attr-defined]
+    distributed.precision.scaler = scaler  # type: ignore[attr-defined]
     for _ in range(3):
         scaler.scale(sum(model)).backward()  # type: ignore[union-attr]
-        for optimiser in optimisers:
-            scaler.unscale_(optimiser)
-        crew.step(stepped)
-        for optimiser in optimisers:
-            optimiser.zero_grad()
+        for optimizer in optimizers:
+            scaler.unscale_(optimizer)
+        distributed.step(stepped)
+        for optimizer in optimizers:
+            optimizer.zero_grad()
     assert [parameter.item() for parameter in model] == [-3.0, -3.0]
     assert scaler.get_scale() == 2048.0, "it grows once in three updates"
 
@@ -211,9 +210,9 @@ def test_a_row_without_a_gradient_is_not_met() -> None:
 
 
 def test_a_puzzle_table_is_not_averaged() -> None:
-    shape = {"width": 16, "heads": 2, "h_layers": 1, "l_layers": 1}
-    model = build_model("hrm", shape, tasks=3, variants=2)
-    average = Average(model, 0.9)
+    shape = {"hidden_size": 16, "num_heads": 2, "h_layers": 1, "l_layers": 1}
+    model = build_model("hrm", shape, num_tasks=3, num_variants=2)
+    average = EMA(model, 0.9)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(1.0)

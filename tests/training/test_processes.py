@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from hrm_arc.runs.folder import RunFolder
-from hrm_arc.training.resume import restarted_run
+from hrm_arc.training.checkpointing import restarted_run
 from hrm_arc.training.trainer import Trainer
 from tests.cli.commands import HRM
 from tests.made import TORCHRUN, tiny_recipe, write_tasks
@@ -51,12 +51,12 @@ def test_a_restarted_worker_finds_its_run(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
     assert restarted_run(recipe, root) == folder
     assert restarted_run(recipe_for(tmp_path, "grid-hrm", "--seed", "5"), root) is None
-    Trainer(recipe, root, folder).fit()
+    Trainer(recipe, root=root, resume=folder).fit()
     assert restarted_run(recipe, root) is None
 
 
 def test_a_killed_worker_comes_back_and_the_run_ends_right(tmp_path: Path) -> None:
-    flags = ["--training.steps", "150", "--training.checkpoint_every", "4", "--validation.every", "10"]
+    flags = ["--training.max_steps", "150", "--training.checkpoint_every", "4", "--validation.every", "10"]
     whole = straight(tiny_recipe(write_tasks(tmp_path / "tasks"), "grid-hrm", *flags), tmp_path)
     command = [*TORCHRUN, "2", "--max-restarts", "3"]
     with (tmp_path / "said.txt").open("w") as said:

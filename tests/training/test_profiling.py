@@ -12,8 +12,8 @@ from tests.made import tiny_recipe, write_tasks
 
 
 def trained(root: Path, steps: int, profile: bool = True) -> tuple[dict, Trainer]:
-    recipe = tiny_recipe(write_tasks(root / "tasks"), "grid-hrm", "--training.steps", str(steps))
-    trainer = Trainer(recipe, root / "runs", profile=profile)
+    recipe = tiny_recipe(write_tasks(root / "tasks"), "grid-hrm", "--training.max_steps", str(steps))
+    trainer = Trainer(recipe, root=root / "runs", profile=profile)
     return trainer.fit(), trainer
 
 
@@ -21,7 +21,7 @@ def test_a_profile_says_where_five_steps_went(tmp_path: Path) -> None:
     result, trainer = trained(tmp_path, 10)
     profile = result["profile"]
     assert profile["steps"] == 5
-    assert {"data", "forward", "backward", "optimiser"} <= set(profile["parts"])
+    assert {"data", "forward", "backward", "optimizer"} <= set(profile["parts"])
     # Parts lie beside each other, and so does the time that operations spend on their own.
     assert 0.5 < sum(profile["parts"].values()) <= 1
     assert 0 < sum(each["share"] for each in profile["operations"]) <= 1
@@ -30,7 +30,7 @@ def test_a_profile_says_where_five_steps_went(tmp_path: Path) -> None:
     )
     assert any(each["name"] == "aten::mm" for each in profile["operations"])
     events = json.loads(gzip.decompress(trainer.folder.trace_file.read_bytes()))["traceEvents"]
-    assert sum(event["name"] == "optimiser" for event in events) == 5 * trainer.model.segments
+    assert sum(event["name"] == "optimizer" for event in events) == 5 * trainer.model.segments
 
 
 @pytest.mark.parametrize("steps", [3, 7])

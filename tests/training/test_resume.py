@@ -16,32 +16,32 @@ import yaml
 from safetensors.torch import load_file
 
 from hrm_arc.errors import UserError
-from hrm_arc.files import claimed
-from hrm_arc.models import KINDS
+from hrm_arc.files import exclusive_lock
+from hrm_arc.models import MODELS
 from hrm_arc.runs.checkpoint import LATEST, TRAINING, WEIGHTS, list_checkpoints
 from hrm_arc.runs.folder import RunFolder
 from hrm_arc.runs.metrics import read_metrics
-from hrm_arc.training import held_back as held_back_module
-from hrm_arc.training import saving as saving_module
-from hrm_arc.training.recipe import Recipe
-from hrm_arc.training.recipe_files import load_recipe
-from hrm_arc.training.recorder import Tick
-from hrm_arc.training.resume import resumed_recipe
+from hrm_arc.training import checkpointing as checkpointing_module
+from hrm_arc.training import validation as validation_module
+from hrm_arc.training.build import load_recipe
+from hrm_arc.training.checkpointing import resumed_recipe
+from hrm_arc.training.config import Recipe
+from hrm_arc.training.metrics import StepMetrics
 from hrm_arc.training.trainer import Trainer
 from hrm_arc.training.validation import Totals
 from tests.cli.commands import HRM
-from tests.made import tiny_recipe, write_tasks
+from tests.made import OnStep, tiny_recipe, write_tasks
 
-TIMES = {"seconds", "rate", "timing"}
+TIMES = {"seconds", "samples_per_sec", "cells_per_sec", "model_flops_per_sec", "peak_memory_bytes", "timing"}
 
 
 def rows_of(folder: RunFolder) -> list[dict[str, Any]]:
-    """The metrics but for what a clock has a say in."""
+    """The metrics that do not depend on the clock or the machine."""
     return [{k: v for k, v in row.items() if k not in TIMES} for row in read_metrics(folder.metrics_file)]
 
 
 def end_of(folder: RunFolder) -> dict[str, torch.Tensor]:
-    """Everything in the last checkpoint: weights, average, optimisers, random states."""
+    """Everything in the last checkpoint: weights, average, optimizers, random states."""
     newest = list_checkpoints(folder.checkpoints, LATEST)[-1]
     return load_file(newest / WEIGHTS) | load_file(newest / TRAINING)
 
@@ -57,48 +57,48 @@ def check_same_end(one: RunFolder, other: RunFolder) -> None:
 
 def recipe_for(tmp_path: Path, model: str = "grid-hrm", *flags: str) -> Recipe:
     tasks = write_tasks(tmp_path / "tasks")
-    more = ["--training.steps", "12", "--training.checkpoint_every", "4", "--optimiser.name", "muon"]
+    more = ["--training.max_steps", "12", "--training.checkpoint_every", "4", "--optimizer.name", "muon"]
     dropout = ["--model.dropout", "0.2"] if model == "dual-loop" else []
-    gate = ["--validation.full", "improved", "--validation.fraction", "0.4", "--validation.augment", "3"]
+    gate = ["--validation.full_when", "improved", "--validation.fraction", "0.4", "--validation.augment", "3"]
     return tiny_recipe(tasks, model, *more, *dropout, *gate, *flags)
 
 
 def straight(recipe: Recipe, root: Path) -> RunFolder:
-    trainer = Trainer(recipe, root / "straight")
+    trainer = Trainer(recipe, root=root / "straight")
     trainer.fit()
     return trainer.folder
 
 
 def stopped_at(step: int, recipe: Recipe, root: Path, folder: RunFolder | None = None) -> RunFolder:
-    """Train until a step is told of, then stop."""
+    """Train until a callback is called at ``step`` or later, then stop."""
 
-    def onlooker(tick: Tick) -> None:
-        if tick.step >= step:
+    def on_step(metrics: StepMetrics) -> None:
+        if metrics.step >= step:
             trainer.stop()
 
-    trainer = Trainer(recipe, root, folder, onlooker)
+    trainer = Trainer(recipe, root=root, resume=folder, callbacks=[OnStep(on_step)])
     assert trainer.fit()["state"] == "interrupted"
     return trainer.folder
 
 
-@pytest.mark.parametrize("model", KINDS)
+@pytest.mark.parametrize("model", MODELS)
 def test_a_stopped_run_goes_on_bit_for_bit(model: str, tmp_path: Path) -> None:
     recipe = recipe_for(tmp_path, model)
     whole = straight(recipe, tmp_path)
     folder: RunFolder | None = None
     for stop in (3, 7, 10):
         folder = stopped_at(stop, recipe, tmp_path / "pieces", folder)
-    again = Trainer(recipe, tmp_path / "pieces", folder)
+    again = Trainer(recipe, root=tmp_path / "pieces", resume=folder)
     assert again.fit()["state"] == "finished"
     check_same_end(whole, again.folder)
 
 
 def test_an_average_a_schedule_and_the_gate_go_on_too(tmp_path: Path) -> None:
     recipe = recipe_for(
-        tmp_path, "grid-hrm", "--schedule.kind", "restarts", "--schedule.period", "5", "--optimiser.ema", "0.9"
+        tmp_path, "grid-hrm", "--schedule.kind", "restarts", "--schedule.restart_steps", "5", "--optimizer.ema", "0.9"
     )
     whole = straight(recipe, tmp_path)
-    again = Trainer(recipe, tmp_path, stopped_at(1, recipe, tmp_path / "pieces"))
+    again = Trainer(recipe, root=tmp_path, resume=stopped_at(1, recipe, tmp_path / "pieces"))
     again.fit()
     check_same_end(whole, again.folder)
 
@@ -107,33 +107,34 @@ def test_a_finished_run_has_nothing_to_go_on_with(tmp_path: Path) -> None:
     recipe = recipe_for(tmp_path)
     folder = straight(recipe, tmp_path)
     before = (rows_of(folder), end_of(folder).keys())
-    assert Trainer(recipe, tmp_path, folder).fit()["steps"] == 12
+    assert Trainer(recipe, root=tmp_path, resume=folder).fit()["steps"] == 12
     assert (rows_of(folder), end_of(folder).keys()) == before
 
 
 def test_a_changed_recipe_is_refused_key_by_key(tmp_path: Path) -> None:
     folder = straight(recipe_for(tmp_path), tmp_path)
-    flags = ["--training.steps", "16", "--optimiser.clip", "0.5"]
-    with pytest.raises(UserError, match=r"differs in optimiser\.clip, training\.steps; accept each with --override"):
+    flags = ["--training.max_steps", "16", "--optimizer.grad_clip", "0.5"]
+    with pytest.raises(UserError, match=r"differs in optimizer\.grad_clip, training\.max_steps; accept each"):
         resumed_recipe(folder, None, flags, [])
-    with pytest.raises(UserError, match=r"differs in optimiser\.clip;"):
-        resumed_recipe(folder, None, flags, ["training.steps"])
-    recipe = resumed_recipe(folder, None, flags, ["training.steps", "optimiser.clip"])
-    assert Trainer(recipe, tmp_path, folder).fit()["steps"] == 16
+    with pytest.raises(UserError, match=r"differs in optimizer\.grad_clip;"):
+        resumed_recipe(folder, None, flags, ["training.max_steps"])
+    recipe = resumed_recipe(folder, None, flags, ["training.max_steps", "optimizer.grad_clip"])
+    assert Trainer(recipe, root=tmp_path, resume=folder).fit()["steps"] == 16
     assert [row["step"] for row in rows_of(folder) if row["kind"] == "train"] == list(range(2, 17, 2))
 
 
-def test_a_damaged_checkpoint_is_passed_over_and_named(tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     recipe = recipe_for(tmp_path)
     whole = straight(recipe, tmp_path)
     folder = stopped_at(10, recipe, tmp_path / "pieces")
     newest = list_checkpoints(folder.checkpoints, LATEST)[-1]
     (newest / TRAINING).write_bytes(b"")
-    said: list[str] = []
-    again = Trainer(recipe, tmp_path, folder, say=said.append)
+    again = Trainer(recipe, root=tmp_path, resume=folder)
     again.fit()
-    assert len(said) == 1
-    assert str(newest / TRAINING) in said[0]
+    assert len(caplog.messages) == 1
+    assert str(newest / TRAINING) in caplog.messages[0]
     check_same_end(whole, again.folder)
 
 
@@ -142,21 +143,21 @@ def test_other_tasks_than_the_runs_are_refused(tmp_path: Path) -> None:
     folder = straight(recipe, tmp_path)
     write_tasks(tmp_path / "tasks", count=4)
     with pytest.raises(UserError, match="trained on other tasks"):
-        Trainer(recipe, tmp_path, folder)
+        Trainer(recipe, root=tmp_path, resume=folder)
 
 
 def test_the_clock_asks_for_checkpoints_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved: list[int] = []
-    save = saving_module.save_checkpoint
+    save = checkpointing_module.save_checkpoint
 
     def watched(root: Path, kind: str, card: Any, *tensors: Any) -> Path:
         saved.append(card.step)
         return save(root, kind, card, *tensors)
 
-    monkeypatch.setattr(saving_module, "save_checkpoint", watched)
+    monkeypatch.setattr(checkpointing_module, "save_checkpoint", watched)
     for minutes, steps in (("1e-9", list(range(1, 13))), ("10", [12]), ("0", [12])):
         flags = ("--training.checkpoint_every", "0", "--training.checkpoint_minutes", minutes)
-        Trainer(recipe_for(tmp_path, "grid-hrm", *flags), tmp_path / "runs").fit()
+        Trainer(recipe_for(tmp_path, "grid-hrm", *flags), root=tmp_path / "runs").fit()
         assert saved == steps
         saved.clear()
 
@@ -173,31 +174,31 @@ def test_a_run_is_trained_by_one_process(tmp_path: Path) -> None:
     recipe = recipe_for(tmp_path)
     folder = stopped_at(5, recipe, tmp_path)
     before = rows_of(folder)
-    with claimed(folder.path, "training"), pytest.raises(UserError, match="another process is training it"):
-        Trainer(recipe, tmp_path, folder).fit()
+    with exclusive_lock(folder.path, "training"), pytest.raises(UserError, match="another process is training it"):
+        Trainer(recipe, root=tmp_path, resume=folder).fit()
     assert rows_of(folder) == before
-    assert Trainer(recipe, tmp_path, folder).fit()["state"] == "finished"
+    assert Trainer(recipe, root=tmp_path, resume=folder).fit()["state"] == "finished"
 
 
 @pytest.mark.parametrize(("before", "after"), [("0", "0.9"), ("0.9", "0"), ("0.9", "0.5")])
 def test_an_average_may_begin_and_end_on_the_way(tmp_path: Path, before: str, after: str) -> None:
-    folder = stopped_at(5, recipe_for(tmp_path, "grid-hrm", "--optimiser.ema", before), tmp_path)
+    folder = stopped_at(5, recipe_for(tmp_path, "grid-hrm", "--optimizer.ema", before), tmp_path)
     live = {k.removeprefix("live."): v for k, v in end_of(folder).items() if k.startswith("live.")}
-    recipe = resumed_recipe(folder, None, ["--optimiser.ema", after], ["optimiser.ema"])
-    trainer = Trainer(recipe, tmp_path, folder)
+    recipe = resumed_recipe(folder, None, ["--optimizer.ema", after], ["optimizer.ema"])
+    trainer = Trainer(recipe, root=tmp_path, resume=folder)
     own = live or load_file(list_checkpoints(folder.checkpoints, LATEST)[-1] / WEIGHTS)
     assert all(torch.equal(tensor, own[name]) for name, tensor in trainer.model.state_dict().items())
     assert trainer.fit()["state"] == "finished"
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("optimiser.name", "adamw"), ("model.width", "32"), ("model.h_layers", "2")]
+    ("key", "value"), [("optimizer.name", "adamw"), ("model.hidden_size", "32"), ("model.h_layers", "2")]
 )
 def test_what_cannot_change_on_the_way_is_told(tmp_path: Path, key: str, value: str) -> None:
     folder = stopped_at(5, recipe_for(tmp_path), tmp_path)
     recipe = resumed_recipe(folder, None, [f"--{key}", value], [key])
     with pytest.raises(UserError, match="does not fit the recipe"):
-        Trainer(recipe, tmp_path, folder)
+        Trainer(recipe, root=tmp_path, resume=folder)
 
 
 def small_session(session: int, tmp_path: Path, *flags: str) -> Recipe:
@@ -205,8 +206,17 @@ def small_session(session: int, tmp_path: Path, *flags: str) -> Recipe:
     tasks = write_tasks(tmp_path / "tasks")
     small = [
         *("--data.solve", f"[{tasks}]", "--data.study", "[]", "--data.augment", "5", "--validation.augment", "2"),
-        *("--model.width", "16", "--model.heads", "2", "--model.cycles", "1", "--training.accelerator", "cpu"),
-        *("--model.h_layers", "1", "--model.l_layers", "1", "--training.batch", "2"),
+        *(
+            "--model.hidden_size",
+            "16",
+            "--model.num_heads",
+            "2",
+            "--model.h_cycles",
+            "1",
+            "--training.accelerator",
+            "cpu",
+        ),
+        *("--model.h_layers", "1", "--model.l_layers", "1", "--training.batch_size", "2"),
         *("--validation.every", "1", "--training.checkpoint_every", "1", "--training.log_every", "1"),
     ]
     return load_recipe(f"log/session-{session}", [*small, *flags])
@@ -214,9 +224,9 @@ def small_session(session: int, tmp_path: Path, *flags: str) -> Recipe:
 
 @pytest.mark.parametrize("session", range(1, 6))
 def test_the_logs_sessions_run_and_resume_at_a_smaller_width(session: int, tmp_path: Path) -> None:
-    recipe = small_session(session, tmp_path, "--training.steps", "3")
+    recipe = small_session(session, tmp_path, "--training.max_steps", "3")
     whole = straight(recipe, tmp_path)
-    again = Trainer(recipe, tmp_path, stopped_at(1, recipe, tmp_path / "pieces"))
+    again = Trainer(recipe, root=tmp_path, resume=stopped_at(1, recipe, tmp_path / "pieces"))
     assert again.fit()["steps"] == 3
     check_same_end(whole, again.folder)
 
@@ -226,13 +236,13 @@ def test_session_5_validates_in_full_as_often_as_its_rule_says(tmp_path: Path, m
     curve = [0.70, 0.70, 0.705, 0.714, 0.7135, 0.722, 0.7211]
     fast = iter(curve)
 
-    def made_up(model: Any, held_back: Any, indices: Any, loss: Any) -> Totals:
+    def made_up(model: Any, held_out: Any, indices: Any, loss: Any) -> Totals:
         count = len(indices)
-        value = 0.5 if count == len(held_back) else next(fast)
+        value = 0.5 if count == len(held_out) else next(fast)
         return Totals(count, count, value * count * 900, 0.0)
 
-    monkeypatch.setattr(held_back_module, "validate", made_up)
-    trainer = Trainer(small_session(5, tmp_path, "--training.steps", str(len(curve))), tmp_path / "runs")
+    monkeypatch.setattr(validation_module, "validate", made_up)
+    trainer = Trainer(small_session(5, tmp_path, "--training.max_steps", str(len(curve))), root=tmp_path / "runs")
     assert trainer.fit()["full_validations"] == 3
     full = [row["step"] for row in rows_of(trainer.folder) if row["kind"] == "validation" and row["full"]]
     assert full == [1, 4, 6]
@@ -241,7 +251,7 @@ def test_session_5_validates_in_full_as_often_as_its_rule_says(tmp_path: Path, m
 def test_a_killed_run_ends_as_one_that_was_not(tmp_path: Path) -> None:
     recipe_for(tmp_path)
     path = tmp_path / "grid-hrm.yaml"
-    flags = ["--training.steps", "400", "--training.checkpoint_every", "5", "--validation.every", "50"]
+    flags = ["--training.max_steps", "400", "--training.checkpoint_every", "5", "--validation.every", "50"]
     straight_ = subprocess.run(
         [*HRM, "train", path, *flags, "--out", tmp_path / "straight", "--json"], capture_output=True, check=True
     )
@@ -271,7 +281,7 @@ def metrics_size(runs: Path) -> int:
 
 def test_sigterm_saves_and_leaves(tmp_path: Path) -> None:
     recipe_for(tmp_path)
-    command = [*HRM, "train", "grid-hrm.yaml", "--training.steps", "1000000"]
+    command = [*HRM, "train", "grid-hrm.yaml", "--training.max_steps", "1000000"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     while not metrics_size(tmp_path / "runs"):
         assert process.poll() is None

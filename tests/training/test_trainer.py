@@ -16,21 +16,22 @@ import hrm_arc
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.baselines import baselines
 from hrm_arc.evaluation.evaluate import predict_tasks, score_predictions, tasks_to_score
-from hrm_arc.evaluation.torch_backend import load_model, think_until_halted
+from hrm_arc.evaluation.torch_backend import infer, load_model
 from hrm_arc.files import read_lines
-from hrm_arc.models import KINDS
-from hrm_arc.models.reasoner import Batch, Output, Reasoner, State
+from hrm_arc.models import MODELS
+from hrm_arc.models.reasoner import Batch, Carry, Output, Reasoner
 from hrm_arc.puzzles.selection import smallest
 from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.runs.checkpoint import BEST, CARD, TRAINING, WEIGHTS, find_checkpoint, list_checkpoints, read_card
 from hrm_arc.runs.folder import RunFolder
-from hrm_arc.training import trainer as trainer_module
-from hrm_arc.training.halting import Thought, think_segment
-from hrm_arc.training.losses import Losses
-from hrm_arc.training.recorder import Tick
+from hrm_arc.training import step as step_module
+from hrm_arc.training.build import held_out_set
+from hrm_arc.training.losses import SegmentLosses
+from hrm_arc.training.metrics import StepMetrics
+from hrm_arc.training.step import ActiveBatch, run_segment
 from hrm_arc.training.trainer import Trainer
-from tests.made import TORCHRUN, tiny_recipe, write_puzzles, write_tasks
-from tests.models.test_grid_hrm import made_batch
+from tests.made import TORCHRUN, OnStep, tiny_recipe, write_puzzles, write_tasks
+from tests.models.examples import made_batch
 
 STATUS_KEYS = {
     *("run_id", "start_time", "current_step", "current_epoch", "best_val_loss", "best_val_acc", "best_step"),
@@ -51,12 +52,12 @@ def newest(folder: RunFolder) -> Path:
 
 def trained(tmp_path: Path, model: str = "grid-hrm", *flags: str, noise: int | None = None) -> Trainer:
     tasks = write_tasks(tmp_path / f"tasks-{noise}", noise=noise)
-    trainer = Trainer(tiny_recipe(tasks, model, *flags), tmp_path / "runs")
+    trainer = Trainer(tiny_recipe(tasks, model, *flags), root=tmp_path / "runs")
     trainer.fit()
     return trainer
 
 
-@pytest.mark.parametrize("model", KINDS)
+@pytest.mark.parametrize("model", MODELS)
 def test_a_run_leaves_its_folder(model: str, tmp_path: Path) -> None:
     trainer = trained(tmp_path, model)
     folder = trainer.folder
@@ -81,7 +82,7 @@ def test_a_run_leaves_its_folder(model: str, tmp_path: Path) -> None:
     assert (card.model, card.step, card.tasks) == (model, 6, ["flip0", "flip1", "flip2"])
 
 
-@pytest.mark.parametrize("model", KINDS)
+@pytest.mark.parametrize("model", MODELS)
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(model: str, tmp_path: Path) -> None:
     runs = [weights_of(trained(tmp_path / str(n), model, "--seed", str(seed))) for n, seed in enumerate((1, 1, 2))]
     assert all(torch.equal(runs[0][name], runs[1][name]) for name in runs[0])
@@ -108,12 +109,21 @@ def test_test_outputs_change_neither_weights_nor_predictions(tmp_path: Path) -> 
     assert results[0] == results[1]
 
 
-def test_a_model_learns_a_rule_and_solves_what_was_held_back(tmp_path: Path) -> None:
+def test_a_model_learns_a_rule_and_solves_what_was_held_out(tmp_path: Path) -> None:
     trainer = trained(
         tmp_path,
         "grid-hrm",
-        *("--training.steps", "350", "--training.batch", "64", "--model.width", "32", "--data.augment", "400"),
-        *("--optimiser.name", "muon", "--optimiser.learning_rate", "3e-3", "--validation.every", "0"),
+        *(
+            "--training.max_steps",
+            "350",
+            "--training.batch_size",
+            "64",
+            "--model.hidden_size",
+            "32",
+            "--data.augment",
+            "400",
+        ),
+        *("--optimizer.name", "muon", "--optimizer.lr", "3e-3", "--validation.every", "0"),
     )
     backend, card = load_model(trainer.folder.path, "cpu")
     tasks = tasks_to_score(card, None)
@@ -125,22 +135,22 @@ def test_a_model_learns_a_rule_and_solves_what_was_held_back(tmp_path: Path) -> 
 def test_accumulating_gradients_is_the_same_as_a_larger_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     passed: list[int] = []
 
-    def watched(model: Any, thoughts: Sequence[Thought], *rest: Any) -> list[Losses]:
-        passed.append(sum(len(thought.batch) for thought in thoughts))
-        return think_segment(model, thoughts, *rest)
+    def watched(model: Any, batches: Sequence[ActiveBatch], *rest: Any) -> list[SegmentLosses]:
+        passed.append(sum(len(active.batch) for active in batches))
+        return run_segment(model, batches, *rest)
 
-    monkeypatch.setattr(trainer_module, "think_segment", watched)
-    one = trained(tmp_path / "one", "grid-hrm", "--training.batch", "8", *UNCLIPPED)
+    monkeypatch.setattr(step_module, "run_segment", watched)
+    one = trained(tmp_path / "one", "grid-hrm", "--training.batch_size", "8", *UNCLIPPED)
     assert set(passed) == {8}
     passed.clear()
-    halves = ("--training.batch", "4", "--training.accumulate", "2")
+    halves = ("--training.batch_size", "4", "--training.grad_accum_steps", "2")
     two = trained(tmp_path / "two", "grid-hrm", *halves, *UNCLIPPED)
     assert set(passed) == {4}, "a pass holds no more than its batch"
     check_same_training(one.folder, two.folder)
 
 
 # So that the size of gradients can be told from AdamW's moments; its steps do not depend on it.
-UNCLIPPED = ("--optimiser.clip", "0")
+UNCLIPPED = ("--optimizer.grad_clip", "0")
 
 
 def check_same_training(one: RunFolder, other: RunFolder) -> None:
@@ -149,7 +159,7 @@ def check_same_training(one: RunFolder, other: RunFolder) -> None:
     for name, tensor in weights.items():
         torch.testing.assert_close(tensor, others[name], atol=1e-5, rtol=1e-4)
     moments, others = (load_file(newest(folder) / TRAINING) for folder in (one, other))
-    names = [name for name, tensor in moments.items() if name.startswith("optimiser") and tensor.ndim]
+    names = [name for name, tensor in moments.items() if name.startswith("optimizer") and tensor.ndim]
     kinds = {name.rpartition(".")[2] for name in names}
     assert kinds
     for kind in kinds:
@@ -157,15 +167,15 @@ def check_same_training(one: RunFolder, other: RunFolder) -> None:
         assert (mine - theirs).norm() <= 0.01 * mine.norm(), kind
 
 
-@pytest.mark.parametrize("model", KINDS)
+@pytest.mark.parametrize("model", MODELS)
 def test_samples_of_one_canvas_may_go_through_in_parts(
     model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = tiny_recipe(write_tasks(tmp_path / "tasks"), model, *(["--model.dropout", "0"] * (model == "dual-loop")))
     ends = []
     for most in (16_384, 1):
-        monkeypatch.setattr(trainer_module, "cells_at_once", lambda device, most=most: most)
-        trainer = Trainer(recipe, tmp_path / str(most))
+        monkeypatch.setattr(step_module, "max_cells_per_forward", lambda device, most=most: most)
+        trainer = Trainer(recipe, root=tmp_path / str(most))
         trainer.fit()
         ends.append(weights_of(trainer))
     for name, tensor in ends[0].items():
@@ -173,21 +183,21 @@ def test_samples_of_one_canvas_may_go_through_in_parts(
 
 
 def test_interrupting_saves_the_state(tmp_path: Path) -> None:
-    def onlooker(tick: Tick) -> None:
-        if tick.step == 4:
+    def on_step(metrics: StepMetrics) -> None:
+        if metrics.step == 4:
             trainer.stop()
 
-    trainer = Trainer(tiny_recipe(write_tasks(tmp_path / "tasks")), tmp_path / "runs", onlooker=onlooker)
+    trainer = Trainer(tiny_recipe(write_tasks(tmp_path / "tasks")), root=tmp_path / "runs", callbacks=[OnStep(on_step)])
     assert trainer.fit()["state"] == "interrupted"
     assert trainer.folder.status()["state"] == "interrupted"
     assert read_card(newest(trainer.folder)).step == 4
 
 
 def test_a_failure_is_told_in_the_status(tmp_path: Path) -> None:
-    def onlooker(tick: Tick) -> None:
+    def on_step(metrics: StepMetrics) -> None:
         raise RuntimeError("made up")
 
-    trainer = Trainer(tiny_recipe(write_tasks(tmp_path / "tasks")), tmp_path / "runs", onlooker=onlooker)
+    trainer = Trainer(tiny_recipe(write_tasks(tmp_path / "tasks")), root=tmp_path / "runs", callbacks=[OnStep(on_step)])
     with pytest.raises(RuntimeError, match="made up"):
         trainer.fit()
     assert trainer.folder.status()["state"] == "failed"
@@ -195,9 +205,9 @@ def test_a_failure_is_told_in_the_status(tmp_path: Path) -> None:
 
 def test_baselines_are_those_of_what_is_validated(tmp_path: Path) -> None:
     trainer = trained(tmp_path, "grid-hrm", "--validation.augment", "6", "--validation.fraction", "0.5")
-    held_back = trainer.recipe.held_back_set(trainer.corpus, canvas="full")
-    assert len(held_back) == 3 * 7
-    assert trainer.folder.status()["baselines"] == baselines(held_back, held_back.part(0.5))
+    held_out = held_out_set(trainer.recipe, trainer.corpus, canvas="full")
+    assert len(held_out) == 3 * 7
+    assert trainer.folder.status()["baselines"] == baselines(held_out, held_out.part(0.5))
 
 
 def test_a_solver_gives_the_attempts_of_an_evaluation(tmp_path: Path) -> None:
@@ -212,12 +222,12 @@ def test_a_solver_gives_the_attempts_of_an_evaluation(tmp_path: Path) -> None:
 
 def test_a_time_limit_ends_the_run(tmp_path: Path) -> None:
     recipe = tiny_recipe(
-        write_tasks(tmp_path / "tasks"), "grid-hrm", "--training.minutes", "0.01", "--training.steps", "1000000"
+        write_tasks(tmp_path / "tasks"), "grid-hrm", "--training.max_minutes", "0.01", "--training.max_steps", "1000000"
     )
-    ticks: list[Tick] = []
-    result = Trainer(recipe, tmp_path / "runs", onlooker=ticks.append).fit()
+    seen: list[StepMetrics] = []
+    result = Trainer(recipe, root=tmp_path / "runs", callbacks=[OnStep(seen.append)]).fit()
     assert 0 < result["steps"] < 1_000_000
-    assert ticks[-1].progress == 1.0
+    assert seen[-1].progress == 1.0
 
 
 def test_the_best_is_kept_only_when_asked_for(tmp_path: Path) -> None:
@@ -230,7 +240,7 @@ def test_the_best_is_kept_only_when_asked_for(tmp_path: Path) -> None:
 def test_a_missing_accelerator_is_the_users_mistake(tmp_path: Path) -> None:
     recipe = tiny_recipe(write_tasks(tmp_path / "tasks"), "grid-hrm", "--training.accelerator", "warp")
     with pytest.raises(UserError, match=r"training\.accelerator"):
-        Trainer(recipe, tmp_path / "runs")
+        Trainer(recipe, root=tmp_path / "runs")
 
 
 def test_damaged_weights_are_named(tmp_path: Path) -> None:
@@ -256,18 +266,21 @@ def test_damaged_weights_are_named(tmp_path: Path) -> None:
     [
         ("grid-hrm", []),
         # The halting unit is in no loss, and still has to be in every process's gradients.
-        ("grid-hrm", ["--loss.halt", "none"]),
+        ("grid-hrm", ["--loss.halt_kind", "none"]),
         # A puzzle table, whose gradients are sparse.
-        ("hrm", ["--loss.halt", "q-learning"]),
-        # Processes on unlike canvases, and samples that halt, in passes of which the last one sends gradients.
-        ("grid-hrm", [*("--halting.leave", "true", "--halting.exploration", "0"), "--training.accumulate", "2"]),
+        ("hrm", ["--loss.halt_kind", "q-learning"]),
+        # Distributed on unlike canvases, and samples that halt, in passes of which the last one sends gradients.
+        (
+            "grid-hrm",
+            [*("--halting.early_exit", "true", "--halting.exploration_prob", "0"), "--training.grad_accum_steps", "2"],
+        ),
     ],
     ids=["grid-hrm", "no halting", "puzzle table", "halting"],
 )
 def test_two_processes_train_as_one(model: str, more: list[str], tmp_path: Path) -> None:
     tasks = write_puzzles(tmp_path / "tasks", smallest(load_tasks("arc-agi-1/training"), 4))
-    flags = ["--training.steps", "20", "--training.log_every", "1", "--data.canvas", "cropped", *UNCLIPPED, *more]
-    alone = Trainer(tiny_recipe(tasks, model, *flags), tmp_path / "alone")
+    flags = ["--training.max_steps", "20", "--training.log_every", "1", "--data.canvas", "cropped", *UNCLIPPED, *more]
+    alone = Trainer(tiny_recipe(tasks, model, *flags), root=tmp_path / "alone")
     alone.fit()
     command = [*TORCHRUN, "2", "-m", "hrm_arc", "train"]
     subprocess.run(
@@ -291,42 +304,40 @@ class Halting(Reasoner):
 
     segments = 4
 
-    def start(self, batch: Batch) -> State:
+    def initial_carry(self, batch: Batch) -> Carry:
         return (torch.zeros(len(batch)),)
 
-    def think_all(self, states: Sequence[State], batches: Sequence[Batch]) -> list[tuple[State, Output]]:
-        (state,), (batch,) = states, batches
-        number = state[0] + 1
+    def forward(self, carry: Carry, batch: Batch) -> tuple[Carry, Output]:
+        number = carry[0] + 1
         logits = torch.zeros(len(batch), batch.inputs.shape[1], 12)
         logits[:, :, int(number[0])] = 1.0
-        halt = torch.where(batch.task < number, 5.0, -5.0)
-        return [((number,), Output(logits, halt[:, None]))]
+        q_halt = torch.where(batch.identity.task < number, 5.0, -5.0)
+        return (number,), Output(logits, q_halt[:, None])
 
 
 def test_each_sample_keeps_the_answer_with_which_it_halted() -> None:
-    thought = think_until_halted(Halting(), made_batch())
-    assert thought.segments.tolist() == [1, 2, 3]
-    assert thought.logits.argmax(dim=-1)[:, 0].tolist() == [1, 2, 3]
-    assert (thought.confidence > 0.99).all()
+    output, segments = infer(Halting(), made_batch())
+    assert segments.tolist() == [1, 2, 3]
+    assert output.logits.argmax(dim=-1)[:, 0].tolist() == [1, 2, 3]
+    assert (output.q_halt > 4).all()
 
 
 def test_a_games_boards_have_no_rows_for_their_variants(tmp_path: Path) -> None:
     recipe = tiny_recipe(write_tasks(tmp_path / "tasks"), "hrm", "--data.solve", "[sudoku-4x4]")
-    with pytest.raises(UserError, match="identity shared"):
-        Trainer(recipe, tmp_path / "runs")
+    with pytest.raises(UserError, match="puzzle_emb shared"):
+        Trainer(recipe, root=tmp_path / "runs")
     recipe = tiny_recipe(tmp_path / "tasks", "hrm", "--data.solve", "[sudoku-4x4]", "--data.augment", "0")
-    trainer = Trainer(recipe, tmp_path / "runs")
+    trainer = Trainer(recipe, root=tmp_path / "runs")
     trainer.fit()
     backend, card = load_model(trainer.folder.path, "cpu")
     assert len(list(predict_tasks(backend, card, tasks_to_score(card, None), votes=2)))
 
 
-def test_tasks_without_answers_are_not_validated_on(tmp_path: Path) -> None:
+def test_tasks_without_answers_are_not_validated_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = write_tasks(tmp_path / "tasks", count=2)
     for path in folder.iterdir():
         task = json.loads(path.read_text())
         path.write_text(json.dumps({**task, "test": [{"input": pair["input"]} for pair in task["test"]]}))
-    said: list[str] = []
-    trainer = Trainer(tiny_recipe(folder), tmp_path / "runs", say=said.append)
+    trainer = Trainer(tiny_recipe(folder), root=tmp_path / "runs")
     assert trainer.fit()["state"] == "finished"
-    assert any("nothing to validate on" in line for line in said)
+    assert any("nothing to validate on" in line for line in caplog.messages)

@@ -1,0 +1,305 @@
+"""From YAML, dotted flags or plain data to a recipe, and from a recipe to what a run needs."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from argparse import ArgumentError
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentParser
+from torch import Tensor
+
+from hrm_arc.errors import UserError, and_more
+from hrm_arc.evaluation.metrics import find_metrics
+from hrm_arc.models.spec import MODELS, find_model
+from hrm_arc.puzzles.augmented import AugmentedSet
+from hrm_arc.puzzles.canvas import CanvasKind
+from hrm_arc.puzzles.corpus import Corpus
+from hrm_arc.puzzles.leaks import leaks
+from hrm_arc.puzzles.selection import smallest
+from hrm_arc.puzzles.sources import make_corpus
+from hrm_arc.puzzles.transforms import find_transforms
+from hrm_arc.runs.checkpoint import WEIGHTS, Card, newest_checkpoint, read_card, read_tensors
+from hrm_arc.training.config import SECTIONS, Recipe
+from hrm_arc.training.losses import find_loss
+
+# Fine-tuning takes smaller steps than training from scratch.
+FINETUNE_LR_FACTOR = 0.3
+
+
+def load_recipe(recipe: str | Path | Mapping[str, Any], flags: Sequence[str] = ()) -> Recipe:
+    """Read a recipe and apply dotted flags.
+
+    Args:
+        recipe: a YAML file, the name of a packaged recipe such as ``quickstart``, or a recipe as plain data, such as
+            ``{"model": {"name": "grid-hrm", "hidden_size": 64}, "training": {"max_steps": 100}}``.
+        flags: such as ``["--optimizer.lr", "1e-3"]``.
+
+    Raises:
+        UserError: there is no such recipe, a key is unknown, or a value does not fit.
+    """
+    if isinstance(recipe, Mapping):
+        path, text = Path("recipe"), json.dumps(recipe)
+        config = text
+    else:
+        path = find_recipe(str(recipe))
+        text, config = _read(path), str(path)
+    parser = recipe_parser(_chosen_model(path, text, flags))
+    try:
+        parsed = parser.parse_args(["--config", config, *flags])
+    except ArgumentError as error:
+        raise _explain(str(error), path, parser) from None
+    return _checked(_assemble(parsed.as_dict(), path))
+
+
+def recipe_parser(model: str) -> ArgumentParser:
+    """A parser for recipes of one model: YAML through ``--config``, and dotted flags.
+
+    Raises:
+        UserError: there is no such model, or it is not importable here.
+    """
+    spec = find_model(model)
+    parser = ArgumentParser(usage="hrm train RECIPE [--key.subkey value ...]", exit_on_error=False, default_env=False)
+    parser.add_argument("--config", action="config", help="the recipe to start from")
+    parser.add_argument("--name", type=str, default="unnamed", help="the name of the experiment")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights, variants and the order of samples")
+    parser.add_argument("--model.name", type=str, default=model, help=f"{', '.join(MODELS)}, or package.module:Name")
+    parser.add_class_arguments(spec.config, "model")
+    for section, config in SECTIONS.items():
+        parser.add_class_arguments(config, section)
+    return parser
+
+
+def find_recipe(recipe: str) -> Path:
+    """The file of a recipe: a path, or the name of a packaged recipe.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    path = Path(recipe)
+    if path.is_file():
+        return path
+    name = recipe.removeprefix("recipes/").removesuffix(".yaml")
+    for root in recipe_folders():
+        packaged = root / f"{name}.yaml"
+        if packaged.is_file():
+            return packaged
+    known = sorted(str(f.relative_to(r).with_suffix("")) for r in recipe_folders() for f in r.rglob("*.yaml"))
+    raise UserError(recipe, f"no such recipe file; the packaged ones are {', '.join(known)}")
+
+
+def recipe_folders() -> list[Path]:
+    """The folders of packaged recipes: beside the package in a checkout, inside it in a wheel."""
+    package = Path(__file__).resolve().parent.parent
+    return [root for root in (package.parent / "recipes", package / "recipes") if root.is_dir()]
+
+
+def load_corpus(recipe: Recipe) -> Corpus:
+    """Load a recipe's tasks.
+
+    Raises:
+        UserError: a source is not available, or a study task gives away what is to be solved.
+    """
+    data = recipe.data
+    corpus = make_corpus(data.solve, data.study, data.exclude)
+    if data.smallest:
+        corpus = replace(corpus, solve=smallest(corpus.solve, data.smallest))
+    check_leaks(recipe, corpus)
+    return corpus
+
+
+def check_leaks(recipe: Recipe, corpus: Corpus) -> None:
+    """Refuse a corpus whose study tasks answer its solve tasks, unless the recipe allows it.
+
+    Raises:
+        UserError: naming the first leak.
+    """
+    found = () if recipe.data.allow_leak else leaks(corpus)
+    if found:
+        what = f"answers what is to be solved: {found[0]}{and_more(found)}; leave out {found[0].task} with "
+        raise UserError("data.study", what + "--data.exclude, or accept it with --allow-leak")
+
+
+def training_set(recipe: Recipe, corpus: Corpus) -> AugmentedSet:
+    """What training draws from. It holds no test output of a task to be solved."""
+    data = recipe.data
+    return AugmentedSet(
+        corpus.training_puzzles(),
+        augment=data.augment,
+        seed=recipe.seed,
+        canvas=data.canvas,
+        translate=data.translate,
+        repeat=data.repeat,
+    )
+
+
+def held_out_set(recipe: Recipe, corpus: Corpus, canvas: CanvasKind | None = None) -> AugmentedSet:
+    """What validation scores: the test pairs of tasks to be solved, not translated.
+
+    Inputs lie on ``canvas``, by default as in training; labels on the full one, where token accuracy is counted.
+    """
+    return AugmentedSet(
+        corpus.held_out_puzzles(),
+        augment=recipe.validation.augment,
+        seed=recipe.seed,
+        canvas=canvas or recipe.data.canvas,
+        label_canvas="full",
+        repeat=recipe.data.repeat,
+    )
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """Weights that were trained on other tasks, to initialize a run with.
+
+    Attributes:
+        weights: a model's state dict.
+        rows: the row of each known task in its task table, where it has one row for each task.
+        leaks: what the weights were trained on that answers what the new run is to solve.
+    """
+
+    weights: Mapping[str, Tensor]
+    rows: Mapping[str, int]
+    leaks: Sequence[str] = ()
+
+    @classmethod
+    def load(cls, path: Path, solve: Sequence[str] = ()) -> tuple[Pretrained, Card]:
+        """The weights of a run or checkpoint, and its card.
+
+        Args:
+            path: a run folder or a checkpoint folder.
+            solve: IDs of the tasks to be solved; a task whose answer the weights were trained on is a leak.
+
+        Raises:
+            UserError: there is none, or it is damaged.
+        """
+        folder = newest_checkpoint(path)
+        card = read_card(folder)
+        given = set(card.tasks[card.held_out :]) if not card.imported else set()
+        seen = [f"{name}, given away in the training that it began with" for name in solve if name in given]
+        rows = card.rows() if card.variants == 1 else {}
+        return cls(read_tensors(folder, WEIGHTS), rows, [*card.leaks, *seen]), card
+
+
+def finetuning_recipe(source: str, seconds: float, seed: int, card: Card | None = None) -> Recipe:
+    """The recipe of ``hrm solve``: learn the demonstrations of a source's tasks for some seconds.
+
+    Args:
+        source: see :mod:`hrm_arc.puzzles.sources`.
+        seconds: of training.
+        seed: of weights, variants and the order of samples.
+        card: of a checkpoint to start from, which then decides on the model, its canvas and what its loss counts.
+    """
+    recipe = load_recipe("solve", ["--seed", str(seed), "--training.max_minutes", f"{seconds / 60:.6f}"])
+    # The source is not a flag, because a path or name may contain what has a meaning in YAML. A folder in which one
+    # task gives away another's answer may be solved; the caller reports it.
+    data = replace(recipe.data, solve=[source], allow_leak=True)
+    if card is None:
+        return replace(recipe, data=data)
+    optimizer = replace(
+        recipe.optimizer,
+        lr=FINETUNE_LR_FACTOR * recipe.optimizer.lr,
+        matrix_lr=FINETUNE_LR_FACTOR * recipe.optimizer.matrix_lr,
+    )
+    return replace(
+        recipe,
+        data=replace(data, canvas=card.canvas),
+        model={"name": card.model, **card.options},
+        loss=replace(recipe.loss, ignore_padding=card.ignores_padding),
+        optimizer=optimizer,
+    )
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(path, f"cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UserError(path, "not YAML: not UTF-8 text") from None
+
+
+def _chosen_model(path: Path, text: str, flags: Sequence[str]) -> str:
+    """The model of a recipe; it decides which keys the model's section has."""
+    for place, flag in enumerate(flags):
+        if flag == "--model.name" and place + 1 < len(flags):
+            return flags[place + 1]
+        if flag.startswith("--model.name="):
+            return flag.partition("=")[2]
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(path, f"not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(data, dict) or not isinstance(data.get("model"), dict) or "name" not in data["model"]:
+        raise UserError(path, "not a recipe: it has no 'model' with a 'name'")
+    if "config" in data:
+        raise UserError(path, "no key config: a recipe cannot include another file")
+    for section in SECTIONS:
+        if not isinstance(data.get(section, {}), dict):
+            raise UserError(path, f"'{section}' is a single value, expected a section of keys")
+    return str(data["model"]["name"])
+
+
+def _assemble(parsed: dict[str, Any], path: Path) -> Recipe:
+    """A Recipe from what the parser read; each section checks its own values."""
+    sections: dict[str, Any] = {}
+    for section, config in SECTIONS.items():
+        try:
+            sections[section] = config(**parsed[section])
+        except ValueError as error:
+            raise UserError(path, f"{section}: {error}") from None
+    model = dict(parsed["model"])
+    try:
+        find_model(model["name"]).config(**{key: value for key, value in model.items() if key != "name"})
+    except ValueError as error:
+        raise UserError(path, f"model: {error}") from None
+    return Recipe(name=parsed["name"], seed=parsed["seed"], model=model, **sections)
+
+
+def _checked(recipe: Recipe) -> Recipe:
+    """The recipe, once everything that it names has been found."""
+    find_loss(recipe.loss)
+    find_transforms(recipe.data.transforms, "data.transforms")
+    find_metrics(recipe.evaluation.metrics)
+    return recipe
+
+
+def _explain(message: str, path: Path, parser: ArgumentParser) -> UserError:
+    """One line from the parser's message, with the key that was probably meant."""
+    message = " ".join(message.split())
+    if match := re.fullmatch(r"Group '(.+)' does not accept option '(.+)'", message):
+        return UserError(path, f"no key {match[1]}.{match[2]}{_meant(f'{match[1]}.{match[2]}', parser)}")
+    if match := re.fullmatch(r"Option '(.+)' is not accepted", message):
+        return UserError(path, f"no key {match[1]}{_meant(match[1], parser)}")
+    if match := re.match(r"unrecognized arguments: (\S+)", message, re.IGNORECASE):
+        flag = match[1].partition("=")[0]
+        return UserError(flag, f"no such flag{_meant(flag.lstrip('-'), parser)}")
+    if match := re.match(r'Parser key "(.+?)": (.+)', message):
+        what = re.sub(r"<class '(\w+)'>", r"\1", match[2])
+        what = re.sub(r"a typing.Literal\[(.+?)\]", r"one of \1", what)
+        return UserError(match[1], what[0].lower() + what[1:])
+    return UserError(path, message)
+
+
+def _meant(key: str, parser: ArgumentParser) -> str:
+    """What to say of an unknown key: this project's name of it, where it is one of HRM's, TRM's or a former one."""
+    known = known_keys()
+    if (ours := known.get(key) or known.get(key.rpartition(".")[2])) is not None:
+        return f"; here: {ours}"
+    keys = [action.dest for action in parser._actions]
+    close = difflib.get_close_matches(key, keys, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+@cache
+def known_keys() -> dict[str, str]:
+    """Keys of the published configurations of HRM and TRM, and former keys of recipes, with what to use here."""
+    return json.loads(resources.files("hrm_arc").joinpath("known_keys.json").read_text(encoding="utf-8"))

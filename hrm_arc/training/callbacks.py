@@ -1,0 +1,198 @@
+"""Callbacks: what follows a run. The files of a run folder are written by one of them."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from hrm_arc.errors import ReportedError, unwritable
+from hrm_arc.runs.folder import RunFolder
+from hrm_arc.runs.metrics import Metrics
+from hrm_arc.runs.status import RunState, Status
+from hrm_arc.runs.trackers import Tracker, open_tracker
+from hrm_arc.training.metrics import StepMetrics
+
+if TYPE_CHECKING:
+    from hrm_arc.training.trainer import Trainer
+    from hrm_arc.training.validation import Validation
+
+log = logging.getLogger(__name__)
+
+
+class Callback:
+    """Follows a run. Override what is of interest; every method of this class does nothing.
+
+    Methods are called in the main process only. An exception ends the run as failed.
+    """
+
+    def on_run_start(self, trainer: Trainer) -> None:
+        """The run starts, or goes on from a checkpoint; ``trainer.stop()`` ends it after its step."""
+
+    def on_step(self, metrics: StepMetrics) -> None:
+        """A step ended: every ``training.log_every`` steps, and at least every five seconds."""
+
+    def on_validation_start(self, step: int) -> None:
+        """A validation starts."""
+
+    def on_validation(self, step: int, result: Validation) -> None:
+        """A validation ended."""
+
+    def on_checkpoint(self, path: Path) -> None:
+        """A checkpoint was written."""
+
+    def on_run_end(self, state: RunState) -> None:
+        """The run ended: ``finished``, ``interrupted`` or ``failed``."""
+
+
+class RunRecorder(Callback):
+    """Writes a run's status.json, metrics.jsonl and train.log, and feeds its trackers.
+
+    What cannot be written does not end a run: it is logged as a warning once.
+
+    Args:
+        folder: the run.
+    """
+
+    def __init__(self, folder: RunFolder):
+        self.status = Status(folder.status_file, folder.run_id)
+        self._folder = folder
+        self._open = contextlib.ExitStack()
+        self._metrics: Metrics | None = None
+        self._log: TextIO | None = None
+        self._trackers: list[Tracker] = []
+        self._log_every = 1
+        self._step = 0
+        self._unwritten = False
+
+    def on_run_start(self, trainer: Trainer) -> None:
+        """Open the files, without rows of later steps, and write that the run is running.
+
+        Raises:
+            ReportedError: a file cannot be written, or a tracker is not installed.
+        """
+        step, recipe = trainer.step, trainer.recipe
+        self._log_every, self._step = recipe.training.log_every, step
+        self._open.enter_context(self.status)
+        try:
+            self._metrics = self._open.enter_context(Metrics(self._folder.metrics_file, after=step))
+            self._log = self._open.enter_context(self._folder.log_file.open("a", encoding="utf-8"))
+            for name in recipe.training.trackers:
+                tracker = open_tracker(name, self._folder.path, self._folder.run_id, recipe.as_dict(), after=step)
+                self._open.callback(tracker.close)
+                self._trackers.append(tracker)
+        except OSError as error:
+            raise unwritable(self._folder.path, error) from None
+        handler = _Warnings(self)
+        logging.getLogger("hrm_arc").addHandler(handler)
+        self._open.callback(logging.getLogger("hrm_arc").removeHandler, handler)
+        self._line(f"start at step {step}")
+        # A former score belongs to an earlier step.
+        self.event(state="running", current_step=step, message=None, pass_at_2=None)
+        self.event(baselines=trainer.baselines, **best_fields(trainer.best))
+
+    def on_step(self, metrics: StepMetrics) -> None:
+        self._step = metrics.step
+        if metrics.step % self._log_every == 0 or metrics.progress >= 1:
+            self._row("train", **metrics.as_row())
+        with self._although_full():
+            self.status.update(
+                current_step=metrics.step,
+                current_epoch=metrics.epoch,
+                progress=metrics.progress,
+                training_loss=metrics.loss,
+                training_acc=metrics.token_accuracy,
+                token_accuracy=metrics.token_accuracy,
+                exact_accuracy=metrics.exact_accuracy,
+                halt_accuracy=metrics.halt_accuracy,
+                mean_segments=metrics.mean_segments,
+                grad_norm=metrics.grad_norm,
+                lr=metrics.lr,
+                samples_per_sec=metrics.samples_per_sec,
+                model_flops_per_sec=metrics.model_flops_per_sec,
+                peak_memory_bytes=metrics.peak_memory_bytes,
+                estimated_time_remaining=metrics.remaining,
+                timing=metrics.timing,
+            )
+
+    def on_validation_start(self, step: int) -> None:
+        self._step = step
+        self.event(state="validating")
+
+    def on_validation(self, step: int, result: Validation) -> None:
+        self._row("validation", step=step, **result.as_row())
+        self.event(state="running", last_validation={"step": step, **result.as_row()})
+
+    def on_best(self, best: dict[str, Any]) -> None:
+        """A validation had the best score so far."""
+        self.event(**best_fields(best))
+
+    def on_checkpoint(self, path: Path) -> None:
+        self._line(f"wrote checkpoints/{path.name}")
+        self.event(last_checkpoint=f"checkpoints/{path.name}")
+
+    def on_run_end(self, state: RunState) -> None:
+        self._line(f"{state} at step {self._step}")
+        self.event(state=state, current_step=self._step)
+        with contextlib.suppress(OSError):  # What a full disk did not take before.
+            self._open.close()
+
+    def event(self, **fields: Any) -> None:
+        """Write fields of the status now."""
+        with self._although_full():
+            self.status.update(event=True, **fields)
+
+    def warn(self, message: str) -> None:
+        """Put a warning into train.log and the status."""
+        self._line(message)
+        self.event(message=message)
+
+    def _row(self, kind: str, **figures: Any) -> None:
+        assert self._metrics is not None, "on_run_start comes first"
+        row = {"kind": kind, **figures}
+        with self._although_full():
+            self._metrics.log(**row)
+        shown = (f"{name} {value:.5g}" for name, value in figures.items() if isinstance(value, int | float))
+        self._line(f"{kind} {', '.join(shown)}")
+        for tracker in self._trackers:
+            with self._although_full():
+                tracker.log(row)
+
+    def _line(self, text: str) -> None:
+        """A line of train.log."""
+        if self._log is not None:
+            with self._although_full():
+                self._log.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {text}\n")
+                self._log.flush()
+
+    @contextlib.contextmanager
+    def _although_full(self) -> Iterator[None]:
+        """Training goes on where a file cannot be written."""
+        try:
+            yield
+        except (OSError, ReportedError) as error:
+            if not self._unwritten:
+                self._unwritten = True
+                log.warning("metrics of %s are lost: %s; training goes on", self._folder.path, error)
+
+
+class _Warnings(logging.Handler):
+    """Hands warnings of the package to a recorder while its run is on."""
+
+    def __init__(self, recorder: RunRecorder):
+        super().__init__(logging.WARNING)
+        self._recorder = recorder
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._recorder.warn(f"warning: {record.getMessage()}")
+
+
+def best_fields(best: dict[str, Any] | None) -> dict[str, Any]:
+    """Fields of the status about the best validation; the log's ``best_val_acc`` is its token accuracy."""
+    if best is None:
+        return {}
+    log_keys = {"best_val_loss": best["loss"], "best_val_acc": best["token_accuracy"], "best_step": best["step"]}
+    return {"best": best, **log_keys}

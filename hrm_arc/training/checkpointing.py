@@ -1,0 +1,230 @@
+"""A run's checkpoints: what is saved, how it is restored, and with which recipe a run goes on."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from hrm_arc.errors import UserError
+from hrm_arc.models.reasoner import Reasoner
+from hrm_arc.puzzles.corpus import Corpus
+from hrm_arc.runs.checkpoint import (
+    LATEST,
+    TRAINING,
+    WEIGHTS,
+    Card,
+    find_checkpoint,
+    list_checkpoints,
+    prune_checkpoints,
+    read_card,
+    read_tensors,
+    remove_unfinished,
+    save_checkpoint,
+)
+from hrm_arc.runs.folder import RunFolder, differences
+from hrm_arc.training.build import load_recipe
+from hrm_arc.training.config import Recipe
+from hrm_arc.training.distributed import Distributed
+from hrm_arc.training.optim import EMA, swapped_in
+
+log = logging.getLogger(__name__)
+
+# Keys of a checkpoint's training tensors.
+LIVE, OPTIMIZER, RANDOM = "live", "optimizer", "random"
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """What is saved of a run: weights, their average, optimizers, and every process's random state.
+
+    The weights of a checkpoint are those to use: the average, where there is one.
+
+    Attributes:
+        run: the run.
+        distributed: the processes that train; the main one writes.
+        model, optimizers, ema: what is saved and restored.
+        keep_last: number of newest checkpoints to keep; of the best one, one is kept.
+    """
+
+    run: RunFolder
+    distributed: Distributed
+    model: Reasoner
+    optimizers: Sequence[Optimizer]
+    ema: EMA | None
+    keep_last: int
+
+    def save(self, kind: str, card: Card) -> Path | None:
+        """Write a checkpoint; every process takes part, and the main one gets its folder.
+
+        Raises:
+            ReportedError: it cannot be written.
+        """
+        random_states = self.distributed.all_gather(random_state(self.distributed.device))
+        if not self.distributed.is_main:
+            return None
+        tensors = optimizer_tensors(self.optimizers)
+        tensors |= {f"{RANDOM}.{rank}": random_states[rank] for rank in range(self.distributed.world_size)}
+        if self.ema is not None:
+            tensors |= {f"{LIVE}.{name}": t.clone() for name, t in self.model.state_dict().items()}
+        with swapped_in(self.ema):
+            folder = save_checkpoint(self.run.checkpoints, kind, card, self.model.state_dict(), tensors)
+        prune_checkpoints(folder, self.keep_last if kind == LATEST else 1)
+        return folder
+
+    def tidy(self) -> None:
+        """Remove what killed processes had begun to write; no other process may be training this run."""
+        if self.distributed.is_main:
+            remove_unfinished(self.run.checkpoints)
+
+    def restore(self, tasks: Sequence[str]) -> Card | None:
+        """Restore the newest whole checkpoint; returns its card, or None if there is none yet.
+
+        A newer checkpoint that is damaged is logged as a warning.
+
+        Args:
+            tasks: task IDs in the order of the model's table.
+
+        Raises:
+            UserError: all are damaged, were trained on other tasks, or do not fit the model or the optimizers.
+        """
+        if not list_checkpoints(self.run.checkpoints, LATEST):
+            return None
+        folder, damaged = find_checkpoint(self.run.path)
+        for error in damaged if self.distributed.is_main else ():
+            log.warning("%s; going on from %s", error, folder.name)
+        card = read_card(folder)
+        if card.tasks != list(tasks):
+            raise UserError(folder, "was trained on other tasks than the sources hold now")
+        weights, tensors = read_tensors(folder, WEIGHTS), read_tensors(folder, TRAINING)
+        try:
+            # With another --optimizer.ema only one side may have an average.
+            self.model.load_state_dict({name: tensors.get(f"{LIVE}.{name}", t) for name, t in weights.items()})
+            if self.ema is not None:
+                self.ema.load(weights)
+            restore_optimizers(self.optimizers, tensors)
+        except (RuntimeError, ValueError):
+            what = "does not fit the recipe: the model, its sizes and the kind of optimizer have to stay as they were"
+            raise UserError(folder, what) from None
+        own = tensors.get(f"{RANDOM}.{self.distributed.rank}")
+        if own is not None:
+            restore_random_state(own, self.distributed.device)
+        return card
+
+
+def make_card(
+    recipe: Recipe,
+    corpus: Corpus,
+    variants: int,
+    leaks: list[str],
+    step: int,
+    run_id: str,
+    training: dict[str, Any],
+) -> Card:
+    """The card of a checkpoint of a run."""
+    return Card(
+        model=recipe.model["name"],
+        options=recipe.model_options,
+        tasks=[task.id for task in corpus.tasks],
+        canvas=recipe.data.canvas,
+        ignores_padding=recipe.loss.ignore_padding,
+        solve=recipe.data.solve,
+        study=recipe.data.study,
+        held_out=len(corpus.solve),
+        variants=variants,
+        seed=recipe.seed,
+        leaks=leaks,
+        step=step,
+        run_id=run_id,
+        training=training,
+    )
+
+
+def optimizer_tensors(optimizers: Sequence[Optimizer]) -> dict[str, Tensor]:
+    """The state of every optimizer, as ``optimizer.<number>.<parameter>.<name>``.
+
+    Learning rates are functions of the step and not part of it.
+    """
+    return {
+        f"{OPTIMIZER}.{number}.{parameter}.{name}": value
+        for number, optimizer in enumerate(optimizers)
+        for parameter, values in optimizer.state_dict()["state"].items()
+        for name, value in values.items()
+    }
+
+
+def restore_optimizers(optimizers: Sequence[Optimizer], tensors: Mapping[str, Tensor]) -> None:
+    """The inverse of :func:`optimizer_tensors`, for new optimizers of the same kinds.
+
+    Raises:
+        ValueError: they are of other kinds, or have other parameters.
+    """
+    states: list[dict[int, dict[str, Tensor]]] = [{} for _ in optimizers]
+    shapes = [[p.shape for group in each.param_groups for p in group["params"]] for each in optimizers]
+    for key, value in tensors.items():
+        if key.startswith(f"{OPTIMIZER}."):
+            _, number, parameter, name = key.split(".")
+            place, index = int(number), int(parameter)
+            if place >= len(shapes) or index >= len(shapes[place]):
+                raise ValueError(f"there is no parameter for {key}")
+            if value.ndim and value.shape != shapes[place][index]:
+                raise ValueError(f"{key} has shape {tuple(value.shape)}, not its parameter's")
+            states[place].setdefault(index, {})[name] = value
+    for optimizer, state in zip(optimizers, states, strict=True):
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def random_state(device: torch.device) -> Tensor:
+    """This process's random state, of the CPU and of its GPU, as bytes in one tensor."""
+    state = torch.get_rng_state()
+    return torch.cat([state, torch.cuda.get_rng_state(device)]) if device.type == "cuda" else state
+
+
+def restore_random_state(state: Tensor, device: torch.device) -> None:
+    """The inverse of :func:`random_state`; on a CPU the GPU's part is ignored."""
+    length = len(torch.get_rng_state())
+    torch.set_rng_state(state[:length])
+    if device.type == "cuda" and len(state) > length:
+        torch.cuda.set_rng_state(state[length:], device)
+
+
+def resumed_recipe(run: RunFolder, recipe: str | None, flags: list[str], overrides: Sequence[str]) -> Recipe:
+    """The recipe to go on with: the run's own, with the changes that were accepted.
+
+    Args:
+        run: the run.
+        recipe: a recipe given beside the run, or None for the run's own.
+        flags: dotted flags, applied to it.
+        overrides: the dotted keys that may differ from the run's.
+
+    Raises:
+        UserError: other keys differ, or there is no run.
+    """
+    run.config()  # Raises the right error where this is no run.
+    own, wanted = load_recipe(str(run.config_file)), load_recipe(recipe or str(run.config_file), flags)
+    changed = [key for key in differences(own.as_dict(), wanted.as_dict()) if key not in overrides]
+    if changed:
+        raise UserError(
+            str(run.path), f"the recipe differs in {', '.join(changed)}; accept each with --override KEY to go on"
+        )
+    return wanted
+
+
+def restarted_run(recipe: Recipe, root: Path) -> RunFolder | None:
+    """The run of this worker before torchrun restarted it, if it was in one.
+
+    torchrun repeats the command after a worker was lost. The run is then the newest one under ``root`` that has
+    the same recipe and has not finished.
+    """
+    if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) == 0:
+        return None
+    wanted = recipe.as_dict()
+    runs = [RunFolder(path.parent) for path in sorted(root.glob("*/config.yaml"), reverse=True)]
+    return next((run for run in runs if run.config() == wanted and run.status().get("state") != "finished"), None)

@@ -1,0 +1,132 @@
+"""Distributed training: one process, or the processes that torchrun started."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+
+from hrm_arc.errors import UserError
+from hrm_arc.evaluation.sharing import init_process_group
+from hrm_arc.models.conditioning import puzzle_embeddings
+from hrm_arc.models.reasoner import Batch, Carry, Output, Reasoner
+from hrm_arc.training.config import TrainingConfig
+
+
+class Distributed:
+    """This process's rank, its device, and communication with the other processes.
+
+    Args:
+        options: accelerator, precision and batch size.
+
+    Attributes:
+        fabric: devices, precision and gradients between processes (Lightning Fabric).
+        rank, world_size: this process, and the number of processes.
+        is_main: whether this process writes files and messages.
+        device: where it computes.
+
+    Raises:
+        UserError: the accelerator is not available, or the batch cannot be divided among the processes.
+    """
+
+    def __init__(self, options: TrainingConfig):
+        try:
+            self.fabric = Fabric(
+                accelerator=options.accelerator,
+                devices=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
+                num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", "1")),
+                precision=options.precision,
+            )
+        except (RuntimeError, ValueError) as error:
+            raise UserError("training.accelerator", " ".join(str(error).split())) from None
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            init_process_group("nccl" if self.fabric.strategy.root_device.type == "cuda" else "gloo")
+        self.fabric.launch()
+        self.rank, self.world_size = self.fabric.global_rank, self.fabric.world_size
+        self.is_main: bool = self.fabric.is_global_zero
+        self.device: torch.device = self.fabric.device
+        self.precision = self.fabric.strategy.precision
+        if options.batch_size % self.world_size:
+            what = f"{options.batch_size} samples cannot be divided among {self.world_size} processes"
+            raise UserError("training.batch_size", what)
+
+    def all_reduce(self, values: Sequence[float], op: Literal["sum", "max"]) -> list[float]:
+        """Each value's sum or maximum over all processes."""
+        if self.world_size == 1:
+            return list(values)
+        reduced = self.fabric.all_reduce(torch.tensor(values, dtype=torch.float64, device=self.device), reduce_op=op)
+        assert isinstance(reduced, Tensor)
+        return reduced.tolist()
+
+    def setup(self, model: Reasoner, optimizers: Sequence[Optimizer]) -> tuple[Any, list[Any]]:
+        """Wrap a model and its optimizers for precision and distributed training.
+
+        Returns:
+            a function like :meth:`Reasoner.forward_packed`, and the wrapped optimizers. Gradients of puzzle
+            embeddings are left to :meth:`all_gather_rows`.
+        """
+        packed = _Packed(model)
+        tables = {id(table) for table in puzzle_embeddings(model)}
+        # DDP sends gradients in dense buckets, which cannot hold a sparse one.
+        sparse = [name for name, parameter in packed.named_parameters() if id(parameter) in tables]
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(packed, sparse)  # type: ignore[no-untyped-call]
+        wrapped, *wrapped_optimizers = self.fabric.setup(packed, *optimizers)
+        return wrapped, wrapped_optimizers
+
+    def step(self, optimizers: Sequence[Any]) -> None:
+        """Update the weights, by optimizers as :meth:`setup` returns them, whose gradients are unscaled.
+
+        With fp16, one scaler serves all optimizers and is updated once. Fabric's own step would update it for each
+        optimizer, and would unscale the gradients of the second one twice.
+        """
+        scaler = getattr(self.precision, "scaler", None)
+        for optimizer in optimizers:
+            if scaler is None:
+                optimizer.step()
+            else:
+                scaler.step(optimizer.optimizer)
+        if scaler is not None:
+            scaler.update()
+
+    def all_gather_rows(self, table: nn.Parameter) -> None:
+        """Replace a table's sparse gradient by the mean of all processes' gradients."""
+        if self.world_size == 1 or table.grad is None:
+            return
+        own = table.grad.coalesce()
+        rows, values = own.indices()[0], own.values()
+        # All processes have to send equally many rows: the first row is repeated, with nothing to add to it.
+        missing = int(self.all_reduce([len(rows)], "max")[0]) - len(rows)
+        rows = torch.cat([rows, rows[:1].expand(missing)])
+        values = torch.cat([values, values.new_zeros(missing, values.shape[1])])
+        rows, values = (self._all_gather(part).flatten(0, 1) for part in (rows, values))
+        table.grad = torch.sparse_coo_tensor(rows[None], values / self.world_size, table.shape)
+
+    def all_gather(self, value: Tensor) -> Tensor:
+        """Every process's tensor ``[n]``, as ``[world_size, n]`` on the CPU."""
+        return self._all_gather(value.to(self.device)).view(self.world_size, -1).cpu()
+
+    def broadcast(self, value: Any) -> Any:
+        """The main process's value."""
+        return self.fabric.broadcast(value)
+
+    def _all_gather(self, value: Tensor) -> Tensor:
+        gathered = self.fabric.all_gather(value)
+        assert isinstance(gathered, Tensor)
+        return gathered
+
+
+class _Packed(nn.Module):
+    """A model whose ``forward`` is ``forward_packed``: precision and DDP only see calls of ``forward``."""
+
+    def __init__(self, model: Reasoner):
+        super().__init__()
+        self.model = model
+
+    def forward(self, carries: Sequence[Carry], batches: Sequence[Batch]) -> list[tuple[Carry, Output]]:
+        return self.model.forward_packed(carries, batches)

@@ -1,0 +1,78 @@
+"""Messages and progress on standard error."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from dataclasses import replace
+
+import pytest
+
+from hrm_arc.cli.progress import ConsoleProgress, progress_line
+from hrm_arc.cli.show import configure_logging, note
+from hrm_arc.training.metrics import StepMetrics
+
+METRICS = StepMetrics(
+    step=30,
+    epoch=1.5,
+    progress=0.25,
+    seconds=60.0,
+    loss=0.5,
+    halt_loss=0.1,
+    halt_accuracy=0.9,
+    mean_segments=2.0,
+    grad_norm=1.234,
+    lr=1e-3,
+    token_accuracy=0.8,
+    exact_accuracy=0.5,
+    samples_per_sec=300.0,
+    cells_per_sec=3e4,
+    model_flops_per_sec=None,
+    peak_memory_bytes=1,
+    timing={},
+)
+
+
+@pytest.fixture(autouse=True)
+def _restored_logger() -> object:
+    log = logging.getLogger("hrm_arc")
+    handlers, level = list(log.handlers), log.level
+    yield
+    log.handlers[:], log.level = handlers, level
+
+
+def test_messages_of_the_package_are_lines_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging()
+    configure_logging()
+    logging.getLogger("hrm_arc.training").info("run %s", "runs/one")
+    logging.getLogger("hrm_arc.runs").warning("a checkpoint is damaged")
+    logging.getLogger("hrm_arc.runs").debug("a detail")
+    logging.getLogger("other").warning("of another package")
+    assert capsys.readouterr().err == "run runs/one\nwarning: a checkpoint is damaged\n"
+
+
+def test_the_line_of_a_step() -> None:
+    line = "step 30  loss 0.500  exact 50.0%  grad norm 1.23  lr 1.0e-03  300 samples/s  3:00 left"
+    assert progress_line(METRICS) == line
+    assert "grad norm -" in progress_line(replace(METRICS, grad_norm=None))
+    assert progress_line(replace(METRICS, seconds=3600.0)).endswith("3:00:00 left")
+
+
+def test_without_a_terminal_a_line_is_printed_for_each_twentieth(capsys: pytest.CaptureFixture[str]) -> None:
+    with ConsoleProgress() as progress:
+        for step in range(1, 101):
+            progress.on_step(replace(METRICS, step=step, progress=step / 100))
+    lines = capsys.readouterr().err.splitlines()
+    assert 18 <= len(lines) <= 22
+    assert lines[0].startswith("training   1%  step 1  loss 0.500")
+    assert lines[-1].startswith("training 100%  step 100")
+
+
+def test_a_reader_of_messages_that_went_away_does_not_end_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as closed:
+        monkeypatch.setattr(sys, "stderr", closed)
+        note("nobody reads this")
+        note("nor this")

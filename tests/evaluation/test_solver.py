@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from hrm_arc.errors import UserError
+from hrm_arc.evaluation.metrics import Metric
+from hrm_arc.evaluation.predict import Answers
+from hrm_arc.evaluation.solver import Solver, evaluate
+from hrm_arc.evaluation.torch_backend import TorchBackend
+from hrm_arc.models import build_model, find_model
+from hrm_arc.puzzles.augmented import Samples
+from hrm_arc.puzzles.sources import load_tasks
+from hrm_arc.runs.checkpoint import Card
+
+TASKS = load_tasks("arc-agi-1/training")[:4]
+CARD = Card(
+    "grid-hrm",
+    dict(find_model("grid-hrm").example_config),
+    [task.id for task in TASKS[:3]],
+    *("cropped", True, ["arc-agi-1/training"], [], 3, 1, 0, [], 7, "20250903_100435_3652c9d8", {}),  # type: ignore[arg-type]
+)
+
+
+class Copies:
+    """A backend whose answer is the input."""
+
+    def answer(self, samples: Samples) -> Answers:
+        return Answers(samples.inputs, np.full(len(samples), 0.5), np.ones(len(samples)))
+
+    def refine(self, samples: Samples) -> np.ndarray:
+        return samples.inputs[None]
+
+
+def test_attempts_are_grids_best_first() -> None:
+    solver = Solver(Copies(), CARD)
+    (attempts,) = solver.solve(TASKS[0], votes=8)
+    assert [grid.tolist() for grid in attempts] == [TASKS[0].tests[0].input.tolist()]
+    (prediction,) = solver.predict(TASKS[0], votes=8)
+    height, width = TASKS[0].tests[0].input.shape
+    shown = f"Prediction({TASKS[0].id}, test 0, 1 candidates, best {height} x {width} with 8 of 8 votes)"
+    assert repr(prediction) == shown
+    assert repr(solver) == "Solver(grid-hrm, run 20250903_100435_3652c9d8, step 7, 3 tasks)"
+    with pytest.raises(UserError, match="votes: 0, expected at least 1"):
+        solver.solve(TASKS[0], votes=0)
+
+
+def test_a_model_in_memory_answers_as_its_backend_does_and_stays_in_training() -> None:
+    torch.manual_seed(0)
+    model = build_model("grid-hrm", CARD.options, len(CARD.tasks))
+    made, given = Solver.from_model(model, CARD), Solver(TorchBackend(model, ignores_padding=True), CARD)
+    rows = [[p.as_row() for p in solver.predict(TASKS[0], votes=3)] for solver in (made, given)]
+    assert rows[0] == rows[1]
+    assert model.training
+
+
+def test_scores_of_a_solver_are_complete_and_nothing_is_written() -> None:
+    metrics = [Metric("votes_for_best", "", lambda outcome: float(outcome.prediction is not None))]
+    scores = evaluate(Solver(Copies(), CARD), TASKS, votes=2, metrics=metrics)
+    assert (scores["tasks"], scores["votes"], scores["unseen_tasks"]) == (4, 2, 1)
+    assert {"pass@2", "intervals", "baselines", "groups", "errors", "warnings", "versions"} <= set(scores)
+    assert scores["votes_for_best"] == 1.0
+    assert evaluate(Solver(Copies(), CARD), TASKS, votes=2)["pass@2"] == scores["pass@2"]
+
+
+def test_a_source_is_loaded_by_its_name() -> None:
+    assert evaluate(Solver(Copies(), CARD), TASKS[0].id, votes=1)["tasks"] == 1
+
+
+def test_a_missing_model_is_a_mistake_of_the_user() -> None:
+    with pytest.raises(UserError, match="no-such-run"):
+        Solver.load("no-such-run")
+
+
+def test_an_unseen_task_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "hrm_arc.evaluation"):
+        solver = Solver(Copies(), CARD)
+        for _ in range(2):
+            for task in TASKS:
+                solver.predict(task, votes=1)
+    (record,) = caplog.records
+    assert (record.name, TASKS[3].id in record.getMessage()) == ("hrm_arc.evaluation", True)
+
+
+def test_a_model_without_a_task_table_is_not_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    options = {**CARD.options, "conditioning": ["dihedral", "roles"]}
+    model = build_model("grid-hrm", options, len(CARD.tasks))
+    with caplog.at_level(logging.WARNING, "hrm_arc.evaluation"):
+        Solver.from_model(model, replace(CARD, options=options)).predict(TASKS[3], votes=1)
+    assert caplog.records == []
