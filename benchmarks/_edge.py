@@ -1,4 +1,4 @@
-"""One measurement of the edge benchmark, in a process of its own: seconds for each grid, and peak memory."""
+"""One measurement of ``benchmarks/edge.py`` in its own process: seconds for each grid, and peak memory in bytes."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-from hrm_arc.telemetry import peak_memory
-from hrm_arc.deploy.validating import in_the_models_rows
+from hrm_arc.deploy.validating import with_model_rows
 from hrm_arc.puzzles.augmented import AugmentedSet
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.sources import load_tasks
+from hrm_arc.telemetry import peak_memory
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", type=Path, help="a run, or an exported file")
+    parser.add_argument("model", type=Path, help="a run folder or an exported file")
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--canvas", choices=["cropped", "full"], required=True)
     parser.add_argument("--grids", type=int, required=True)
@@ -28,7 +28,7 @@ def main() -> None:
 
         backend = OnnxBackend(options.model, threads=options.threads)
         card = backend.card
-        at_once = 64
+        batch_size = 64
     else:
         import torch
 
@@ -36,14 +36,16 @@ def main() -> None:
 
         torch.set_num_threads(options.threads)
         backend, card = load_model(options.model, "cpu")
-        # As many at once as bring a speed; torch has no limit of its own.
-        at_once = 64 if options.canvas == "cropped" else 8
+        # Larger batches are not faster, and TorchBackend does not limit its memory.
+        batch_size = 64 if options.canvas == "cropped" else 8
     corpus = Corpus(solve=load_tasks("arc-agi-1/evaluation"))
-    puzzles = in_the_models_rows(corpus.held_out_puzzles(), corpus, card)
+    puzzles = with_model_rows(corpus.held_out_puzzles(), corpus, card)
     data = AugmentedSet(puzzles, augment=7, canvas=options.canvas)
     indices = data.part(options.grids / len(data))
     batches = [
-        part for start in range(0, len(indices), at_once) for part in data.samples(indices[start : start + at_once])
+        part
+        for start in range(0, len(indices), batch_size)
+        for part in data.samples(indices[start : start + batch_size])
     ]
     backend.answer(batches[0])
     seconds = np.zeros(len(batches))

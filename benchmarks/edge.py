@@ -1,8 +1,8 @@
-"""A grid-hrm of about the log's size without torch: milliseconds for each grid and peak memory, beside torch.
+"""grid-hrm in ONNX Runtime, compared with torch: milliseconds for each grid, and peak memory.
 
-Real test inputs of ARC-AGI-1's evaluation set, one pass each, cropped to what is visible and padded
-to 900; each measurement in a process of its own, in turns, with medians. At the end the log's model, as
-large as it was, in `hrm validate`: what a small machine has to hold.
+The model is about as large as the log's. Inputs are the test inputs of ARC-AGI-1's evaluation set, one pass each, on
+cropped canvases and on the full one. Each measurement runs in its own process; runtimes alternate, and the table has
+medians. The last rows are the log's model at full size in ``hrm validate``: the memory that a small machine needs.
 """
 
 from __future__ import annotations
@@ -18,17 +18,21 @@ from typing import Any
 
 from benchmarks._processes import hrm, run
 
-# What its weights are makes no difference to its speed.
+# Two steps are enough, because the speed does not depend on the weights.
 MODEL = ["--training.max_steps", "2", "--training.accelerator", "cpu", "--training.precision", "32-true"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--recipe", default="race/grid-hrm", help="whose model (default race/grid-hrm, widened)")
-    parser.add_argument("--width", type=int, default=352, help="of the model (default 352: 5.9M parameters)")
-    parser.add_argument("--grids", type=int, default=64, help="asked in each measurement (default 64)")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--tasks", type=int, default=8, help="that the log's model is validated on (default 8)")
-    parser.add_argument("--only", choices=["grids", "validation"], help="one half of the table")
+    parser.add_argument(
+        "--recipe",
+        default="race/grid-hrm",
+        help="the recipe of the model (default race/grid-hrm; its hidden size is replaced)",
+    )
+    parser.add_argument("--hidden-size", type=int, default=352, help="of the model (default 352: 5.9M parameters)")
+    parser.add_argument("--grids", type=int, default=64, help="test inputs in each measurement (default 64)")
+    parser.add_argument("--repeats", type=int, default=3, help="measurements of each runtime (default 3)")
+    parser.add_argument("--tasks", type=int, default=8, help="tasks to validate the log's model on (default 8)")
+    parser.add_argument("--only", choices=["grids", "validation"], help="make only one part of the table")
 
 
 def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -41,8 +45,8 @@ def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def _grids(root: Path, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """grid-hrm in every runtime, on every canvas, on one core and two."""
-    shape = ["--model.hidden_size", str(options.width), "--model.num_heads", "8", "--validation.every", "0"]
+    """grid-hrm in each runtime, on both kinds of canvas, on one and two cores."""
+    shape = ["--model.hidden_size", str(options.hidden_size), "--model.num_heads", "8", "--validation.every", "0"]
     trained = hrm("train", options.recipe, *MODEL, *shape, "--out", str(root / "run"))
     models = {"torch": Path(trained["folder"])}
     for name, flags in (("ONNX fp32", []), ("ONNX int8", ["--int8"])):
@@ -54,9 +58,18 @@ def _grids(root: Path, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def _validations(root: Path, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """The log's model at full size, validated on a few tasks: barely trained, for memory is the same."""
+    """The log's model at full size on a few tasks; one training step, because memory does not depend on the weights."""
     few = ["--data.solve", "[arc-agi-1/training]", "--data.study", "[]", "--data.smallest", str(options.tasks)]
-    short = ["--training.batch_size", "1", "--training.grad_accum_steps", "1", "--training.max_steps", "1", "--data.augment", "0"]
+    short = [
+        "--training.batch_size",
+        "1",
+        "--training.grad_accum_steps",
+        "1",
+        "--training.max_steps",
+        "1",
+        "--data.augment",
+        "0",
+    ]
     cpu = ["--training.accelerator", "cpu", "--training.precision", "32-true", "--validation.every", "0"]
     trained = hrm("train", "log/session-5", *few, *short, *cpu, "--out", str(root))
     for name, flags in (("ONNX fp32", []), ("ONNX int8", ["--int8"])):

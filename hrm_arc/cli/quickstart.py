@@ -18,10 +18,8 @@ from hrm_arc.errors import UserError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--minutes", type=float, metavar="M", help="limit of the training time (default: the recipe's)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of weights, variants and the order of samples (default 0)")
-    parser.add_argument(
-        "--out", type=Path, default=Path("runs"), metavar="DIR", help="folder of runs (default: runs)"
-    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights, variants and samples (default 0)")
+    parser.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="folder of runs (default: runs)")
     add_json(parser)
     parser.set_defaults(run=run)
 

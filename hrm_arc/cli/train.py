@@ -3,8 +3,8 @@
 Any key of a recipe can be set with a dotted flag:
   hrm train quickstart --optimizer.lr 2e-3
 
-A model of your own is named as package.module:Name (see docs/extending.md):
-  hrm train quickstart --model.name my_model:MyModel
+A recipe can name a model of your own as package.module:Name (see docs/extending.md):
+  hrm train my-recipe.yaml --model.name my_model:MyModel
 
 Start from the weights of another run, or of an imported checkpoint; tasks that it does not know get new rows:
   hrm train RECIPE --init-from runs/RUN

@@ -1,0 +1,1 @@
+"""Deployment: import, export, quantization, inference in ONNX Runtime, and validation on any machine."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -88,10 +88,13 @@ class Reasoner(torch.nn.Module):
     Attributes:
         segments: the number of segments it is trained for, and the most it may take in inference.
         variants: the number of variants of each task that have a puzzle embedding of their own.
+        task_tables: names of the parameters that have a row for each task (row 0: unseen tasks), of every model of
+            the class. A fine-tuned run on other tasks gets new rows there.
     """
 
     segments: int = 1
     variants: int = 1
+    task_tables: ClassVar[tuple[str, ...]] = ()
 
     def initial_carry(self, batch: Batch) -> Carry:
         """The carry before the first segment: tensors ``[batch, ...]``."""

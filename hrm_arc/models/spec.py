@@ -82,7 +82,8 @@ def spec_of(model: Any, name: str) -> ModelSpec:
     """The spec of a model: a :class:`ModelSpec` itself, or one derived from a :class:`Reasoner` class.
 
     The class takes its configuration, a dataclass, as the first argument of its constructor, and the number of
-    tasks as a second and the number of variants as a third argument if it wants them.
+    tasks as a second and the number of variants as a third argument if it wants them. Its ``task_tables`` are the
+    spec's.
 
     Raises:
         UserError: it is neither, or the configuration is not a dataclass; naming ``name``.
@@ -101,7 +102,7 @@ def spec_of(model: Any, name: str) -> ModelSpec:
     def build(options: Any, num_tasks: int, num_variants: int) -> Reasoner:
         return model(options, *(num_tasks, num_variants)[:wanted])
 
-    return ModelSpec(config, build)
+    return ModelSpec(config, build, task_tables=model.task_tables)
 
 
 def build_model(name: str, options: Mapping[str, Any], num_tasks: int, num_variants: int = 1) -> Reasoner:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from hrm_arc.errors import UserError, and_more
 from hrm_arc.evaluation.metrics import find_metrics
+from hrm_arc.models.reasoner import Reasoner, load_pretrained
 from hrm_arc.models.spec import MODELS, find_model
 from hrm_arc.puzzles.augmented import AugmentedSet
 from hrm_arc.puzzles.canvas import CanvasKind
@@ -189,6 +190,23 @@ class Pretrained:
         return cls(read_tensors(folder, WEIGHTS), rows, [*card.leaks, *seen]), card
 
 
+def initialize(model: Reasoner, recipe: Recipe, corpus: Corpus, pretrained: Pretrained | None) -> None:
+    """Check that a new model can be trained on a corpus, and load pretrained weights where there are some.
+
+    Raises:
+        UserError: it cannot, or the weights belong to another model.
+    """
+    if model.variants > 1 and any(task.boards for task in corpus.tasks):
+        what = "a game's boards cannot have a row for each variant; use 0, or --model.puzzle_emb shared"
+        raise UserError("data.augment", what)
+    if pretrained is not None:
+        rows = [pretrained.rows.get(task.id) for task in corpus.tasks]
+        try:
+            load_pretrained(model, pretrained.weights, rows, find_model(recipe.model["name"]).task_tables)
+        except ValueError as error:
+            raise UserError("the checkpoint to start from", str(error)) from None
+
+
 def finetuning_recipe(source: str, seconds: float, seed: int, card: Card | None = None) -> Recipe:
     """The recipe of ``hrm solve``: learn the demonstrations of a source's tasks for some seconds.
 
@@ -281,6 +299,8 @@ def _explain(message: str, path: Path, parser: ArgumentParser) -> UserError:
         return UserError(path, f"no key {match[1]}{_meant(match[1], parser)}")
     if match := re.match(r"unrecognized arguments: (\S+)", message, re.IGNORECASE):
         flag = match[1].partition("=")[0]
+        if not flag.startswith("-") and flag in {action.dest for action in parser._actions}:
+            return UserError(flag, f"no such flag; flags start with two dashes: --{flag}")
         return UserError(flag, f"no such flag{_meant(flag.lstrip('-'), parser)}")
     if match := re.match(r'Parser key "(.+?)": (.+)', message):
         what = re.sub(r"<class '(\w+)'>", r"\1", match[2])
@@ -292,9 +312,11 @@ def _explain(message: str, path: Path, parser: ArgumentParser) -> UserError:
 def _meant(key: str, parser: ArgumentParser) -> str:
     """What to say of an unknown key: this project's name of it, where it is one of HRM's, TRM's or a former one."""
     known = known_keys()
-    if (ours := known.get(key) or known.get(key.rpartition(".")[2])) is not None:
-        return f"; here: {ours}"
     keys = [action.dest for action in parser._actions]
+    ours = known.get(key) or known.get(key.rpartition(".")[2])
+    # A key of other models is not a name of this one's.
+    if ours is not None and ours != key:
+        return f"; its name here is {ours}"
     close = difflib.get_close_matches(key, keys, n=1)
     return f"; did you mean {close[0]}?" if close else ""
 

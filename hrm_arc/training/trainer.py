@@ -20,18 +20,18 @@ import numpy as np
 import torch
 
 from hrm_arc import telemetry
-from hrm_arc.errors import ReportedError, UserError
+from hrm_arc.errors import ReportedError
 from hrm_arc.evaluation.baselines import Baselines
 from hrm_arc.files import exclusive_lock, write_json
-from hrm_arc.models.reasoner import Reasoner, load_pretrained
-from hrm_arc.models.spec import build_model, find_model, options_of, reference_to
+from hrm_arc.models.reasoner import Reasoner
+from hrm_arc.models.spec import build_model, options_of, reference_to
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.leaks import leaks
 from hrm_arc.puzzles.transforms import find_transforms
 from hrm_arc.runs.checkpoint import BEST, LATEST, Card
 from hrm_arc.runs.folder import RunFolder, create_run
 from hrm_arc.runs.status import RunState
-from hrm_arc.training.build import Pretrained, check_leaks, held_out_set, load_corpus, training_set
+from hrm_arc.training.build import Pretrained, check_leaks, held_out_set, initialize, load_corpus, training_set
 from hrm_arc.training.callbacks import Callback, RunRecorder
 from hrm_arc.training.checkpointing import Checkpoints, make_card
 from hrm_arc.training.config import Recipe
@@ -114,7 +114,8 @@ class Trainer:
         model = model or build_model(
             recipe.model["name"], recipe.model_options, len(self.corpus.tasks), int(samples.variants.max())
         )
-        self.model = self._initialized(model, pretrained).to(distributed.device)
+        initialize(model, recipe, self.corpus, pretrained)
+        self.model = model.to(distributed.device)
         self._optimizers = build_optimizers(self.model, recipe.optimizer)
         self._clock = Clock(options.max_steps, options.max_minutes)
         self._ema = EMA(self.model, recipe.optimizer.ema) if recipe.optimizer.ema else None
@@ -212,22 +213,6 @@ class Trainer:
         return make_card(
             self.recipe, self.corpus, self.model.variants, self._leaks, self.step, self.folder.run_id, training
         )
-
-    def _initialized(self, model: Reasoner, pretrained: Pretrained | None) -> Reasoner:
-        """A new model, with pretrained weights where there are some."""
-        tasks = self.corpus.tasks
-        if model.variants > 1 and any(task.boards for task in tasks):
-            raise UserError(
-                "data.augment",
-                "a game's boards cannot have a row for each variant; use 0, or --model.puzzle_emb shared",
-            )
-        if pretrained is not None:
-            rows = [pretrained.rows.get(task.id) for task in tasks]
-            try:
-                load_pretrained(model, pretrained.weights, rows, find_model(self.recipe.model["name"]).task_tables)
-            except ValueError as error:
-                raise UserError("the checkpoint to start from", str(error)) from None
-        return model
 
     def _loop(self) -> RunState:
         """Train, and save at the end; returns the state in which the run ends."""

@@ -111,7 +111,7 @@ def test_a_second_interrupt_leaves_at_once(tmp_path: Path) -> None:
     while not any((tmp_path / "runs").glob("*/status.json")):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    while "once more to leave at once" not in process.stderr.readline():
+    while "once more to quit at once" not in process.stderr.readline():
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
@@ -167,7 +167,7 @@ def test_bad_puzzles_are_one_line(name: str, tmp_path: Path) -> None:
         (["data", "info", "arc-agi-1", "--augment", "-1"], "--augment", "expected"),
         (["train", "missing.yaml"], "missing.yaml", "no such recipe"),
         (["train"], "hrm train", "name a recipe"),
-        (["train", "quickstart", "--model.widht", "3"], "--model.widht", "did you mean model.hidden_size?"),
+        (["train", "quickstart", "--model.hiden_size", "3"], "--model.hiden_size", "did you mean model.hidden_size?"),
         (["train", "quickstart", "--data.solve", "[nowhere]"], "nowhere", "no such source"),
         (["eval", "nowhere"], "nowhere", "no checkpoint here"),
         (["audit", "--claim", "71"], "--claim", "between 0 and 1"),

@@ -70,9 +70,9 @@ def test_without_a_terminal_a_line_is_printed_for_each_twentieth(capsys: pytest.
 
 
 def test_a_reader_of_messages_that_went_away_does_not_end_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    reading, writing = os.pipe()
-    os.close(reading)
-    with os.fdopen(writing, "w") as closed:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as closed:
         monkeypatch.setattr(sys, "stderr", closed)
         note("nobody reads this")
         note("nor this")

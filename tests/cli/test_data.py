@@ -22,7 +22,7 @@ def test_check_lists_every_problem_and_leaves_sound_files_alone(tmp_path: Path) 
     assert done.returncode == 2
     assert done.stdout.splitlines() == [
         f"{tasks / 'bad.json'}: train[0].input[0][1]: color 11, expected 0 to 9",
-        f"{tasks / 'bad.json'}: test: empty: a task needs at least one of its tests",
+        f"{tasks / 'bad.json'}: test: empty: a task needs at least one test pair",
     ]
     assert done.stderr == f"error: {tasks}: 2 problems in 1 of 4 files\n"
     as_json = json.loads(hrm("data", "check", tasks, "--json").stdout)
@@ -32,7 +32,7 @@ def test_check_lists_every_problem_and_leaves_sound_files_alone(tmp_path: Path) 
 def test_check_finds_tasks_that_two_sources_share() -> None:
     done = hrm("data", "check", "arc-agi-1/training", "--against", "arc-agi-1/evaluation")
     assert done.returncode == 0
-    assert "40853293 is 070dd51e" in done.stdout.splitlines()
+    assert "40853293 is the same task as 070dd51e" in done.stdout.splitlines()
     assert "2 of 400 tasks are found" in done.stdout
 
 
@@ -41,7 +41,16 @@ def test_a_built_set_can_be_trained_from(tmp_path: Path) -> None:
     built = answer("data", "build", tasks, "--augment", "5", "--out", tmp_path / "set")
     assert (built["train_samples"], built["test_samples"]) == (3 * 3 * 6, 3 * 6)
     assert built["bytes"] == sum(f.stat().st_size for f in (tmp_path / "set").rglob("*") if f.is_file())
-    flags = ("--training.max_minutes", "0", "--training.max_steps", "2", "--training.batch_size", "4", "--data.smallest", "3")
+    flags = (
+        "--training.max_minutes",
+        "0",
+        "--training.max_steps",
+        "2",
+        "--training.batch_size",
+        "4",
+        "--data.smallest",
+        "3",
+    )
     trained = answer("train", "quickstart", "--data.solve", f"[{tmp_path / 'set'}]", *flags, "--out", tmp_path / "runs")
     assert trained["steps"] == 2
 
@@ -68,7 +77,16 @@ def test_a_leak_needs_a_word_and_every_score_tells_of_it(tmp_path: Path) -> None
     (tmp_path / "given").mkdir()
     (tmp_path / "given" / "copy.json").write_text((tasks / "flip0.json").read_text())
     command = ["train", "quickstart", "--data.solve", f"[{tasks}]", "--data.study", f"[{tmp_path / 'given'}]"]
-    command += ["--data.smallest", "3", "--training.max_minutes", "0", "--training.max_steps", "1", "--out", str(tmp_path)]
+    command += [
+        "--data.smallest",
+        "3",
+        "--training.max_minutes",
+        "0",
+        "--training.max_steps",
+        "1",
+        "--out",
+        str(tmp_path),
+    ]
     refused = hrm(*command)
     assert refused.returncode == 2
     assert refused.stderr.startswith("error: data.study: answers what is to be solved: copy")
@@ -112,6 +130,6 @@ def test_a_benchmark_prints_a_table_and_rows() -> None:
     done = answer("bench", "data", "--only", "hostile", "--files", "60")
     rows = done["rows"]
     assert isinstance(rows, list)
-    assert [row["here"] for row in rows[:2]] == ["0", "0"]
+    assert [row["hrm-arc"] for row in rows[:2]] == ["0", "0"]
     as_table = hrm("bench", "data", "--only", "hostile", "--files", "5").stdout
-    assert as_table.startswith("| what | here | plain loop | wanted |\n|---|---|---|---|\n| tracebacks")
+    assert as_table.startswith("| what | hrm-arc | plain loop | target |\n|---|---|---|---|\n| tracebacks")

@@ -63,7 +63,7 @@ def test_nothing_needs_torch(edge: Path, exported: Path, tmp_path: Path) -> None
     for name in ("pass@1", "pass@2", "exact_accuracy", "token_accuracy", "baselines", "groups", "refinement"):
         assert scores[name] == here[name], name
     task = exported.parent / "tasks" / "flip0.json"
-    assert there("solve", task, "--from", exported)["answers_known"] == 1
+    assert there("solve", task, "--model", exported)["answers_known"] == 1
     validated = there("validate", exported, "--augment", "3", "--out", tmp_path / "v.json")
     assert validated["samples"] > 3
     assert answer("validate", run_folder, "--augment", "3")["exact_accuracy"] == validated["exact_accuracy"]
@@ -71,7 +71,7 @@ def test_nothing_needs_torch(edge: Path, exported: Path, tmp_path: Path) -> None
     refused = subprocess.run([edge / "hrm", "eval", run_folder], capture_output=True, text=True)
     check_one_line(refused, "torch", "pip install 'hrm-arc[train]'")
     learns = subprocess.run([edge / "hrm", "solve", task], capture_output=True, text=True)
-    check_one_line(learns, "torch", "not installed here")
+    check_one_line(learns, "hrm-arc[train]", "not installed here")
 
 
 def test_a_validation_killed_five_times_ends_with_the_same_figures(exported: Path, tmp_path: Path) -> None:
@@ -108,9 +108,9 @@ def test_a_stopped_validation_goes_on(exported: Path, tmp_path: Path) -> None:
         before = done_so_far(tmp_path / "v.json")
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
-        assert (process.returncode, "--resume goes on" in errors) == (130, True), errors
+        assert (process.returncode, "--resume continues" in errors) == (130, True), errors
     assert done_so_far(tmp_path / "v.json") >= before
-    check_one_line(hrm("validate", exported, *flags), "v.json", "go on with --resume")
+    check_one_line(hrm("validate", exported, *flags), "v.json", "resume")
     check_one_line(
         hrm("validate", exported, *flags, "--fraction", "0.5", "--resume"), "v.json", "another model or other data"
     )
@@ -131,8 +131,8 @@ def write_puzzles_of_arc(folder: Path) -> Path:
     [
         (["--fraction", "0"], "--fraction", "more than 0"),
         (["--augment", "-1"], "--augment", "0 or more"),
-        (["--resume"], "--resume", "no validation to go on with"),
-        (["--provider", "tensorrt"], "--provider", "not to be had here"),
+        (["--resume"], "--resume", "no validation to resume"),
+        (["--provider", "tensorrt"], "--provider", "not available here"),
         (["--data", "nowhere"], "nowhere", "no such source"),
         (["--against", "missing.json"], "missing.json", "cannot be read"),
     ],
@@ -149,4 +149,8 @@ def test_what_export_is_not_given(exported: Path, tmp_path: Path) -> None:
     check_one_line(hrm("export", tmp_path, "--out", tmp_path / "x"), str(tmp_path), "no checkpoint here")
     checked = answer("export", run_folder, "--check", exported, "--samples", "24")
     assert checked["parity"]["grids_different"] == 0  # type: ignore[index]
-    check_one_line(hrm("solve", "0d3d703e", "--from", exported, "--adapt", "5"), "--adapt", "cannot learn")
+    check_one_line(
+        hrm("solve", "0d3d703e", "--model", exported, "--finetune-seconds", "5"),
+        "--finetune-seconds",
+        "cannot be trained",
+    )

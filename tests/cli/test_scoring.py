@@ -65,8 +65,8 @@ def test_audit_of_a_run_and_of_a_claim(run_folder: Path) -> None:
     }
     assert {"verdict", "dependence"} <= set(audited)
     check_one_line(hrm("audit", "--augment", "-1"), "--augment", "expected 0 or more")
-    claimed = answer("audit", "--data", "arc-agi-1/evaluation", "--claim", "0.7121")
-    assert "is the score of padding everywhere" in str(claimed["verdict"])
+    audited = answer("audit", "--data", "arc-agi-1/evaluation", "--claim", "0.7121")
+    assert "is the score of padding everywhere" in str(audited["verdict"])
 
 
 def test_a_submission_is_scored_as_a_run_is(run_folder: Path, tmp_path: Path) -> None:

@@ -21,12 +21,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_task_from_nothing(tmp_path: Path) -> None:
     task = write_tasks(tmp_path / "tasks", count=1) / "flip0.json"
-    told = answer("solve", task, "--adapt", "1", "--votes", "8", "--out", tmp_path / "runs")
-    attempts = told["attempts"]
+    solved = answer("solve", task, "--finetune-seconds", "1", "--votes", "8", "--out", tmp_path / "runs")
+    attempts = solved["attempts"]
     assert isinstance(attempts, list)
     assert len(attempts) == 1
     assert all({"grid", "share"} == set(attempt) for attempt in attempts[0])
-    assert told["answers_known"] == 1
+    assert solved["answers_known"] == 1
     (run,) = (tmp_path / "runs").iterdir()
     assert answer("eval", run, "--votes", "1")["tasks"] == 1, "what was kept can be used like any run"
 
@@ -35,10 +35,10 @@ def test_a_task_without_answers(tmp_path: Path) -> None:
     task = {"train": [{"input": [[1, 2]], "output": [[2, 1]]}], "test": [{"input": [[3, 4]]}, {"input": [[5, 6]]}]}
     path = tmp_path / "mine.json"
     path.write_text(json.dumps(task))
-    told = answer("solve", path, "--adapt", "1", "--votes", "2")
-    assert len(told["attempts"]) == 2  # type: ignore[arg-type]
-    assert (told["answers_known"], told["solved"]) == (0, 0)
-    shown = hrm("solve", path, "--adapt", "1", "--votes", "2")
+    solved = answer("solve", path, "--finetune-seconds", "1", "--votes", "2")
+    assert len(solved["attempts"]) == 2  # type: ignore[arg-type]
+    assert (solved["answers_known"], solved["solved"]) == (0, 0)
+    shown = hrm("solve", path, "--finetune-seconds", "1", "--votes", "2")
     assert "mine, test 2" in shown.stdout
 
 
@@ -46,8 +46,8 @@ def test_a_task_without_answers(tmp_path: Path) -> None:
 def test_a_folder_from_a_checkpoint_that_is_not_changed(tmp_path: Path, trained: Path, seconds: str) -> None:
     before = {file: file.read_bytes() for file in trained.rglob("*") if file.is_file()}
     tasks = write_tasks(tmp_path / "tasks", count=2)
-    told = answer("solve", tasks, "--from", trained, "--adapt", seconds, "--votes", "2")
-    assert set(told["attempts"]) == {"flip0", "flip1"}  # type: ignore[call-overload]
+    solved = answer("solve", tasks, "--model", trained, "--finetune-seconds", seconds, "--votes", "2")
+    assert set(solved["attempts"]) == {"flip0", "flip1"}  # type: ignore[call-overload]
     assert {file: file.read_bytes() for file in trained.rglob("*") if file.is_file()} == before
 
 
@@ -61,13 +61,15 @@ def test_answers_given_away_before_are_told(tmp_path: Path, seconds: str) -> Non
     run = answer("train", tmp_path / "grid-hrm.yaml", "--out", tmp_path / "runs", "--data.study", f"[{given}]")[
         "folder"
     ]
-    told = answer("solve", given, "--from", str(run), "--adapt", seconds, "--votes", "2", "--out", tmp_path / "kept")
-    assert "no fair score" in told["warnings"][0]  # type: ignore[index]
+    solved = answer(
+        "solve", given, "--model", str(run), "--finetune-seconds", seconds, "--votes", "2", "--out", tmp_path / "kept"
+    )
+    assert "not a fair score" in solved["warnings"][0]  # type: ignore[index]
     if seconds == "1":
         (kept,) = (tmp_path / "kept").iterdir()
         scores = answer("eval", kept, "--votes", "1")
         assert "known, given away" in scores["warnings"][0]  # type: ignore[index]
-    fair = answer("solve", tasks / "flip0.json", "--from", str(run), "--adapt", "1", "--votes", "2")
+    fair = answer("solve", tasks / "flip0.json", "--model", str(run), "--finetune-seconds", "1", "--votes", "2")
     assert fair["warnings"] == []
 
 
@@ -75,10 +77,10 @@ def test_answers_given_away_before_are_told(tmp_path: Path, seconds: str) -> Non
     ("flags", "message"),
     [
         (["nosuch"], "error: nosuch: no such source or path"),
-        (["0d3d703e", "--adapt", "0"], "error: --adapt: 0, expected seconds"),
-        (["0d3d703e", "--adapt", "-1"], "error: --adapt: -1, expected seconds"),
+        (["0d3d703e", "--finetune-seconds", "0"], "error: --finetune-seconds: 0, expected more than 0"),
+        (["0d3d703e", "--finetune-seconds", "-1"], "error: --finetune-seconds: -1, expected more than 0"),
         (["0d3d703e", "--votes", "0"], "error: --votes: 0, expected at least 1"),
-        (["0d3d703e", "--from", "nosuch"], "error: nosuch: "),
+        (["0d3d703e", "--model", "nosuch"], "error: nosuch: "),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -18,8 +18,12 @@ from tests.cli.commands import answer, hrm
 from tests.made import write_tasks
 from tests.models.test_published import GOLDEN, batch_of
 
-NAMES = ["<blank>", "aaaa", "aaaa|||t3|||0213456789", "bbbb", "bbbb_5_0213456789"]
-CYCLES = {"hrm_tiny": {"heads": 4, "segments": 3}, "trm_tiny": {"heads": 4, "segments": 3, "prefix": 4, "l_cycles": 2}}
+NAMES = ["<blank>", "aaaa", "aaaa|||t3|||0213456789", "bbbb", "bbbb_t5_0213456789"]
+OPTIONS = {
+    "hrm_tiny": {"num_heads": 4, "segments": 3},
+    "trm_tiny": {"num_heads": 4, "segments": 3, "puzzle_emb_len": 4, "l_cycles": 2},
+    "trm_mlp_tiny": {"num_heads": 4, "segments": 3, "puzzle_emb_len": 4, "l_cycles": 2},
+}
 
 
 def published(path: Path, name: str, prefix: str = "_orig_mod.model.inner.", table: bool = True) -> dict[str, Tensor]:
@@ -40,29 +44,29 @@ def identifiers(folder: Path, names: list[str] = NAMES) -> Path:
 
 
 @pytest.mark.parametrize("prefix", ["_orig_mod.model.inner.", "model.inner.", "inner.", ""])
-@pytest.mark.parametrize("name", CYCLES)
+@pytest.mark.parametrize("name", OPTIONS)
 def test_an_imported_checkpoint_answers_as_the_original(tmp_path: Path, name: str, prefix: str) -> None:
     tensors = published(tmp_path / "step_1", name, prefix)
     kind = name.split("_")[0]
-    done = import_checkpoint(kind, tmp_path / "step_1", tmp_path / "run", identifiers(tmp_path), CYCLES[name])
+    done = import_checkpoint(kind, tmp_path / "step_1", tmp_path / "run", identifiers(tmp_path), OPTIONS[name])
     assert done.tasks == 2
     backend, card = load_model(tmp_path / "run", "cpu")
     assert card.tasks == ["aaaa", "bbbb"]
-    # Rows 1 and 3 of their table are rows 1 and 2 of ours; the file's samples ask for others, too.
+    # Rows 1 and 3 of the published table are rows 1 and 2 here; samples of other rows are left out.
     theirs = tensors["puzzle_identifiers"]
     ours = {1: 1, 3: 2}
     chosen = torch.tensor([int(row) in ours for row in theirs])
     assert chosen.any()
-    batch = batch_of(tensors).part(chosen)
-    batch.task = torch.tensor([ours[int(row)] for row in theirs[chosen]])
+    batch = batch_of(tensors).select(chosen)
+    batch.identity.task = torch.tensor([ours[int(row)] for row in theirs[chosen]])
     with torch.inference_mode():
-        _, output = backend.model.think(backend.model.start(batch), batch)
+        _, output = backend.model(backend.model.initial_carry(batch), batch)
     torch.testing.assert_close(output.logits, tensors["segment0.logits"][chosen], atol=1e-4, rtol=0)
 
 
 def test_an_imported_checkpoint_is_asked_about_the_rows_it_has(tmp_path: Path) -> None:
     published(tmp_path / "step_1", "hrm_tiny", "")
-    import_checkpoint("hrm", tmp_path / "step_1", tmp_path / "run", identifiers(tmp_path), CYCLES["hrm_tiny"])
+    import_checkpoint("hrm", tmp_path / "step_1", tmp_path / "run", identifiers(tmp_path), OPTIONS["hrm_tiny"])
     tasks = write_tasks(tmp_path / "tasks", count=1)
     assert answer("eval", tmp_path / "run", "--data", tasks)["votes"] == 1
     scores = answer("eval", tmp_path / "run", "--data", tasks, "--votes", "3")
@@ -72,16 +76,16 @@ def test_an_imported_checkpoint_is_asked_about_the_rows_it_has(tmp_path: Path) -
 
 def test_every_tensor_is_accounted_for(tmp_path: Path) -> None:
     published(tmp_path / "step_1", "hrm_tiny")
-    done = import_checkpoint("hrm", tmp_path / "step_1", tmp_path / "run", options=CYCLES["hrm_tiny"])
+    done = import_checkpoint("hrm", tmp_path / "step_1", tmp_path / "run", options=OPTIONS["hrm_tiny"])
     state = torch.load(tmp_path / "step_1", weights_only=True)
     assert {theirs for theirs, _, _ in done.mapped} | {theirs for theirs, _ in done.left_out} == set(state)
-    assert [why for _, why in done.left_out] == ["no --identifiers to say which row is which"]
+    assert [why for _, why in done.left_out] == ["no --identifiers to name its rows"]
     assert read_card(next((tmp_path / "run" / "checkpoints").iterdir())).tasks == []
 
 
 def test_without_a_table_it_loads_as_well(tmp_path: Path) -> None:
     published(tmp_path / "step_1", "hrm_tiny", table=False)
-    done = import_checkpoint("hrm", tmp_path / "step_1", tmp_path / "run", identifiers(tmp_path), CYCLES["hrm_tiny"])
+    done = import_checkpoint("hrm", tmp_path / "step_1", tmp_path / "run", identifiers(tmp_path), OPTIONS["hrm_tiny"])
     assert (done.tasks, done.left_out) == (0, [])
 
 
@@ -108,13 +112,13 @@ def damage(tmp_path: Path, kind: str) -> str:
         return "mlp.down_proj.weight has shape (3, 3), expected (64, 256)"
     if kind == "hostile":
         torch.save({"x": Hostile()}, path)
-        return "holds more than tensors, and code in it is not run"
+        return "holds more than tensors, and its code is not run"
     if kind == "noise":
         path.write_bytes(b"noise" * 100)
-        return "expected a state dict as torch.save writes it"
+        return "expected a state dict that torch.save has written"
     if kind == "other":
         torch.save({"weight": torch.zeros(2)}, path)
-        return "no token table in it"
+        return "has no token embedding"
     path.unlink()
     return "cannot be read"
 
@@ -124,7 +128,7 @@ def test_what_does_not_fit_is_named(tmp_path: Path, kind: str, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     message = damage(tmp_path, kind)
     with pytest.raises(UserError) as caught:
-        import_checkpoint("hrm", tmp_path / "step_1", tmp_path / "run", options=CYCLES["hrm_tiny"])
+        import_checkpoint("hrm", tmp_path / "step_1", tmp_path / "run", options=OPTIONS["hrm_tiny"])
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "hostile").exists(), "no code was run"
@@ -133,15 +137,26 @@ def test_what_does_not_fit_is_named(tmp_path: Path, kind: str, monkeypatch: pyte
 
 def test_a_table_of_another_length_is_refused(tmp_path: Path) -> None:
     published(tmp_path / "step_1", "hrm_tiny")
-    with pytest.raises(UserError, match="3 names, and the puzzle table has 5 rows"):
+    with pytest.raises(UserError, match="3 names, and the puzzle embedding has 5 rows"):
         import_checkpoint(
-            "hrm", tmp_path / "step_1", tmp_path / "run", identifiers(tmp_path, NAMES[:3]), CYCLES["hrm_tiny"]
+            "hrm", tmp_path / "step_1", tmp_path / "run", identifiers(tmp_path, NAMES[:3]), OPTIONS["hrm_tiny"]
         )
 
 
 def test_the_command_says_what_was_mapped_and_the_result_can_be_scored(tmp_path: Path) -> None:
     published(tmp_path / "step_1", "trm_tiny")
-    flags = ("--heads", "4", "--prefix", "4", "--l-cycles", "2", "--segments", "2", "--out", tmp_path / "run")
+    flags = (
+        "--num-heads",
+        "4",
+        "--puzzle-emb-len",
+        "4",
+        "--l-cycles",
+        "2",
+        "--segments",
+        "2",
+        "--out",
+        tmp_path / "run",
+    )
     done = answer("import", "trm", tmp_path / "step_1", *flags)
     assert done["tasks"] == 0
     assert {"theirs", "ours", "shape"} == set(done["mapped"][0])  # type: ignore[index]
@@ -152,4 +167,28 @@ def test_the_command_says_what_was_mapped_and_the_result_can_be_scored(tmp_path:
     assert scores["test_outputs"] == 1
     again = hrm("import", "trm", tmp_path / "step_1", *flags)
     assert again.returncode == 2
-    assert "is there already" in again.stderr
+    assert "exists already" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("names", "tasks"),
+    [
+        (["<blank>", "aaaa", "aaaa_t3_0481963275", "bbbb", "bbbb_t0_0213456789"], ["aaaa", "bbbb"]),
+        (["<blank>", "aaaa", "aaaa|||t3|||0481963275", "bbbb", "bbbb|||t0|||0213456789"], ["aaaa", "bbbb"]),
+        # ConceptARC's tasks have underscores in their names.
+        (
+            ["<blank>", "Above_t3", "Above_t3_t7_0481963275", "Above_1", "Above_3_0"],
+            ["Above_t3", "Above_1", "Above_3_0"],
+        ),
+        (["<blank>", *["aaaa_t3_0481963275"] * 4], []),
+    ],
+    ids=["HRM", "TRM", "underscores", "variants only"],
+)
+def test_rows_of_variants_are_left_out(tmp_path: Path, names: list[str], tasks: list[str]) -> None:
+    published(tmp_path / "step_1", "hrm_tiny")
+    file = identifiers(tmp_path, names)
+    done = import_checkpoint("hrm", tmp_path / "step_1", tmp_path / "run", file, OPTIONS["hrm_tiny"])
+    card = read_card(next((tmp_path / "run" / "checkpoints").iterdir()))
+    assert card.tasks == tasks
+    assert done.tasks == len(tasks)
+    assert [why for _, why in done.left_out] == ([] if tasks else ["no rows of original tasks"])

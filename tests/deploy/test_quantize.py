@@ -1,4 +1,4 @@
-"""Eight bits, on graphs small enough to be looked through."""
+"""Quantization to eight bits, on small graphs."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from hrm_arc.deploy.quantize import TABLE, to_int8
+from hrm_arc.deploy.quantize import MIN_TABLE_SIZE, to_int8
 
 WIDTH = 64
-ROWS = TABLE // WIDTH
+ROWS = MIN_TABLE_SIZE // WIDTH
 
 
 @pytest.fixture(scope="module")
 def weights() -> dict[str, np.ndarray]:
     draw = np.random.default_rng(0)
     table = draw.normal(size=(ROWS, WIDTH)).astype(np.float32)
-    # A row that nothing was learned about, and one that is far larger than the others.
+    # A row of zeros, and one that is far larger than the others.
     table[0] = 0
     table[1] *= 1000
     places = draw.normal(size=(ROWS, WIDTH)).astype(np.float32)
@@ -28,7 +28,7 @@ def weights() -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def graph(weights: dict[str, np.ndarray]) -> onnx.ModelProto:
-    """Rows of two tables, a product of even inputs, and one of the fifth powers of what comes out of it."""
+    """Rows of two tables, a product of even inputs, and a product of the fifth powers of its outputs (uneven)."""
     nodes = [
         helper.make_node("Gather", ["table", "row"], ["found"], "find"),
         helper.make_node("Slice", ["places", "first", "length", "first"], ["begin"], "begin"),
@@ -42,11 +42,13 @@ def graph(weights: dict[str, np.ndarray]) -> onnx.ModelProto:
         helper.make_tensor_value_info("length", TensorProto.INT64, [1]),
         helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", WIDTH]),
     ]
-    said = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", WIDTH]) for name in ("sum", "mixed", "y")]
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", WIDTH]) for name in ("sum", "mixed", "y")]
     held = [numpy_helper.from_array(value, name) for name, value in weights.items()]
     held += [numpy_helper.from_array(np.float32(5), "five"), numpy_helper.from_array(np.zeros(1, np.int64), "first")]
     return helper.make_model(
-        helper.make_graph(nodes, "made", given, said, held), opset_imports=[helper.make_opsetid("", 18)], ir_version=10
+        helper.make_graph(nodes, "made", given, outputs, held),
+        opset_imports=[helper.make_opsetid("", 18)],
+        ir_version=10,
     )
 
 
@@ -72,12 +74,12 @@ def test_products_of_uneven_inputs_stay_in_floating_point(graph: onnx.ModelProto
     products = {node.name: node for node in small.graph.node if node.op_type == "MatMul"}
     assert producers[products["even_product"].input[0]] == "DequantizeLinear"
     assert producers[products["uneven_product"].input[0]] == "Pow"
-    # All four weights are in eight bits, whatever they are multiplied with.
+    # All four weights are in eight bits, also where the product is in floating point.
     assert not [t for t in small.graph.initializer if t.data_type == TensorProto.FLOAT and np.prod(t.dims) >= WIDTH**2]
     assert len(small.SerializeToString()) < 0.3 * len(graph.SerializeToString())
 
 
-def test_every_row_and_output_has_a_scale_of_its_own(graph: onnx.ModelProto, weights: dict[str, np.ndarray]) -> None:
+def test_every_row_and_output_channel_has_its_own_scale(graph: onnx.ModelProto, weights: dict[str, np.ndarray]) -> None:
     small, _, _ = to_int8(graph, samples())
     blank = np.zeros((3, WIDTH), dtype=np.float32)
     rows = np.array([0, 1, 7])
@@ -90,22 +92,22 @@ def test_every_row_and_output_has_a_scale_of_its_own(graph: onnx.ModelProto, wei
         assert np.square(ours - whole).mean() < 1e-2 * np.square(whole).mean()
 
 
-def test_a_product_shares_its_weight_and_no_sum_is_in_eight_bits(weights: dict[str, np.ndarray]) -> None:
+def test_products_share_their_weight_and_sums_are_in_floating_point(weights: dict[str, np.ndarray]) -> None:
     bias = np.linspace(-1, 1, WIDTH, dtype=np.float32)
     nodes = [
-        helper.make_node("Gemm", ["x", "turned", "bias"], ["once"], "first", transB=1),
+        helper.make_node("Gemm", ["x", "transposed", "bias"], ["once"], "first", transB=1),
         helper.make_node("Tanh", ["once"], ["bounded"], "tanh"),
-        helper.make_node("Gemm", ["bounded", "turned", "bias"], ["twice"], "second", transB=1),
-        # Uneven inputs for the same weight: it stays in floating point wherever it is used.
+        helper.make_node("Gemm", ["bounded", "transposed", "bias"], ["twice"], "second", transB=1),
+        # One product of this weight has uneven inputs: all its products stay in floating point.
         helper.make_node("Pow", ["once", "five"], ["tails"], "power"),
         helper.make_node("MatMul", ["tails", "other"], ["y"], "third"),
         helper.make_node("MatMul", ["x", "other"], ["z"], "fourth"),
     ]
     given = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", WIDTH])]
-    said = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", WIDTH]) for name in ("twice", "y", "z")]
-    held = {"turned": weights["even"].T.copy(), "bias": bias, "other": weights["uneven"], "five": np.float32(5)}
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", WIDTH]) for name in ("twice", "y", "z")]
+    held = {"transposed": weights["even"].T.copy(), "bias": bias, "other": weights["uneven"], "five": np.float32(5)}
     graph = helper.make_model(
-        helper.make_graph(nodes, "made", given, said, [numpy_helper.from_array(v, n) for n, v in held.items()]),
+        helper.make_graph(nodes, "made", given, outputs, [numpy_helper.from_array(v, n) for n, v in held.items()]),
         opset_imports=[helper.make_opsetid("", 18)],
         ir_version=10,
     )
@@ -114,7 +116,7 @@ def test_a_product_shares_its_weight_and_no_sum_is_in_eight_bits(weights: dict[s
     onnx.checker.check_model(small)
     assert layers == ["third", "fourth"]
     sizes = [np.prod(t.dims) for t in small.graph.initializer if t.data_type == TensorProto.INT8]
-    assert sorted(sizes)[-2:] == [WIDTH**2, WIDTH**2], "each weight is held once"
+    assert sorted(sizes)[-2:] == [WIDTH**2, WIDTH**2], "each weight is stored once"
     assert len([n for n in sizes if n == WIDTH**2]) == 2
     assert not [t.name for t in small.graph.initializer if t.data_type == TensorProto.INT32 and np.prod(t.dims) > 1]
     sessions = [

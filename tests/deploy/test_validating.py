@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hrm_arc.deploy import board
-from hrm_arc.deploy.agreement import Marks, agreement, check_comparable, marks, read_result
-from hrm_arc.deploy.validating import BATCH, Progress, begin, read_progress, validate
+from hrm_arc import telemetry
+from hrm_arc.deploy.agreement import Fingerprint, agreement, check_comparable, read_result, validation_fingerprint
+from hrm_arc.deploy.validating import BATCH, Progress, prepare_file, read_progress, validate
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.baselines import baselines
 from hrm_arc.evaluation.predict import Answers
@@ -24,13 +24,13 @@ from hrm_arc.runs.checkpoint import Card
 
 TASKS = load_tasks("arc-agi-1/evaluation")[:40]
 CARD = Card("grid-hrm", {}, [], "full", False, [], [], 0, 1, 0, [], 7, "run", {})
-HELD_BACK = AugmentedSet(Corpus(solve=TASKS).held_out_puzzles(), augment=15, canvas="full")
-ALL = np.arange(len(HELD_BACK))
-MARKS = Marks("data", "checkpoint", "whole")
+HELD_OUT = AugmentedSet(Corpus(solve=TASKS).held_out_puzzles(), augment=15, canvas="full")
+ALL = np.arange(len(HELD_OUT))
+FINGERPRINT = Fingerprint("data", "checkpoint", "whole")
 
 
-class Says:
-    """A backend of a fixed opinion: padding, or a copy of the input. It may be stopped after some batches."""
+class FixedAnswers:
+    """A backend that answers with padding, or with a copy of the input; it may be interrupted after some batches."""
 
     def __init__(self, what: str, batches: int | None = None):
         self.what = what
@@ -48,115 +48,118 @@ class Says:
         raise NotImplementedError
 
 
-def run(backend: Says, file: Path, indices: np.ndarray = ALL) -> dict[str, object]:
-    return validate(backend, CARD, HELD_BACK, indices, MARKS, file)
+def run(backend: FixedAnswers, file: Path, indices: np.ndarray = ALL) -> dict[str, object]:
+    return validate(backend, CARD, HELD_OUT, indices, FINGERPRINT, file)
 
 
-def lasting(result: dict[str, object]) -> dict[str, object]:
-    """What does not depend on the machine."""
+def figures(result: dict[str, object]) -> dict[str, object]:
+    """The figures that do not depend on the machine."""
     changing = ("seconds", "samples_per_second", "peak_memory_bytes", "temperature", "watts")
     return {name: value for name, value in result.items() if name not in changing}
 
 
 @pytest.mark.parametrize(("what", "name"), [("padding", "pad_only"), ("copy", "copy_input")])
-def test_empty_answers_score_as_their_baselines(what: str, name: str, tmp_path: Path) -> None:
-    result = run(Says(what), tmp_path / "v.json")
-    expected = baselines(HELD_BACK)
+def test_baseline_answers_score_as_the_baselines(what: str, name: str, tmp_path: Path) -> None:
+    result = run(FixedAnswers(what), tmp_path / "v.json")
+    expected = baselines(HELD_OUT)
     assert result["baselines"] == expected
     assert result["token_accuracy"] == expected[name]["token_accuracy"]
     assert result["exact_accuracy"] == expected[name]["exact_accuracy"]
-    assert (result["samples"], result["progress"], result["mean_segments"]) == (len(HELD_BACK), 1.0, 2.0)
+    assert (result["samples"], result["progress"], result["mean_segments"]) == (len(HELD_OUT), 1.0, 2.0)
 
 
-def test_a_validation_that_is_stopped_five_times_ends_with_the_same_figures(tmp_path: Path) -> None:
-    whole = run(Says("copy"), tmp_path / "whole.json")
+def test_a_validation_that_is_stopped_five_times_gives_the_same_figures(tmp_path: Path) -> None:
+    whole = run(FixedAnswers("copy"), tmp_path / "whole.json")
     assert len(ALL) > 6 * BATCH
     for _ in range(5):
         with pytest.raises(KeyboardInterrupt):
-            run(Says("copy", batches=1), tmp_path / "stopped.json")
-    assert read_progress(tmp_path / "stopped.json", MARKS).done == 5 * BATCH  # type: ignore[union-attr]
-    with pytest.raises(UserError, match="came to its end"):
+            run(FixedAnswers("copy", batches=1), tmp_path / "stopped.json")
+    assert read_progress(tmp_path / "stopped.json", FINGERPRINT).done == 5 * BATCH  # type: ignore[union-attr]
+    with pytest.raises(UserError, match="finished validation"):
         read_result(tmp_path / "stopped.json")
-    assert lasting(run(Says("copy"), tmp_path / "stopped.json")) == lasting(whole)
-    # Done is done: nothing is asked again.
-    assert lasting(run(Says("copy", batches=0), tmp_path / "stopped.json")) == lasting(whole)
+    assert figures(run(FixedAnswers("copy"), tmp_path / "stopped.json")) == figures(whole)
+    # A finished validation is not computed again.
+    assert figures(run(FixedAnswers("copy", batches=0), tmp_path / "stopped.json")) == figures(whole)
 
 
 def test_a_part_is_scored_beside_its_own_baselines(tmp_path: Path) -> None:
-    part = HELD_BACK.part(0.1)
-    assert len(part) == round(len(HELD_BACK) * 0.1)
+    part = HELD_OUT.part(0.1)
+    assert len(part) == round(len(HELD_OUT) * 0.1)
     assert len(np.unique(part)) == len(part)
-    result = run(Says("copy"), tmp_path / "v.json", part)
-    assert result["baselines"] == baselines(HELD_BACK, part)
-    assert result["baselines"] != baselines(HELD_BACK)
+    result = run(FixedAnswers("copy"), tmp_path / "v.json", part)
+    assert result["baselines"] == baselines(HELD_OUT, part)
+    assert result["baselines"] != baselines(HELD_OUT)
 
 
 def test_another_validations_file_is_refused(tmp_path: Path) -> None:
-    run(Says("copy"), tmp_path / "v.json")
+    run(FixedAnswers("copy"), tmp_path / "v.json")
+    other = Fingerprint("data", "checkpoint", "other")
     with pytest.raises(UserError, match="another model or other data"):
-        validate(Says("copy"), CARD, HELD_BACK, ALL, Marks("data", "checkpoint", "other"), tmp_path / "v.json")
+        validate(FixedAnswers("copy"), CARD, HELD_OUT, ALL, other, tmp_path / "v.json")
     for content in ("{", "[]", '{"done": 1}'):
         (tmp_path / "bad.json").write_text(content)
         with pytest.raises(UserError, match="not the progress"):
-            run(Says("copy"), tmp_path / "bad.json")
+            run(FixedAnswers("copy"), tmp_path / "bad.json")
         with pytest.raises(UserError, match="not the progress"):
-            begin(tmp_path / "bad.json", MARKS, resume=False)
-        assert (tmp_path / "bad.json").read_text() == content, "nothing is removed that is not ours"
+            prepare_file(tmp_path / "bad.json", FINGERPRINT, resume=False)
+        assert (tmp_path / "bad.json").read_text() == content, "no file of another kind is removed"
 
 
-def test_a_validation_begins_anew_only_where_nothing_is_lost(tmp_path: Path) -> None:
+def test_a_validation_starts_again_only_where_nothing_is_lost(tmp_path: Path) -> None:
     file = tmp_path / "v.json"
-    begin(file, MARKS, resume=False)
-    with pytest.raises(UserError, match="no validation to go on with"):
-        begin(file, MARKS, resume=True)
+    prepare_file(file, FINGERPRINT, resume=False)
+    with pytest.raises(UserError, match="no validation to resume"):
+        prepare_file(file, FINGERPRINT, resume=True)
     with pytest.raises(KeyboardInterrupt):
-        run(Says("copy", batches=1), file)
-    begin(file, MARKS, resume=True)
-    with pytest.raises(UserError, match="go on with --resume"):
-        begin(file, MARKS, resume=False)
-    run(Says("copy"), file)
-    begin(file, MARKS, resume=True)
+        run(FixedAnswers("copy", batches=1), file)
+    prepare_file(file, FINGERPRINT, resume=True)
+    with pytest.raises(UserError, match="continue it with --resume"):
+        prepare_file(file, FINGERPRINT, resume=False)
+    run(FixedAnswers("copy"), file)
+    prepare_file(file, FINGERPRINT, resume=True)
     assert file.is_file()
-    begin(file, MARKS, resume=False)
+    prepare_file(file, FINGERPRINT, resume=False)
     assert not file.exists()
 
 
-def test_marks_tell_validations_apart() -> None:
-    def made(held_out: AugmentedSet = HELD_BACK, indices: np.ndarray = ALL, model: str = "m", on: int = 96) -> Marks:
-        return marks(TASKS, held_out, indices, (model, "checkpoint"), ("cpu", on))
+def test_fingerprints_distinguish_validations() -> None:
+    def made(
+        held_out: AugmentedSet = HELD_OUT, indices: np.ndarray = ALL, model: str = "m", on: int = 96
+    ) -> Fingerprint:
+        return validation_fingerprint(TASKS, held_out, indices, (model, "checkpoint"), ("cpu", on))
 
     own = made()
     assert made() == own
     assert made(model="other").data == own.data
     assert made(model="other").whole != own.whole
     assert (made(on=10).data == own.data, made(on=10).whole == own.whole) == (True, False)
-    first = HELD_BACK.puzzles[0]
+    first = HELD_OUT.puzzles[0]
     corrected = replace(first, drawn=(Pair(first.drawn[0].input, make_grid([[5]])), *first.drawn[1:]))
-    other_answers = AugmentedSet([corrected, *HELD_BACK.puzzles[1:]], augment=15, canvas="full")
+    other_answers = AugmentedSet([corrected, *HELD_OUT.puzzles[1:]], augment=15, canvas="full")
     for other in (
         made(indices=ALL[1:]),
-        made(AugmentedSet(HELD_BACK.puzzles, augment=14, canvas="full")),
+        made(AugmentedSet(HELD_OUT.puzzles, augment=14, canvas="full")),
         made(other_answers),
     ):
         assert other.data != own.data
 
 
 def test_machines_agree_or_do_not(tmp_path: Path) -> None:
-    ours = run(Says("copy"), tmp_path / "ours.json")
+    ours = run(FixedAnswers("copy"), tmp_path / "ours.json")
     theirs = read_result(tmp_path / "ours.json")
     assert agreement(ours, theirs).verdict == "the machines agree: the same figures"
     nearly = {**theirs, "token_accuracy": theirs["token_accuracy"] + 0.0004}
     assert agreement(ours, nearly).agree
-    assert "0.1 points" in agreement(ours, nearly).verdict
+    assert "0.1 percentage points" in agreement(ours, nearly).verdict
     far = {**theirs, "exact_accuracy": theirs["exact_accuracy"] + 0.02}
     assert not agreement(ours, far).agree
-    check_comparable(theirs, MARKS, tmp_path)
+    check_comparable(theirs, FINGERPRINT, tmp_path)
     with pytest.raises(UserError, match="other samples"):
-        check_comparable({**theirs, "data": "x"}, MARKS, tmp_path)
+        check_comparable({**theirs, "data": "x"}, FINGERPRINT, tmp_path)
     with pytest.raises(UserError, match="another checkpoint"):
-        check_comparable({**theirs, "checkpoint": "x"}, MARKS, tmp_path)
+        check_comparable({**theirs, "checkpoint": "x"}, FINGERPRINT, tmp_path)
     (tmp_path / "bad.json").write_text('{"result": {"token_accuracy": "much"}}')
-    with pytest.raises(UserError, match="came to its end"):
+    with pytest.raises(UserError, match="finished validation"):
         read_result(tmp_path / "bad.json")
 
 
@@ -167,7 +170,7 @@ def test_figures_before_the_first_sample_are_zero() -> None:
 
 @pytest.fixture
 def sensors(tmp_path: Path) -> Path:
-    """The kernel's files as they are on a Jetson Orin Nano."""
+    """The kernel's files, as on a Jetson Orin Nano."""
     for number, value in enumerate(("45250", "51000", "")):
         zone = tmp_path / "thermal" / f"thermal_zone{number}"
         zone.mkdir(parents=True)
@@ -182,23 +185,23 @@ def sensors(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_boards_sensors(sensors: Path) -> None:
-    assert board.temperature(sensors / "thermal") == 51.0
-    assert board.power(sensors / "hwmon") == 7.0
-    assert board.temperature(sensors / "nothing") is None
-    assert board.power(sensors / "nothing") is None
+def test_sensors_of_a_board(sensors: Path) -> None:
+    assert telemetry.temperature(sensors / "thermal") == 51.0
+    assert telemetry.power(sensors / "hwmon") == 7.0
+    assert telemetry.temperature(sensors / "nothing") is None
+    assert telemetry.power(sensors / "nothing") is None
 
 
 def test_peak_memory_is_a_process_own() -> None:
     held = np.ones(50_000_000)
-    assert board.peak_memory() > held.nbytes
+    assert telemetry.peak_memory() > held.nbytes
     code = "from hrm_arc.telemetry import peak_memory; print(peak_memory())"
     small = int(subprocess.check_output([sys.executable, "-c", code]))
-    assert 5_000_000 < small < 100_000_000, "not what the process that started it has held"
+    assert 5_000_000 < small < 100_000_000, "not the peak of the parent process"
 
 
-def test_the_file_is_json_that_people_can_read(tmp_path: Path) -> None:
-    run(Says("copy"), tmp_path / "v.json")
+def test_the_progress_file_is_readable_json(tmp_path: Path) -> None:
+    run(FixedAnswers("copy"), tmp_path / "v.json")
     fields = json.loads((tmp_path / "v.json").read_text())
     assert fields["done"] == fields["samples"] == len(ALL)
     assert fields["result"]["model"] == "grid-hrm"

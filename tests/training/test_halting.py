@@ -135,7 +135,8 @@ def test_stablemax_has_gradients_everywhere() -> None:
 
 @pytest.mark.parametrize("model", ["hrm", "trm"])
 def test_published_models_train_with_halting_in_the_one_trainer(tmp_path: Path, model: str) -> None:
-    recipe = tiny_recipe(write_tasks(tmp_path / "tasks"), model, "--halting.early_exit=true", "--model.puzzle_emb=variants")
+    flags = ["--halting.early_exit=true", "--model.puzzle_emb=variants"]
+    recipe = tiny_recipe(write_tasks(tmp_path / "tasks"), model, *flags)
     recipe = replace(recipe, loss=LossConfig(kind="stablemax", halt_kind="q-learning", halt_weight=0.5))
     trainer = Trainer(recipe, root=tmp_path / "runs")
     before: dict[str, Tensor] = {name: t.clone() for name, t in trainer.model.state_dict().items()}

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
 from hrm_arc.errors import UserError
-from hrm_arc.training.build import find_recipe, load_recipe, recipe_folders
+from hrm_arc.models import MODELS
+from hrm_arc.training.build import find_recipe, known_keys, load_recipe, recipe_folders, recipe_parser
 
 RECIPES = sorted(str(f.relative_to(root).with_suffix("")) for root in recipe_folders() for f in root.rglob("*.yaml"))
 
@@ -105,3 +107,59 @@ def test_mistakes_in_files_are_one_line(tmp_path: Path, text: str, message: str)
 def test_an_unknown_recipe_names_those_there_are() -> None:
     with pytest.raises(UserError, match="quickstart"):
         find_recipe("nosuch")
+
+
+# Every key of the published configurations: HRM's cfg_pretrain.yaml and hrm_v1.yaml, TRM's and its arch files.
+PUBLISHED = [
+    *("data_path", "data_paths", "data_paths_test", "evaluators", "global_batch_size", "epochs", "eval_interval"),
+    *("min_eval_interval", "checkpoint_every_eval", "lr", "lr_min_ratio", "lr_warmup_steps", "beta1", "beta2"),
+    *("weight_decay", "puzzle_emb_lr", "puzzle_emb_weight_decay", "seed", "project_name", "run_name"),
+    *("checkpoint_path", "load_checkpoint", "eval_save_outputs", "ema", "ema_rate", "freeze_weights"),
+    *("arch.name", "arch.loss.name", "arch.loss.loss_type", "arch.halt_exploration_prob", "arch.halt_max_steps"),
+    *("arch.H_cycles", "arch.L_cycles", "arch.H_layers", "arch.L_layers", "arch.hidden_size", "arch.num_heads"),
+    *("arch.expansion", "arch.puzzle_emb_ndim", "arch.puzzle_emb_len", "arch.pos_encodings", "arch.mlp_t"),
+    *("arch.no_ACT_continue", "arch.forward_dtype", "arch.rms_norm_eps", "arch.rope_theta"),
+]
+
+
+@pytest.mark.parametrize("form", ["--{} 1", "--{}=1", "{}=1"])
+@pytest.mark.parametrize("key", PUBLISHED)
+def test_published_keys_are_taken_or_answered_with_the_name_here(key: str, form: str) -> None:
+    flags = form.format(key).split()
+    if key == "seed" and flags[0].startswith("--"):
+        assert load_recipe("quickstart", flags).seed == 1
+        return
+    answer = "(its name here is .+|flags start with two dashes: --seed)"
+    with pytest.raises(UserError, match=f"{re.escape(key)}: no such flag; {answer}"):
+        load_recipe("quickstart", flags)
+
+
+def test_every_answer_names_something_that_exists() -> None:
+    keys = {action.dest for model in MODELS for action in recipe_parser(model)._actions}
+    sections = {key.partition(".")[0] for key in keys}
+    for former, ours in known_keys().items():
+        named = re.findall(r"[a-z_]+\.[a-z_]+(?! *\w)", ours) if "." in ours and "jsonl" not in ours else []
+        assert all(key in keys for key in named), (former, ours)
+        assert named or ours in sections | {"seed", "name"} or ours.startswith(("--", "not ", "fixed ")), (former, ours)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("optimiser: {name: adamw}", "no key optimiser.name; its name here is optimizer.name"),
+        ("optimizer: {learning_rate: 1}", "no key optimizer.learning_rate; its name here is optimizer.lr"),
+        ("training: {batch: 3}", "no key training.batch; its name here is training.batch_size"),
+        ("config: other.yaml", "no key config: a recipe cannot include another file"),
+    ],
+)
+def test_former_keys_in_files_are_answered(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text("model: {name: grid-hrm}\n" + text)
+    with pytest.raises(UserError, match=message):
+        load_recipe(str(path))
+
+
+def test_a_recipe_can_be_plain_data() -> None:
+    recipe = load_recipe({"model": {"name": "grid-hrm", "hidden_size": 64}, "training": {"max_steps": 7}}, ["--seed=3"])
+    assert (recipe.model["hidden_size"], recipe.training.max_steps, recipe.seed) == (64, 7, 3)
+    assert load_recipe(recipe.as_dict()) == recipe
