@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from hrm_arc.deploy.validating import with_model_rows
+from hrm_arc.evaluation.predict import Backend
 from hrm_arc.puzzles.augmented import AugmentedSet
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.sources import load_tasks
@@ -23,6 +24,7 @@ def main() -> None:
     parser.add_argument("--canvas", choices=["cropped", "full"], required=True)
     parser.add_argument("--grids", type=int, required=True)
     options = parser.parse_args()
+    backend: Backend
     if options.model.suffix == ".onnx":
         from hrm_arc.deploy.runtime import OnnxBackend
 

@@ -25,7 +25,7 @@ def hostile_file(folder: Path, number: int, generator: random.Random) -> Path:
         number: the number of the file; every hundredth is large.
         generator: chooses the kind and the mistake.
     """
-    kind = LARGE[number // 100 % len(LARGE)] if number % 100 == 0 else generator.choice(KINDS)
+    kind = LARGE[number // 100 % len(LARGE)] if number % 100 == 0 else generator.choice(MAKERS)
     path = folder / f"{number}.{'csv' if kind is _csv else 'json'}"
     content = kind(generator)
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -134,7 +134,7 @@ def _many_cells(generator: random.Random) -> str:
 
 
 LARGE: list[Callable[[random.Random], str | bytes]] = [_brackets, _many_wrong_tasks, _many_cells]
-KINDS: list[Callable[[random.Random], str | bytes]] = [
+MAKERS: list[Callable[[random.Random], str | bytes]] = [
     _strange_value,
     _number_literal,
     _cut_off,

@@ -1,14 +1,41 @@
-"""metrics.jsonl: one JSON object a row, appended as a run goes, in the order of its steps."""
+"""metrics.jsonl: one JSON object per row, appended as a run goes, in the order of its steps.
+
+Readers use bounded time and memory, however long a run was: of a large file they read its end, every validation up to
+a number, and a thinned history of the training rows.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import json
+import logging
+import mmap
+import os
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
-from hrm_arc.files import write_lines
+from hrm_arc.errors import unwritable
+from hrm_arc.reading import LARGEST_ROW, iterate_rows, kind_of, open_regular, parse_json
+
+log = logging.getLogger(__name__)
+
+Row = dict[str, Any]
+# Files up to this size are read as a whole.
+SMALL_FILE = 4 * 2**20
+# Training rows that are read of a larger file, and bytes of its end.
+THINNED_ROWS = 2000
+TAIL_BYTES = 256 * 2**10
+CHUNK = 8 * 2**20
+# A row names its kind within so many bytes of its start.
+LINE_HEAD = 512
+# Keys of rows that views read; a value that is not known is null.
+NUMBERS = (
+    *("epoch", "seconds", "loss", "halt_loss", "halt_accuracy", "mean_segments", "grad_norm", "lr", "token_accuracy"),
+    *("exact_accuracy", "samples_per_sec", "cells_per_sec", "model_flops_per_sec", "peak_memory_bytes"),
+)
+# Validations that are read of a larger file: evenly spaced ones.
+MOST_VALIDATIONS = 2000
 
 
 class Metrics:
@@ -16,15 +43,20 @@ class Metrics:
 
     Args:
         path: the file.
-        after: rows of later steps are dropped first. They were written by a process that
-            was killed after its last checkpoint, and will be written again.
+        after: rows of later steps are dropped first. They were written by a process that was killed after its
+            last checkpoint, and will be written again.
+
+    Raises:
+        UserError: the file is not a regular file.
+        OSError: it cannot be written.
     """
 
     def __init__(self, path: Path, after: int = 0):
-        write_lines(path, [row for row in read_metrics(path) if row["step"] <= after])
+        cut_after(path, after)
         self._file = path.open("a", encoding="utf-8")
 
     def log(self, **row: Any) -> None:
+        """Append a row."""
         self._file.write(json.dumps(row) + "\n")
         self._file.flush()
 
@@ -35,13 +67,165 @@ class Metrics:
         self._file.close()
 
 
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The rows of a metrics.jsonl; one that a kill or a full disk cut short is none."""
-    rows = []
+@dataclass
+class History:
+    """What was read of a metrics.jsonl.
+
+    Attributes:
+        rows: rows in the order of the file.
+        complete: whether these are all rows; otherwise the training rows are thinned.
+        damaged: numbers of damaged lines with what is wrong with each; of a large file, those that were read.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    complete: bool = True
+    damaged: list[str] = field(default_factory=list)
+
+
+def check_row(row: Any) -> Row:
+    """A row of metrics, if it is one.
+
+    Raises:
+        ValueError: it is something else; saying what.
+    """
+    if not isinstance(row, dict):
+        raise ValueError(f"{kind_of(row)}, expected an object")
+    step = row.get("step")
+    if type(step) is not int or step < 0:
+        raise ValueError("no step, expected a whole number from 0 on")
+    if row.get("kind") not in ("train", "validation"):
+        raise ValueError("no kind, expected train or validation")
+    for name in NUMBERS:
+        if row.get(name) is not None and type(row[name]) not in (int, float):
+            raise ValueError(f"{name} is {kind_of(row[name])}, expected a number")
+    for name in ("exact_accuracy", "token_accuracy"):
+        value = row.get(name)
+        if value is not None and not (type(value) in (int, float) and 0 <= value <= 1):
+            raise ValueError(f"{name} is {value!r:.40}, expected 0 to 1")
+    return row
+
+
+def read_metrics(path: Path) -> list[Row]:
+    """The rows of a metrics.jsonl, thinned if the file is large; damaged rows are logged as a warning.
+
+    A last row without a line break, which a kill or a full disk left, is none.
+
+    Raises:
+        UserError: it is not a regular file.
+    """
+    history = read_history(path)
+    if history.damaged:
+        more = f" (and {len(history.damaged) - 1} more)" if len(history.damaged) > 1 else ""
+        log.warning("%s: damaged rows are left out: %s%s", path, history.damaged[0], more)
+    return history.rows
+
+
+def read_history(path: Path) -> History:
+    """The rows of a metrics.jsonl; see :func:`read_metrics`. A missing file has none."""
     try:
-        for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-            with contextlib.suppress(ValueError):
-                rows += [json.loads(line)] if line.endswith("\n") else []
-    except OSError:
-        return []
-    return rows
+        handle = open_regular(path, within=path.parent)
+    except FileNotFoundError:
+        return History()
+    with os.fdopen(handle, "rb") as file:
+        if os.fstat(file.fileno()).st_size > SMALL_FILE:
+            return _thinned(file)
+    history = History()
+    for number, row in iterate_rows(path, check_row, within=path.parent):
+        if isinstance(row, ValueError):
+            history.damaged.append(f"line {number}: {row}")
+        else:
+            history.rows.append(row)
+    return history
+
+
+def _thinned(file: BinaryIO) -> History:
+    """Rows at evenly spaced places, all rows of the end, and the validations."""
+    size = os.fstat(file.fileno()).st_size
+    validations = _places(file, b'"kind": "validation"')
+    step = max(1, len(validations) // MOST_VALIDATIONS)
+    # A line start just before each place; the place itself lies somewhere in the line.
+    lines = dict(_line_at(file, size * n // THINNED_ROWS) for n in range(THINNED_ROWS))
+    lines.update(_line_around(file, place) for place in validations[::step])
+    position, line = _line_at(file, size - TAIL_BYTES)
+    while line:
+        lines[position] = line
+        position, line = file.tell(), file.readline(LARGEST_ROW)
+    history = History(complete=False)
+    for start in sorted(lines):
+        if not lines[start].endswith(b"\n"):
+            continue
+        try:
+            history.rows.append(check_row(parse_json(lines[start])))
+        except ValueError as error:
+            history.damaged.append(f"byte {start}: {error}")
+    return history
+
+
+def _line_at(file: BinaryIO, position: int) -> tuple[int, bytes]:
+    """The first line that starts at ``position`` or later, with its place."""
+    file.seek(max(0, position - 1))
+    if position > 0:
+        file.readline(LARGEST_ROW)
+    return file.tell(), file.readline(LARGEST_ROW)
+
+
+def _line_around(file: BinaryIO, place: int) -> tuple[int, bytes]:
+    """The line that a place lies in, if it starts within a few hundred bytes before."""
+    first = max(0, place - LINE_HEAD)
+    file.seek(first)
+    start = first + file.read(place - first).rfind(b"\n") + 1
+    file.seek(start)
+    return start, file.readline(LARGEST_ROW)
+
+
+def _places(file: BinaryIO, text: bytes) -> list[int]:
+    """Every place of a text, found in chunks."""
+    places, offset, rest = [], 0, b""
+    file.seek(0)
+    while chunk := file.read(CHUNK):
+        content = rest + chunk
+        place = content.find(text)
+        while place >= 0:
+            places.append(offset - len(rest) + place)
+            place = content.find(text, place + len(text))
+        offset += len(chunk)
+        rest = content[-len(text) + 1 :]
+    return places
+
+
+def cut_after(path: Path, step: int) -> None:
+    """Remove the rows of steps after ``step`` from the end of a file, and a last row without a line break.
+
+    Rows are in the order of their steps, so only the end of the file is read.
+
+    Raises:
+        UserError: it is not a regular file, or cannot be changed.
+    """
+    try:
+        handle = open_regular(path, within=path.parent)
+    except FileNotFoundError:
+        return
+    with os.fdopen(handle, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if not size:
+            return
+        with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as content:
+            end = content.rfind(b"\n") + 1
+            while end > 0:
+                start = content.rfind(b"\n", 0, end - 1) + 1
+                if (found := _step_of(content[start:end])) is not None and found <= step:
+                    break
+                end = start
+    if end < size:
+        try:
+            os.truncate(path, end)
+        except OSError as error:
+            raise unwritable(path, error) from None
+
+
+def _step_of(line: bytes) -> int | None:
+    """The step of a row; None for a damaged one, which goes with the rows after it."""
+    try:
+        return check_row(parse_json(line))["step"]
+    except ValueError:
+        return None

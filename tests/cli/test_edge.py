@@ -1,4 +1,4 @@
-"""An exported file where torch is not installed, in a virtual environment of its own."""
+"""An exported file in a virtual environment without torch, and validations that are stopped and resumed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An exported file, and beside it the tasks that it was trained on."""
+    """An exported file; beside it the tasks that it was trained on, and the path of its run."""
     root = tmp_path_factory.mktemp("edge")
     tiny_recipe(write_tasks(root / "tasks"))
     trained = answer("train", root / "grid-hrm.yaml", "--out", root / "runs", "--training.max_steps", "10")
@@ -34,7 +34,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def edge(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The command in an environment with the edge extra alone."""
+    """The bin folder of an environment with the edge extra only."""
     folder = tmp_path_factory.mktemp("venv")
     subprocess.run([sys.executable, "-m", "venv", folder], check=True, timeout=120)
     python = folder / "bin" / "python"
@@ -74,7 +74,7 @@ def test_nothing_needs_torch(edge: Path, exported: Path, tmp_path: Path) -> None
     check_one_line(learns, "hrm-arc[train]", "not installed here")
 
 
-def test_a_validation_killed_five_times_ends_with_the_same_figures(exported: Path, tmp_path: Path) -> None:
+def test_a_validation_killed_five_times_gives_the_same_figures(exported: Path, tmp_path: Path) -> None:
     source = write_puzzles_of_arc(tmp_path)
     flags = ["--data", str(source), "--augment", "20", "--fraction", "0.1"]
     whole = answer("validate", exported, *flags, "--out", tmp_path / "whole.json")
@@ -85,7 +85,7 @@ def test_a_validation_killed_five_times_ends_with_the_same_figures(exported: Pat
         before = done_so_far(file)
         process = subprocess.Popen([*command, *(["--resume"] if kill else [])], stderr=subprocess.DEVNULL)
         while done_so_far(file) <= before:
-            assert process.poll() is None, "it was to be killed on its way"
+            assert process.poll() is None, "it ended before it was killed"
             time.sleep(0.01)
         process.kill()
         process.wait()
@@ -95,7 +95,7 @@ def test_a_validation_killed_five_times_ends_with_the_same_figures(exported: Pat
         assert ended[name] == whole[name], name
 
 
-def test_a_stopped_validation_goes_on(exported: Path, tmp_path: Path) -> None:
+def test_a_stopped_validation_can_be_resumed(exported: Path, tmp_path: Path) -> None:
     source = write_puzzles_of_arc(tmp_path)
     flags = ["--data", str(source), "--augment", "60", "--out", str(tmp_path / "v.json")]
     command = [sys.executable, "-m", "hrm_arc", "validate", str(exported), *flags]
@@ -103,7 +103,7 @@ def test_a_stopped_validation_goes_on(exported: Path, tmp_path: Path) -> None:
     for more in ([], ["--resume"]):
         process = subprocess.Popen([*command, *more], stderr=subprocess.PIPE, text=True)
         while done_so_far(tmp_path / "v.json") <= before:
-            assert process.poll() is None, "it was to be stopped on its way"
+            assert process.poll() is None, "it ended before it was stopped"
             time.sleep(0.05)
         before = done_so_far(tmp_path / "v.json")
         process.send_signal(signal.SIGINT)
@@ -143,7 +143,7 @@ def test_mistakes_are_one_line(flags: list[str], where: str, what: str, exported
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_export_is_not_given(exported: Path, tmp_path: Path) -> None:
+def test_mistakes_of_export_are_one_line(exported: Path, tmp_path: Path) -> None:
     run_folder = (exported.parent / "run").read_text()
     check_one_line(hrm("export", run_folder), "hrm export", "expected --out")
     check_one_line(hrm("export", tmp_path, "--out", tmp_path / "x"), str(tmp_path), "no checkpoint here")

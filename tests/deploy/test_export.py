@@ -57,12 +57,13 @@ def test_every_model_answers_as_in_torch(model: str, tmp_path: Path) -> None:
         # Every switch of grid-hrm, and a loop that dual-loop leaves early.
         "grid-hrm": {"registers": 2, "share_levels": True, "h_cycles": 2, "tie_embeddings": True, "convolution": 3},
         "dual-loop": {"h_cycles": 3, "halt_threshold": 0.01},
+        "trm": {"h_cycles": 2, "l_cycles": 2},
     }
     run = fitted_run(tmp_path / "run", model, **options.get(model, {}))
-    exported, compared = export(run, tmp_path / "model.onnx", samples=200)
-    assert compared.samples >= 200
+    exported, compared = export(run, tmp_path / "model.onnx", samples=100)
+    assert compared.samples >= 100
     assert compared.tokens_different <= compared.positions / 10_000
-    assert compared.grids_different <= compared.samples / 100
+    assert compared.grids_different <= 1
     assert compared.largest_logit_difference < 1e-3
     assert (compared.exact_accuracy, compared.solved) == (compared.other_exact_accuracy, compared.other_solved)
     assert exported.card.model == model
@@ -77,14 +78,13 @@ def test_every_model_answers_as_in_torch(model: str, tmp_path: Path) -> None:
 def test_halting_and_refinement_are_those_of_torch(run_folder: Path, tmp_path: Path) -> None:
     backend, card = load_model(run_folder, "cpu")
     tasks = tasks_to_score(card, None)
-    # The halting head was not trained; shift its bias so that about half of the samples halt after each segment.
+    # The halting head was not trained: give it random weights, and a bias with which half of the samples halt.
+    batch, head = Batch.from_samples(batch_of(40)), backend.model.halt
+    assert isinstance(head, torch.nn.Linear)
+    head.weight.data = torch.randn_like(head.weight)
     with torch.inference_mode():
-        batch = Batch.from_samples(batch_of(40))
         _, output = backend.model(backend.model.initial_carry(batch), batch)
-    backend.model.halt.weight.data = torch.randn_like(backend.model.halt.weight)  # type: ignore[union-attr, arg-type, operator]
-    with torch.inference_mode():
-        _, output = backend.model(backend.model.initial_carry(batch), batch)
-    backend.model.halt.bias.data -= output.q_halt.median()  # type: ignore[union-attr, operator]
+    head.bias.data -= output.q_halt.median()
     save_run(tmp_path / "run", "grid-hrm", "cropped", backend.model, step=99)
     export(tmp_path / "run", tmp_path / "model.onnx", samples=20)
     other = OnnxBackend(tmp_path / "model.onnx")
@@ -96,8 +96,8 @@ def test_halting_and_refinement_are_those_of_torch(run_folder: Path, tmp_path: P
             assert one[name] == two[name], name
     # Without early exit every sample runs every segment.
     backend.early_exit = other.early_exit = False
-    for one, two in zip(backend.answer(batch_of(40)), other.answer(batch_of(40)), strict=True):
-        assert np.allclose(one, two, atol=1e-4)
+    for mine, its in zip(backend.answer(batch_of(40)), other.answer(batch_of(40)), strict=True):
+        assert np.allclose(mine, its, atol=1e-4)
     assert (other.answer(batch_of(40)).segments == backend.model.segments).all()
 
 
@@ -131,6 +131,13 @@ def test_a_file_describes_itself(run_folder: Path, exported_file: Path) -> None:
 def wide_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Wide enough that weights are most of the file; beside it the fp32 file."""
     run = fitted_run(tmp_path_factory.mktemp("wide") / "run", "grid-hrm", steps=30, hidden_size=256, num_heads=4)
+    # One inner channel of a feed-forward a thousand times as large as the others, without a change of the function.
+    backend, _ = load_model(run, "cpu")
+    weights = dict(backend.model.named_parameters())
+    gate_up, down = (weights[f"h_layers.0.feed_forward.{name}.weight"].data for name in ("gate_up", "down"))
+    gate_up[-1] *= 1000
+    down[:, -1] /= 1000
+    save_run(run, "grid-hrm", "cropped", backend.model, step=2)
     export(run, run / "fp32.onnx", samples=20)
     return run
 
@@ -144,8 +151,7 @@ def test_quantized_files_are_smaller_and_answer_nearly_the_same(precision: str, 
     assert exported.precision == precision
     if precision == "int8":
         assert exported.float_ops["Softmax"] > 0, "it lists what is computed in floating point"
-        assert exported.float_layers
-        assert all("_layers." in layer for layer in exported.float_layers)
+        assert "h_layers.0.feed_forward.down" in exported.float_layers
 
 
 def test_unseen_tasks_can_be_calibrated_on(run_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

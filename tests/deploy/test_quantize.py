@@ -44,7 +44,10 @@ def graph(weights: dict[str, np.ndarray]) -> onnx.ModelProto:
     ]
     outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", WIDTH]) for name in ("sum", "mixed", "y")]
     held = [numpy_helper.from_array(value, name) for name, value in weights.items()]
-    held += [numpy_helper.from_array(np.float32(5), "five"), numpy_helper.from_array(np.zeros(1, np.int64), "first")]
+    held += [
+        numpy_helper.from_array(np.array(5, np.float32), "five"),
+        numpy_helper.from_array(np.zeros(1, np.int64), "first"),
+    ]
     return helper.make_model(
         helper.make_graph(nodes, "made", given, outputs, held),
         opset_imports=[helper.make_opsetid("", 18)],
@@ -105,7 +108,12 @@ def test_products_share_their_weight_and_sums_are_in_floating_point(weights: dic
     ]
     given = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", WIDTH])]
     outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", WIDTH]) for name in ("twice", "y", "z")]
-    held = {"transposed": weights["even"].T.copy(), "bias": bias, "other": weights["uneven"], "five": np.float32(5)}
+    held = {
+        "transposed": weights["even"].T.copy(),
+        "bias": bias,
+        "other": weights["uneven"],
+        "five": np.array(5, np.float32),
+    }
     graph = helper.make_model(
         helper.make_graph(nodes, "made", given, outputs, [numpy_helper.from_array(v, n) for n, v in held.items()]),
         opset_imports=[helper.make_opsetid("", 18)],

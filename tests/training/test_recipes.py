@@ -144,18 +144,27 @@ def test_every_answer_names_something_that_exists() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("section", "key", "ours"),
     [
-        ("optimiser: {name: adamw}", "no key optimiser.name; its name here is optimizer.name"),
-        ("optimizer: {learning_rate: 1}", "no key optimizer.learning_rate; its name here is optimizer.lr"),
-        ("training: {batch: 3}", "no key training.batch; its name here is training.batch_size"),
-        ("config: other.yaml", "no key config: a recipe cannot include another file"),
+        ("optimiser", "name", "optimizer.name"),
+        ("optimizer", "learning_rate", "optimizer.lr"),
+        ("training", "batch", "training.batch_size"),
+        ("model", "H_cycles", "model.h_cycles"),
     ],
 )
-def test_former_keys_in_files_are_answered(tmp_path: Path, text: str, message: str) -> None:
+def test_former_and_published_keys_in_files_are_answered(tmp_path: Path, section: str, key: str, ours: str) -> None:
+    recipe: dict[str, dict[str, object]] = {"model": {"name": "grid-hrm"}}
+    recipe.setdefault(section, {})[key] = 1
     path = tmp_path / "r.yaml"
-    path.write_text("model: {name: grid-hrm}\n" + text)
-    with pytest.raises(UserError, match=message):
+    path.write_text(yaml.safe_dump(recipe))
+    with pytest.raises(UserError, match=f"no key {section}.{key}; its name here is {ours}"):
+        load_recipe(str(path))
+
+
+def test_a_recipe_cannot_include_another_file(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text("model: {name: grid-hrm}\nconfig: other.yaml")
+    with pytest.raises(UserError, match="a recipe cannot include another file"):
         load_recipe(str(path))
 
 
