@@ -58,7 +58,7 @@ def race_run(root: Path, model: str, minutes: float, seed: int) -> Scored:
 
 def _outcomes(run: Path) -> dict[str, list[bool]]:
     """For each task, whether each of its test outputs is among the two attempts."""
-    from hrm_arc.files import read_lines
+    from hrm_arc.reading import read_lines
 
     found: dict[str, list[bool]] = {}
     for row in read_lines(run / "predictions.jsonl"):

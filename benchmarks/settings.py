@@ -85,7 +85,7 @@ def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 def _right_passes(run: Scored) -> float:
     """The share of all votes that are right: it tells settings apart that solve equally many test outputs."""
-    from hrm_arc.files import read_lines
+    from hrm_arc.reading import read_lines
 
     rows = read_lines(run.folder / "predictions.jsonl")
     right = sum(c["votes"] for row in rows for c in row["candidates"] if c["grid"] == row["truth"])

@@ -7,11 +7,15 @@ import errno
 import json
 import os
 import sys
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from hrm_arc.errors import UserError, unwritable
+
+# The key of an object's checksum: a damaged or edited file must not change a number in silence.
+CHECKSUM = "crc32"
 
 
 @contextlib.contextmanager
@@ -107,21 +111,21 @@ def write_json(path: Path, data: Any, lasting: bool = False) -> None:
     write_text(path, json.dumps(data, indent=1) + "\n", lasting)
 
 
-def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write a file of one JSON object per line atomically."""
-    write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
+def write_sealed_json(path: Path, data: dict[str, Any], lasting: bool = False) -> None:
+    """Write a JSON object atomically with its checksum, which :func:`hrm_arc.reading.read_sealed_json` verifies."""
+    write_json(path, {**data, CHECKSUM: checksum(data)}, lasting)
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Read a file of one JSON object per line.
+def sealed_row(row: dict[str, Any]) -> str:
+    """A row of a file of one JSON object per line, with its checksum and line break."""
+    return json.dumps({**row, CHECKSUM: checksum(row)}) + "\n"
 
-    Raises:
-        UserError: it cannot be read, or a line is not JSON.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines]
-    except OSError as error:
-        raise UserError(path, f"cannot be read: {error.strerror}") from None
-    except ValueError:
-        raise UserError(path, "not one JSON object per line") from None
+
+def checksum(data: dict[str, Any]) -> str:
+    """Eight hexadecimal digits that depend on every value of an object, but not on the order of its keys."""
+    return f"{zlib.crc32(json.dumps(data, sort_keys=True).encode()):08x}"
+
+
+def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Write a file of one JSON object per line atomically, each with its checksum."""
+    write_text(path, "".join(sealed_row(row) for row in rows))

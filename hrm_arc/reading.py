@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import yaml
 
 from hrm_arc.errors import UserError
+from hrm_arc.files import CHECKSUM, checksum
 
 T = TypeVar("T")
 MIB = 2**20
@@ -126,6 +127,61 @@ def read_json_object(path: Path, limit: int = LARGEST_JSON, within: Path | None 
     if not isinstance(data, dict):
         raise UserError(path, f"holds {kind_of(data)}, expected a JSON object")
     return data
+
+
+def unsealed(data: dict[str, Any]) -> dict[str, Any]:
+    """An object without its checksum.
+
+    Raises:
+        ValueError: the checksum is missing, or is not that of the content.
+    """
+    content = {key: value for key, value in data.items() if key != CHECKSUM}
+    if CHECKSUM not in data:
+        raise ValueError("has no checksum: it was not written by this version, or was edited")
+    if data[CHECKSUM] != checksum(content):
+        raise ValueError("its checksum is not that of its content: damaged or edited")
+    return content
+
+
+def read_sealed_json(path: Path, limit: int = LARGEST_JSON, within: Path | None = None) -> dict[str, Any]:
+    """Decode a JSON object that :func:`hrm_arc.files.write_sealed_json` has written.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        UserError: as :func:`read_json_object`, or its checksum is missing or wrong.
+    """
+    try:
+        return unsealed(read_json_object(path, limit, within))
+    except ValueError as error:
+        raise UserError(path, str(error)) from None
+
+
+def read_lines(path: Path, within: Path | None = None) -> list[dict[str, Any]]:
+    """Read a file of one JSON object per line, each with its checksum (:func:`hrm_arc.files.write_lines`).
+
+    Raises:
+        UserError: it is missing or cannot be read, or a row is damaged; naming the line.
+    """
+    rows = []
+    try:
+        for number, row in iterate_rows(path, check_sealed_row, within, unfinished=True):
+            if isinstance(row, ValueError):
+                raise UserError(path, f"line {number}: {row}")
+            rows.append(row)
+    except FileNotFoundError:
+        raise UserError(path, "there is no such file") from None
+    return rows
+
+
+def check_sealed_row(row: Any) -> dict[str, Any]:
+    """A row without its checksum.
+
+    Raises:
+        ValueError: it is not an object, or its checksum is missing or wrong.
+    """
+    if not isinstance(row, dict):
+        raise ValueError(f"{kind_of(row)}, expected an object")
+    return unsealed(row)
 
 
 def read_yaml_object(path: Path, within: Path | None = None) -> dict[str, Any]:

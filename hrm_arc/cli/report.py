@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> None:
 
 def _versus(first: RunFolder, second: RunFolder, out: Path | None) -> dict[str, Any]:
     from hrm_arc.evaluation.comparison import compare
-    from hrm_arc.files import read_lines
+    from hrm_arc.reading import read_lines
     from hrm_arc.report.page import read_scores
     from hrm_arc.report.versus import write_versus
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from hrm_arc.errors import UserError, and_more
 from hrm_arc.evaluation.predict import Candidate, Prediction, keys
-from hrm_arc.files import read_lines
 from hrm_arc.puzzles.canvas import FULL, PAD
 from hrm_arc.puzzles.formats import read_json
 from hrm_arc.puzzles.task import Problem, PuzzleError, Task, grid_problems, make_grid
+from hrm_arc.reading import read_lines
 
 ATTEMPTS = ("attempt_1", "attempt_2")
 # Stands for a malformed attempt.

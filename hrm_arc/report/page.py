@@ -9,7 +9,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader
 
 from hrm_arc.errors import UserError
-from hrm_arc.files import read_lines, write_text
+from hrm_arc.files import write_text
+from hrm_arc.reading import read_lines
 from hrm_arc.report.charts import training_curves, training_details
 from hrm_arc.report.gallery import NAMES, answer
 from hrm_arc.report.names import BASELINES, metric_value

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hrm_arc.files import read_lines, write_text
+from hrm_arc.files import write_text
+from hrm_arc.reading import read_lines
 from hrm_arc.report.charts import training_curves, training_details
 from hrm_arc.report.gallery import attempts, filters, input_and_truth
 from hrm_arc.report.names import BASELINES

@@ -6,7 +6,6 @@ a number, and a thinned history of the training rows.
 
 from __future__ import annotations
 
-import json
 import logging
 import mmap
 import os
@@ -16,7 +15,8 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 from hrm_arc.errors import unwritable
-from hrm_arc.reading import LARGEST_ROW, iterate_rows, kind_of, open_regular, parse_json
+from hrm_arc.files import sealed_row
+from hrm_arc.reading import LARGEST_ROW, check_sealed_row, iterate_rows, kind_of, open_regular, parse_json
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class Metrics:
 
     def log(self, **row: Any) -> None:
         """Append a row."""
-        self._file.write(json.dumps(row) + "\n")
+        self._file.write(sealed_row(row))
         self._file.flush()
 
     def __enter__(self) -> Metrics:
@@ -88,8 +88,7 @@ def check_row(row: Any) -> Row:
     Raises:
         ValueError: it is something else; saying what.
     """
-    if not isinstance(row, dict):
-        raise ValueError(f"{kind_of(row)}, expected an object")
+    row = check_sealed_row(row)
     step = row.get("step")
     if type(step) is not int or step < 0:
         raise ValueError("no step, expected a whole number from 0 on")

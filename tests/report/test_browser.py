@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from hrm_arc.evaluation.comparison import compare
-from hrm_arc.files import read_lines
 from hrm_arc.puzzles.sources import load_tasks
+from hrm_arc.reading import read_lines
 from hrm_arc.report.page import read_scores, write_page
 from hrm_arc.report.versus import write_versus
 from hrm_arc.runs.folder import RunFolder

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from hrm_arc.errors import ReportedError, UserError
-from hrm_arc.files import atomic_write, exclusive_lock, read_lines, write_json, write_lines
+from hrm_arc.files import atomic_write, exclusive_lock, write_json, write_lines
+from hrm_arc.reading import read_lines
 from hrm_arc.runs.checkpoint import (
     BEST,
     LATEST,

@@ -16,7 +16,7 @@ import pytest
 import torch
 import yaml
 
-from hrm_arc.files import read_lines
+from hrm_arc.reading import read_lines
 from hrm_arc.training.build import load_recipe
 from hrm_arc.training.trainer import Trainer
 

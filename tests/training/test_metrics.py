@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from hrm_arc.files import read_lines
 from hrm_arc.models import MODELS
 from hrm_arc.models.grid_hrm import GridHRM, GridHRMConfig
 from hrm_arc.models.reasoner import Batch, Carry, Output, Reasoner
+from hrm_arc.reading import read_lines
 from hrm_arc.runs.status import RunState
 from hrm_arc.training.callbacks import Callback
 from hrm_arc.training.config import LossConfig

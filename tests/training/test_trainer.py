@@ -17,11 +17,11 @@ from hrm_arc.errors import UserError
 from hrm_arc.evaluation.baselines import baselines
 from hrm_arc.evaluation.evaluate import predict_tasks, score_predictions, tasks_to_score
 from hrm_arc.evaluation.torch_backend import infer, load_model
-from hrm_arc.files import read_lines
 from hrm_arc.models import MODELS
 from hrm_arc.models.reasoner import Batch, Carry, Output, Reasoner
 from hrm_arc.puzzles.selection import smallest
 from hrm_arc.puzzles.sources import load_tasks
+from hrm_arc.reading import read_lines
 from hrm_arc.runs.checkpoint import BEST, CARD, TRAINING, WEIGHTS, find_checkpoint, list_checkpoints, read_card
 from hrm_arc.runs.folder import RunFolder
 from hrm_arc.training import step as step_module
