@@ -58,7 +58,7 @@ _LEARNS = (
     *("--model.tie_embeddings", "false"),
 )
 
-# The log's session at its own length, then one change after another; all rows train on equally many samples.
+# The plateau in 7,000 steps, then one change after another; all rows train on equally many samples.
 # The last row is the recipe itself: Muon, EMA, tied input and output embeddings.
 PLATEAU = [
     Experiment("plateau-1-log", "log/session-5", (*_DUAL_LOOP, *_LOG), steps=7000),

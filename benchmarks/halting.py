@@ -25,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    from hrm_arc.evaluation.evaluate import predict_tasks, tasks_to_score
+    from hrm_arc.evaluation.evaluate import predict_tasks
+    from hrm_arc.evaluation.provenance import tasks_to_score
     from hrm_arc.evaluation.scores import right_votes, score
     from hrm_arc.evaluation.torch_backend import load_model
 

@@ -93,9 +93,8 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
         value = row["_token_accuracy"]
         left.plot(max(value, low + 0.01 * span), place, "o" if value > low else "<", color="#3f5f85")
         left.annotate(f"{value:.1%}", (max(value, low), place), (6, 5), textcoords="offset points", fontsize=8)
-        right.annotate(
-            f"{row['_exact']:.0%}", (row["_exact_accuracy"], place), (4, -3), textcoords="offset points", fontsize=8
-        )
+        exact = row["_exact_accuracy"]
+        right.annotate(f"{exact:.0%}", (exact, place), (4, -3), textcoords="offset points", fontsize=8)
     left.set_xlim(low, 1 + 0.12 * span)
     left.set_xlabel("token accuracy, padding counted")
     left.set_yticks(list(places), [row["model"] for row in rows])

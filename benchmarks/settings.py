@@ -29,7 +29,7 @@ SETTINGS: dict[str, list[str]] = {
     "batch 24": ["--training.batch_size", "24"],
     "batch 24, Muon's rate 2e-2": ["--training.batch_size", "24", "--optimizer.matrix_lr", "2e-2"],
     "batch 64": ["--training.batch_size", "64"],
-    "two segments of thought": ["--model.segments", "2"],
+    "two segments": ["--model.segments", "2"],
     "two cycles a segment": ["--model.h_cycles", "2"],
     "two cycles, gradient through the last": ["--model.h_cycles", "2", "--model.grad_cycles", "last"],
     "both levels share their layers": ["--model.share_levels", "true"],

@@ -15,7 +15,8 @@ from unittest import mock
 import torch
 
 from hrm_arc.models import build_model
-from hrm_arc.runs.checkpoint import LATEST, Card, save_checkpoint
+from hrm_arc.runs.card import Card
+from hrm_arc.runs.checkpoint import LATEST, save_checkpoint
 from hrm_arc.training.build import load_recipe
 from hrm_arc.training.callbacks import RunRecorder
 from hrm_arc.training.checkpointing import optimizer_tensors
@@ -47,8 +48,8 @@ def _muon_seconds(kind: Callable[..., torch.optim.Optimizer]) -> float:
     """Median time of one step for the matrices of the quickstart's model."""
     recipe = load_recipe("quickstart")
     model = build_model(recipe.model["name"], recipe.model_options, num_tasks=12)
-    _, ours = build_optimizers(model, recipe.optimizer)
-    optimizer = kind(ours.param_groups[0]["params"], lr=1e-2, weight_decay=0.1)
+    _, muon = build_optimizers(model, recipe.optimizer)
+    optimizer = kind(muon.param_groups[0]["params"], lr=1e-2, weight_decay=0.1)
     times = []
     for _ in range(5):
         for parameter in optimizer.param_groups[0]["params"]:

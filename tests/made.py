@@ -19,7 +19,7 @@ from hrm_arc.puzzles.augmented import Samples
 from hrm_arc.puzzles.canvas import FIRST_COLOR
 from hrm_arc.puzzles.formats import task_json
 from hrm_arc.puzzles.task import Task
-from hrm_arc.runs.checkpoint import Card
+from hrm_arc.runs.card import Card
 from hrm_arc.runs.folder import RunFolder
 from hrm_arc.training.build import load_recipe
 from hrm_arc.training.callbacks import Callback

@@ -55,8 +55,9 @@ def run(options: argparse.Namespace) -> None:
 
 def _audit_run(options: argparse.Namespace) -> dict[str, Any]:
     from hrm_arc.evaluation.dependence import dependence
-    from hrm_arc.evaluation.evaluate import predict_tasks, tasks_to_score, warnings
+    from hrm_arc.evaluation.evaluate import predict_tasks, warnings
     from hrm_arc.evaluation.predict import keys
+    from hrm_arc.evaluation.provenance import tasks_to_score
     from hrm_arc.evaluation.scores import score
     from hrm_arc.evaluation.torch_backend import load_model
 

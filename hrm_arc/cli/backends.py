@@ -10,7 +10,7 @@ from hrm_arc.errors import UserError
 
 if TYPE_CHECKING:
     from hrm_arc.evaluation.predict import Backend
-    from hrm_arc.runs.checkpoint import Card
+    from hrm_arc.runs.card import Card
     from hrm_arc.runs.folder import RunFolder
 
 

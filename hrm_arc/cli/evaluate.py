@@ -123,14 +123,15 @@ def score_model(model: Opened, data: str | None, out: Path, settings: dict[str, 
     Raises:
         ReportedError: the source or a metric of the recipe cannot be loaded, or a file cannot be written.
     """
-    from hrm_arc.evaluation.evaluate import score_predictions, tasks_to_score
+    from hrm_arc.evaluation.evaluate import score_predictions
     from hrm_arc.evaluation.journal import Journal, fingerprint
     from hrm_arc.evaluation.predict import keys
+    from hrm_arc.evaluation.provenance import tasks_to_score
     from hrm_arc.evaluation.sharing import WorkShare
     from hrm_arc.report.page import write_page
     from hrm_arc.runs.folder import RunFolder
 
-    tasks, metrics = tasks_to_score(model.card, data), _more_metrics(model)
+    tasks, metrics = tasks_to_score(model.card, data, model.run), _more_metrics(model)
     work, started = WorkShare(), time.monotonic()
     journal = Journal(out, fingerprint(model.checksum, tasks, settings), work.rank)
     folder = RunFolder(out)

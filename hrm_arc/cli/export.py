@@ -61,7 +61,7 @@ def _export(options: argparse.Namespace) -> dict[str, Any]:
 def _check(options: argparse.Namespace) -> dict[str, Any]:
     from hrm_arc.deploy.parity import parity
     from hrm_arc.deploy.runtime import OnnxBackend
-    from hrm_arc.evaluation.evaluate import tasks_to_score
+    from hrm_arc.evaluation.provenance import tasks_to_score
     from hrm_arc.evaluation.torch_backend import load_model
     from hrm_arc.runs.checkpoint import checksum, newest_checkpoint
 

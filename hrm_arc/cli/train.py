@@ -80,7 +80,8 @@ def run(options: argparse.Namespace) -> None:
             pretrained = Pretrained.load(options.init_from, solve_names(recipe))[0]
     else:
         raise UserError("hrm train", "name a recipe: a YAML file, or a packaged one such as quickstart")
-    result = train(recipe, options.out, folder, pretrained, profile=options.profile)
+    changes = "data" in options.override
+    result = train(recipe, options.out, folder, pretrained, options.profile, changes)
     if result is not None:
         emit(result, options.json, _human)
     if result is not None and result["state"] == "interrupted":
@@ -100,6 +101,7 @@ def train(
     resume: RunFolder | None = None,
     pretrained: Pretrained | None = None,
     profile: bool = False,
+    accept_changes: bool = False,
 ) -> dict[str, Any] | None:
     """Train with a progress bar; returns the trainer's summary in the main process, None in the others."""
     from hrm_arc.cli.progress import ConsoleProgress
@@ -109,7 +111,13 @@ def train(
         # While torch waits for other processes it could not call a Python signal handler.
         former = signal.signal(signal.SIGTERM, signal.SIG_DFL) if "RANK" in os.environ else None
         trainer = Trainer(
-            recipe, callbacks=[progress], root=root, resume=resume, pretrained=pretrained, profile=profile
+            recipe,
+            callbacks=[progress],
+            root=root,
+            resume=resume,
+            pretrained=pretrained,
+            profile=profile,
+            accept_changes=accept_changes,
         )
         if former is not None:
             signal.signal(signal.SIGTERM, former)

@@ -52,7 +52,8 @@ def run(options: argparse.Namespace) -> None:
 
 def _validate(options: argparse.Namespace) -> dict[str, Any]:
     from hrm_arc.deploy import agreement, validating
-    from hrm_arc.evaluation.evaluate import tasks_to_score, warnings
+    from hrm_arc.evaluation.evaluate import warnings
+    from hrm_arc.evaluation.provenance import tasks_to_score
     from hrm_arc.puzzles.augmented import AugmentedSet
     from hrm_arc.puzzles.corpus import Corpus
     from hrm_arc.puzzles.sources import load_corpus
@@ -60,7 +61,7 @@ def _validate(options: argparse.Namespace) -> dict[str, Any]:
     theirs = agreement.read_result(options.against) if options.against else None
     model = open_model(options.path, options)
     card = model.card
-    corpus = load_corpus([options.data]) if options.data else Corpus(solve=tasks_to_score(card, None))
+    corpus = load_corpus([options.data]) if options.data else Corpus(solve=tasks_to_score(card, None, model.run))
     puzzles = validating.with_model_rows(corpus.held_out_puzzles(), corpus, card)
     if not puzzles:
         raise UserError(

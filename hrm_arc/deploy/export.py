@@ -17,14 +17,15 @@ from hrm_arc.deploy.quantize import to_fp16, to_int8
 from hrm_arc.deploy.runtime import OnnxBackend
 from hrm_arc.deploy.validating import with_model_rows
 from hrm_arc.errors import UserError
-from hrm_arc.evaluation.evaluate import tasks_to_score
+from hrm_arc.evaluation.provenance import tasks_to_score
 from hrm_arc.evaluation.torch_backend import TorchBackend, load_model
 from hrm_arc.files import atomic_write
 from hrm_arc.models.reasoner import Batch
 from hrm_arc.puzzles.augmented import AugmentedSet
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.task import Task
-from hrm_arc.runs.checkpoint import Card, checksum, newest_checkpoint
+from hrm_arc.runs.card import Card
+from hrm_arc.runs.checkpoint import checksum, newest_checkpoint
 from hrm_arc.runs.folder import RunFolder
 from hrm_arc.runs.versions import versions
 
@@ -66,7 +67,8 @@ def export(
     checkpoint = newest_checkpoint(path)
     backend, card = load_model(checkpoint, "cpu")
     graph.export_spec(card)  # A model that cannot be exported is named before anything slow is done.
-    tasks = tasks_to_score(card, data)
+    run = RunFolder(checkpoint.parent.parent)
+    tasks = tasks_to_score(card, data, run)
     log.info("tracing one segment")
     model, shape = graph.trace(backend.model, card)
     float_ops: dict[str, int] = {}
@@ -77,7 +79,6 @@ def export(
         log.info("calibrating on demonstrations")
         calibration = _calibration_inputs(model, shape["carry"], backend, card, tasks)
         model, float_ops, float_layers = to_int8(model, calibration)
-    run = RunFolder(checkpoint.parent.parent)
     exported = Exported(
         card,
         checksum(checkpoint),

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hrm_arc.errors import UserError
-from hrm_arc.runs.checkpoint import Card
+from hrm_arc.runs.card import Card
 
 Precision = Literal["fp32", "fp16", "int8"]
 # Inputs and outputs of every graph; the tensors of the carry follow.

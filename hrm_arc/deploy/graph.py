@@ -22,7 +22,7 @@ from hrm_arc.puzzles.canvas import FULL, CanvasKind
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.identity import Identity
 from hrm_arc.puzzles.sources import load_tasks
-from hrm_arc.runs.checkpoint import Card
+from hrm_arc.runs.card import Card
 
 # Old enough for the runtimes that are installed on embedded boards.
 OPSET = 18

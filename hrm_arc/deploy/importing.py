@@ -19,7 +19,8 @@ from torch import Tensor
 from hrm_arc.errors import UserError, and_more
 from hrm_arc.models import build_model
 from hrm_arc.puzzles.arrays import SEPARATOR, read_identifiers
-from hrm_arc.runs.checkpoint import LATEST, Card, save_checkpoint
+from hrm_arc.runs.card import Card
+from hrm_arc.runs.checkpoint import LATEST, save_checkpoint
 
 PREFIXES = ("_orig_mod.", "model.", "inner.", "module.")
 TABLE = "puzzle_emb.weights"

@@ -14,7 +14,7 @@ from hrm_arc.evaluation.predict import Answers, Backend
 from hrm_arc.evaluation.scores import right_votes, score
 from hrm_arc.puzzles.augmented import Samples
 from hrm_arc.puzzles.task import Task
-from hrm_arc.runs.checkpoint import Card
+from hrm_arc.runs.card import Card
 
 # Logits are compared on about this many batches.
 LOGIT_BATCHES = 20

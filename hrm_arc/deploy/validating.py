@@ -25,7 +25,7 @@ from hrm_arc.files import write_json
 from hrm_arc.puzzles.augmented import AugmentedSet
 from hrm_arc.puzzles.canvas import FULL
 from hrm_arc.puzzles.corpus import UNSEEN, Corpus, Puzzle
-from hrm_arc.runs.checkpoint import Card
+from hrm_arc.runs.card import Card
 
 # Samples between two checks whether to save.
 BATCH = 64

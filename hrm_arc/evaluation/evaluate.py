@@ -5,39 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from hrm_arc.errors import ReportedError, UserError, and_more
+from hrm_arc.errors import ReportedError, and_more
 from hrm_arc.evaluation.breakdown import breakdown, error_kind, groups
 from hrm_arc.evaluation.journal import Journal
 from hrm_arc.evaluation.metrics import Metric
 from hrm_arc.evaluation.predict import Backend, Key, Prediction, keys, predict
+from hrm_arc.evaluation.provenance import changed_tasks
 from hrm_arc.evaluation.refinement import refinement
-from hrm_arc.evaluation.scores import same, score
+from hrm_arc.evaluation.scores import outcomes, same, score
 from hrm_arc.evaluation.submission import submission, submission_problems
 from hrm_arc.files import write_json, write_lines
-from hrm_arc.puzzles.sources import load_tasks
-from hrm_arc.puzzles.task import Task
-from hrm_arc.runs.checkpoint import Card
+from hrm_arc.puzzles.task import ATTEMPTS, Task
+from hrm_arc.runs.card import Card
 from hrm_arc.runs.folder import RunFolder
 from hrm_arc.runs.status import amend_status
 from hrm_arc.runs.versions import versions
-
-
-def tasks_to_score(card: Card, data: str | None) -> tuple[Task, ...]:
-    """The tasks of a source; without one, the tasks whose test outputs were held out from the checkpoint.
-
-    Raises:
-        UserError: a source cannot be loaded, or it no longer has the tasks.
-    """
-    if data is not None:
-        return load_tasks(data)
-    found = {task.id: task for source in card.solve for task in load_tasks(source)}
-    wanted = card.tasks[: card.held_out]
-    missing = [name for name in wanted if name not in found]
-    if missing:
-        raise UserError(", ".join(card.solve), f"no longer holds task {missing[0]}{and_more(missing)}")
-    if not wanted:
-        raise UserError("--data", "this checkpoint had nothing held out from it: name a source to score it on")
-    return tuple(found[name] for name in wanted)
 
 
 def answers_seen(card: Card, tasks: Sequence[Task]) -> list[str]:
@@ -129,7 +111,9 @@ def scores_of(
 
     Returns:
         the scores (see :func:`hrm_arc.evaluation.scores.score`); the settings; ``unseen_tasks``: the number of
-        tasks that are not in the model's task table; ``answers_seen_in_training``; the ``leaks`` that its
+        tasks that are not in the model's task table; ``changed_tasks``: tasks whose grids differ from those of
+        training, with what differs, and ``scored_apart``: the score of their test outputs, which the other scores
+        leave out; ``answers_seen_in_training``; the ``leaks`` that its
         training allowed; ``warnings``: reasons why the scores are not fair; ``groups`` and ``errors`` (see
         :mod:`hrm_arc.evaluation.breakdown`); ``refinement`` (see :mod:`hrm_arc.evaluation.refinement`);
         ``versions`` of the software.
@@ -137,19 +121,45 @@ def scores_of(
     Raises:
         UserError: a metric failed.
     """
+    changes = changed_tasks(card, tasks)
+    # If all of them have changed there is nothing to count them apart from; the warnings say so.
+    apart = [task for task in tasks if task.id in changes] if len(changes) < len(tasks) else []
+    tasks = [task for task in tasks if task not in apart]
     return {
-        **score(tasks, predictions, metrics=metrics),
-        **breakdown(tasks, predictions),
-        "refinement": refinement(tasks, predictions),
+        "changed_tasks": changes,
+        "scored_apart": _scored_apart(apart, predictions),
+        **score(tasks, _of(tasks, predictions), metrics=metrics),
+        **breakdown(tasks, _of(tasks, predictions)),
+        "refinement": refinement(tasks, _of(tasks, predictions)),
         **settings,
         "run_id": card.run_id,
         "step": card.step,
         "unseen_tasks": len(unseen_tasks(card, tasks)),
         "answers_seen_in_training": len(answers_seen(card, tasks)),
         "leaks": card.leaks,
-        "warnings": warnings(card, tasks),
+        "warnings": [*warnings(card, tasks), *_change_warnings(changes, bool(apart))],
         "versions": versions(),
     }
+
+
+def _of(tasks: Sequence[Task], predictions: Sequence[Prediction]) -> list[Prediction]:
+    """The predictions of some tasks."""
+    names = {task.id for task in tasks}
+    return [prediction for prediction in predictions if prediction.task in names]
+
+
+def _scored_apart(tasks: Sequence[Task], predictions: Sequence[Prediction]) -> dict[str, int]:
+    """The number of known test outputs of some tasks, and of those that two attempts solve."""
+    found = outcomes(tasks, _of(tasks, predictions))
+    return {
+        "test_outputs": len(found),
+        "solved_pass2": sum(each.rank is not None and each.rank <= ATTEMPTS for each in found),
+    }
+
+
+def _change_warnings(changes: Mapping[str, Sequence[str]], apart: bool) -> list[str]:
+    counted = "its test outputs are counted apart" if apart else "the scores are those of changed tasks"
+    return [f"{name}: {', '.join(said)} since training; {counted}" for name, said in changes.items()]
 
 
 def score_predictions(

@@ -16,7 +16,7 @@ from hrm_arc.models import find_model
 from hrm_arc.models.reasoner import Reasoner
 from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.puzzles.task import ATTEMPTS, Grid, Task
-from hrm_arc.runs.checkpoint import Card
+from hrm_arc.runs.card import Card
 
 LOG = logging.getLogger("hrm_arc.evaluation")
 VOTES = 64

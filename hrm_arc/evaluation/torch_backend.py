@@ -18,7 +18,8 @@ from hrm_arc.models import build_model
 from hrm_arc.models.reasoner import Batch, Reasoner, select_carry
 from hrm_arc.puzzles.augmented import Samples
 from hrm_arc.puzzles.canvas import most_likely_grids
-from hrm_arc.runs.checkpoint import WEIGHTS, Card, newest_checkpoint, read_card, read_tensors
+from hrm_arc.runs.card import Card
+from hrm_arc.runs.checkpoint import WEIGHTS, newest_checkpoint, read_card, read_tensors
 
 
 class TorchSegment:

@@ -16,15 +16,17 @@ import hashlib
 import json
 import logging
 import os
+import re
+import secrets
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hrm_arc.errors import ReportedError, UserError, unwritable
 from hrm_arc.files import sync
-from hrm_arc.puzzles.canvas import CanvasKind
+from hrm_arc.reading import MIB, open_regular, read_json_object
+from hrm_arc.runs.card import Card
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,53 +37,9 @@ WEIGHTS = "model.safetensors"
 TRAINING = "training.safetensors"
 CARD = "checkpoint.json"
 LATEST, BEST = "step", "best"
-
-
-@dataclass(frozen=True)
-class Card:
-    """The description of a checkpoint.
-
-    Attributes:
-        model: the model's name in recipes: registered, or ``package.module:Name``.
-        options: its configuration.
-        tasks: task IDs in the order of the model's task table, from row 1 on.
-        canvas: ``full``, ``cropped`` or ``squares``.
-        ignores_padding: whether the loss ignored padding, so that predictions there have no meaning.
-        solve: the sources that it was trained to solve.
-        study: the sources whose answers it was trained on.
-        held_out: the number of ``tasks``, from the first on, whose test outputs were held out.
-        variants: the number of variants of each task that have a row in the model's table: the first ones of the
-            augmented set with this ``seed``.
-        seed: see ``variants``.
-        leaks: training data that answered a task to be solved; scores are then not fair.
-        step: training steps done.
-        run_id: the run.
-        training: further state for resuming: numbers, text, lists.
-    """
-
-    model: str
-    options: dict[str, Any]
-    tasks: list[str]
-    canvas: CanvasKind
-    ignores_padding: bool
-    solve: list[str]
-    study: list[str]
-    held_out: int
-    variants: int
-    seed: int
-    leaks: list[str]
-    step: int
-    run_id: str
-    training: dict[str, Any]
-
-    @property
-    def imported(self) -> bool:
-        """Whether it was imported from a published system."""
-        return "imported" in self.training
-
-    def rows(self) -> dict[str, int]:
-        """The row of each task in the model's table."""
-        return {name: row for row, name in enumerate(self.tasks, start=1)}
+LARGEST_CARD = 64 * MIB
+FINISHED = re.compile(r"(step|best)-\d{8,}")
+UNFINISHED = re.compile(r"\.(step|best)-\d{8,}\.[0-9a-f]+")
 
 
 def save_checkpoint(
@@ -103,15 +61,18 @@ def save_checkpoint(
     from safetensors.torch import save_file  # Imports torch, which is not installed everywhere.
 
     folder = root / f"{kind}-{card.step:08d}"
-    beside = root / f".{folder.name}.{os.getpid()}"
+    refuse_link(root)
+    # A name that nobody can guess and prepare.
+    beside = root / f".{folder.name}.{secrets.token_hex(8)}"
     try:
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(parents=True)
+        root.mkdir(parents=True, exist_ok=True)
+        beside.mkdir()
         for name, tensors in ((WEIGHTS, weights), (TRAINING, training)):
             save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, beside / name)
         _write_card(beside, card)
         for path in (*beside.iterdir(), beside):
             sync(path)
+        refuse_link(folder)
         if folder.exists():  # A resumed run has reached the same step again.
             shutil.rmtree(folder)
         os.replace(beside, folder)
@@ -139,13 +100,29 @@ def prune_checkpoints(written: Path, keep: int) -> None:
 
 def remove_unfinished(root: Path) -> None:
     """Remove incomplete checkpoints of killed processes."""
+    refuse_link(root)
     for folder in root.glob(".*-*"):
-        shutil.rmtree(folder, ignore_errors=True)
+        if UNFINISHED.fullmatch(folder.name) and folder.is_dir() and not folder.is_symlink():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def refuse_link(path: Path) -> None:
+    """Refuse to write through a link: a run that came from elsewhere must not reach outside itself.
+
+    Raises:
+        UserError: the path is a link.
+    """
+    if path.is_symlink():
+        raise UserError(path, "is a link; the checkpoints of a run have to be in its own folder")
 
 
 def list_checkpoints(root: Path, kind: str) -> list[Path]:
-    """Checkpoint folders of a kind, oldest first."""
-    return sorted(card.parent for card in root.glob(f"{kind}-*/{CARD}"))
+    """Checkpoint folders of a kind, oldest first; a folder without a card is one, too: a damaged one."""
+    try:
+        folders = [path for path in root.iterdir() if FINISHED.fullmatch(path.name) and path.is_dir()]
+    except OSError:
+        return []
+    return sorted(path for path in folders if path.name.startswith(f"{kind}-") and not path.is_symlink())
 
 
 def find_checkpoint(path: Path) -> tuple[Path, list[UserError]]:
@@ -157,11 +134,12 @@ def find_checkpoint(path: Path) -> tuple[Path, list[UserError]]:
     Raises:
         UserError: there is none, or the named one is damaged.
     """
-    if (path / CARD).is_file():
+    if (path / CARD).is_file() or FINISHED.fullmatch(path.name):
         check(path)
         return path, []
     damaged = []
     root = path / "checkpoints"
+    refuse_link(root)
     for folder in reversed(list_checkpoints(root, LATEST) or list_checkpoints(root, BEST)):
         try:
             check(folder)
@@ -205,7 +183,7 @@ def checksum(folder: Path) -> str:
         UserError: the card is missing or damaged.
     """
     _read_card(folder)
-    return json.loads((folder / CARD).read_text(encoding="utf-8"))["card_sha256"]
+    return str(read_json_object(folder / CARD, LARGEST_CARD)["card_sha256"])
 
 
 def read_card(folder: Path) -> Card:
@@ -227,31 +205,39 @@ def read_tensors(folder: Path, name: str) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     try:
+        os.close(open_regular(folder / name, within=folder))
         return load_file(folder / name)
-    except (OSError, SafetensorError):
+    except (OSError, SafetensorError, ValueError):
         raise UserError(folder / name, "missing or damaged") from None
 
 
 def _write_card(folder: Path, card: Card) -> None:
     sums = {path.name: _digest(path) for path in sorted(folder.iterdir())}
-    body = {**asdict(card), "sha256": sums}
+    body = {**card.as_json(), "sha256": sums}
     text = json.dumps({**body, "card_sha256": _text_digest(body)}, indent=1)
     (folder / CARD).write_text(text + "\n", encoding="utf-8")
 
 
 def _read_card(folder: Path) -> tuple[Card, dict[str, str]]:
+    path = folder / CARD
     try:
-        body = json.loads((folder / CARD).read_text(encoding="utf-8"))
-        if body.pop("card_sha256") != _text_digest(body):
-            raise ValueError
-        sums = body.pop("sha256")
-        return Card(**body), sums
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        raise UserError(folder / CARD, "missing or damaged") from None
+        body = read_json_object(path, LARGEST_CARD, within=folder)
+    except FileNotFoundError:
+        raise UserError(path, "missing: without its card a checkpoint cannot be read") from None
+    try:
+        if body.pop("card_sha256", None) != _text_digest(body):
+            raise ValueError("its checksum is not that of its content")
+        sums = body.pop("sha256", None)
+        # A card names its own folder's files and no others.
+        if not isinstance(sums, dict) or not sums.keys() <= {WEIGHTS, TRAINING} or WEIGHTS not in sums:
+            raise ValueError(f"names other files than {WEIGHTS} and {TRAINING}")
+        return Card.from_json(body), sums
+    except ValueError as error:
+        raise UserError(path, f"damaged: {error}") from None
 
 
 def _digest(path: Path) -> str:
-    with path.open("rb") as file:
+    with os.fdopen(open_regular(path, within=path.parent), "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -12,20 +12,27 @@ scores/SOURCE/     the same for each other source it was scored on
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from hrm_arc.errors import UserError
-from hrm_arc.files import write_text
+from hrm_arc.files import checksum, write_text
+from hrm_arc.reading import LARGEST_YAML, kind_of, parse_yaml, read_text
 from hrm_arc.runs.status import read_status
+
+log = logging.getLogger(__name__)
+
+SEAL = re.compile(r"# The recipe of this run; crc32 ([0-9a-f]{8})\n")
 
 
 @dataclass(frozen=True)
@@ -94,24 +101,47 @@ class RunFolder:
         return self if self.config_file.is_file() else RunFolder(self.path.resolve().parent.parent)
 
     def config(self) -> dict[str, Any]:
-        """The recipe that the run was started with.
+        """The recipe that the run was started with. An edit since then is logged as a warning.
 
         Raises:
-            UserError: this is no run folder.
+            UserError: this is no run folder, or the recipe is damaged.
         """
         try:
-            config = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
-        except OSError:
+            text = read_text(self.config_file, LARGEST_YAML, within=self.path)
+        except FileNotFoundError:
             raise UserError(self.path, "no run here: it has no config.yaml") from None
-        except (UnicodeDecodeError, yaml.YAMLError):
-            config = None
-        if not isinstance(config, dict):
-            raise UserError(self.config_file, "damaged: not a recipe in YAML")
+        config = parse_yaml(text, self.config_file)
+        if (wrong := _config_problem(config)) is not None:
+            raise UserError(self.config_file, f"damaged: {wrong}")
+        if SEAL.match(text) is None or SEAL.match(text)[1] != checksum(config):  # type: ignore[index]
+            _warn_of_edit(self.config_file)
         return config
 
     def status(self) -> dict[str, Any]:
         """What status.json says, or nothing where it is missing."""
         return read_status(self.status_file)
+
+
+@cache
+def _warn_of_edit(file: Path) -> None:
+    """Warn once of a file."""
+    log.warning("%s was edited or damaged after the run had started", file)
+
+
+def _config_problem(config: Any) -> str | None:
+    """What is wrong with a run's recipe, as far as views read it."""
+    if not isinstance(config, dict):
+        return f"holds {kind_of(config)}, expected a recipe"
+    model, training = config.get("model"), config.get("training")
+    if not isinstance(config.get("name"), str):
+        return "it has no name"
+    if not isinstance(model, dict) or not isinstance(model.get("name"), str):
+        return "it has no model.name"
+    if not isinstance(training, dict) or type(training.get("max_steps")) is not int:
+        return "it has no training.max_steps"
+    if type(training.get("max_minutes", 0)) not in (int, float):
+        return "training.max_minutes is not a number"
+    return None
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -129,8 +159,8 @@ def _flat(recipe: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def new_run_id(now: datetime | None = None) -> str:
-    """Date, time and eight hex digits: ``20250903_100435_3652c9d8``."""
-    return f"{now or datetime.now():%Y%m%d_%H%M%S}_{secrets.token_hex(4)}"
+    """Date and time (UTC) and eight hex digits: ``20250903_100435_3652c9d8``."""
+    return f"{now or datetime.now(UTC):%Y%m%d_%H%M%S}_{secrets.token_hex(4)}"
 
 
 def create_run(root: Path, config: dict[str, Any]) -> RunFolder:
@@ -140,5 +170,7 @@ def create_run(root: Path, config: dict[str, Any]) -> RunFolder:
         UserError: it cannot be written there.
     """
     folder = RunFolder(root / new_run_id())
-    write_text(folder.config_file, yaml.safe_dump(config, sort_keys=False))
+    text = yaml.safe_dump(config, sort_keys=False)
+    seal = checksum(parse_yaml(text, folder.config_file))
+    write_text(folder.config_file, f"# The recipe of this run; crc32 {seal}\n{text}")
     return folder

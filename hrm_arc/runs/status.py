@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import logging
 import threading
 import time
 from datetime import datetime
@@ -11,12 +11,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from hrm_arc.errors import ReportedError
-from hrm_arc.files import write_json
+from hrm_arc.errors import ReportedError, UserError
+from hrm_arc.files import write_sealed_json
+from hrm_arc.reading import MIB, kind_of, read_sealed_json
+
+log = logging.getLogger(__name__)
 
 RunState = Literal["running", "validating", "finished", "interrupted", "failed"]
 WRITE_SECONDS = 5.0
 HEARTBEAT_SECONDS = 30.0
+LARGEST_STATUS = 8 * MIB
 
 
 class Status:
@@ -68,6 +72,9 @@ class Status:
         }
         # A resumed run keeps its former fields, such as its start time.
         earlier = read_status(path)
+        if earlier.get("state") == "damaged":
+            log.warning("%s; it is written anew", earlier["message"])
+            return
         self._fields |= {key: value for key, value in earlier.items() if key in self._fields}
 
     def update(self, *, event: bool = False, **fields: Any) -> None:
@@ -98,23 +105,50 @@ class Status:
     def _write(self) -> None:
         self._written = time.monotonic()
         self._fields["last_update"] = _now()
-        write_json(self._path, self._fields)
+        write_sealed_json(self._path, self._fields)
 
 
 def amend_status(path: Path, **fields: Any) -> None:
     """Change fields of the status.json of a run that has ended, where there is one."""
     status = read_status(path)
-    if status:
-        write_json(path, {**status, **fields})
+    if status and status.get("state") != "damaged":
+        write_sealed_json(path, {**status, **fields})
 
 
 def read_status(path: Path) -> dict[str, Any]:
-    """The fields of a status.json, or nothing where there is none."""
+    """The fields of a status.json, or nothing where there is none.
+
+    A field of the wrong type is left out. Of a damaged file, ``state`` is ``damaged`` and ``message`` says why.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        fields = read_sealed_json(path, LARGEST_STATUS, within=path.parent)
+    except FileNotFoundError:
         return {}
+    except UserError as error:
+        return {"state": "damaged", "message": f"{path.name} {error.what}"}
+    wrong = [name for name, kinds in KINDS_OF_FIELDS.items() if not _fits(fields.get(name), kinds)]
+    if wrong:
+        return {"state": "damaged", "message": f"{path.name}: {wrong[0]} is {kind_of(fields[wrong[0]])}"}
+    return fields
+
+
+NUMBER, TEXT, OBJECT = (int, float), (str,), (dict,)
+KINDS_OF_FIELDS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("run_id", "state", "start_time", "last_checkpoint", "last_update", "message"), TEXT),
+    **dict.fromkeys(("best", "last_validation", "baselines", "timing"), OBJECT),
+    **dict.fromkeys(("current_step", "best_step"), (int,)),
+    **dict.fromkeys(("current_epoch", "progress", "best_val_loss", "best_val_acc", "training_loss"), NUMBER),
+    **dict.fromkeys(("training_acc", "token_accuracy", "exact_accuracy", "halt_accuracy", "mean_segments"), NUMBER),
+    **dict.fromkeys(("grad_norm", "lr", "samples_per_sec", "model_flops_per_sec", "peak_memory_bytes"), NUMBER),
+    **dict.fromkeys(("estimated_time_remaining", "pass_at_2"), NUMBER),
+}
+
+
+def _fits(value: Any, kinds: tuple[type, ...]) -> bool:
+    """Whether a field is of its type; null is what is not known."""
+    return value is None or (isinstance(value, kinds) and not isinstance(value, bool))
 
 
 def _now() -> str:
+    # With the zone, so that runs of several zones can be ordered.
     return datetime.now().astimezone().isoformat(timespec="seconds")

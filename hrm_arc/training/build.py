@@ -19,6 +19,7 @@ from torch import Tensor
 
 from hrm_arc.errors import UserError, and_more
 from hrm_arc.evaluation.metrics import find_metrics
+from hrm_arc.files import existing
 from hrm_arc.models.reasoner import Reasoner, load_pretrained
 from hrm_arc.models.spec import MODELS, find_model
 from hrm_arc.puzzles.augmented import AugmentedSet
@@ -26,14 +27,17 @@ from hrm_arc.puzzles.canvas import CanvasKind
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.leaks import leaks
 from hrm_arc.puzzles.selection import smallest
-from hrm_arc.puzzles.sources import make_corpus
+from hrm_arc.puzzles.sources import BUILT_IN, SPLITS, make_corpus
 from hrm_arc.puzzles.transforms import find_transforms
-from hrm_arc.runs.checkpoint import WEIGHTS, Card, newest_checkpoint, read_card, read_tensors
+from hrm_arc.runs.card import Card
+from hrm_arc.runs.checkpoint import WEIGHTS, newest_checkpoint, read_card, read_tensors
 from hrm_arc.training.config import SECTIONS, Recipe
 from hrm_arc.training.losses import find_loss
 
 # Fine-tuning takes smaller steps than training from scratch.
 FINETUNE_LR_FACTOR = 0.3
+# Sources that come with the package win over a folder of the same name.
+BUILT_IN_SOURCE = re.compile(rf"({'|'.join(map(re.escape, BUILT_IN))})(/|$)")
 
 
 def load_recipe(recipe: str | Path | Mapping[str, Any], flags: Sequence[str] = ()) -> Recipe:
@@ -101,6 +105,22 @@ def recipe_folders() -> list[Path]:
     """The folders of packaged recipes: beside the package in a checkout, inside it in a wheel."""
     package = Path(__file__).resolve().parent.parent
     return [root for root in (package.parent / "recipes", package / "recipes") if root.is_dir()]
+
+
+def absolute_sources(recipe: Recipe) -> Recipe:
+    """The recipe with its relative paths made absolute, so that a run does not depend on the working directory."""
+
+    def absolute(source: str) -> str:
+        base, _, split = source.rpartition("/")
+        if not BUILT_IN_SOURCE.match(source) and existing(source) is not None:
+            return str(Path(source).expanduser().resolve())
+        if split in (*SPLITS, "test") and base and not BUILT_IN_SOURCE.match(source) and existing(base) is not None:
+            return f"{Path(base).expanduser().resolve()}/{split}"
+        return source
+
+    data = recipe.data
+    solve, study, exclude = ([absolute(each) for each in sources] for sources in (data.solve, data.study, data.exclude))
+    return replace(recipe, data=replace(data, solve=solve, study=study, exclude=exclude))
 
 
 def load_corpus(recipe: Recipe) -> Corpus:

@@ -13,14 +13,17 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from hrm_arc.errors import UserError
+from hrm_arc.errors import UserError, and_more
+from hrm_arc.evaluation.provenance import changed_tasks, places_of
 from hrm_arc.models.reasoner import Reasoner
 from hrm_arc.puzzles.corpus import Corpus
+from hrm_arc.puzzles.fingerprint import task_fingerprint
+from hrm_arc.puzzles.task import Task
+from hrm_arc.runs.card import Card
 from hrm_arc.runs.checkpoint import (
     LATEST,
     TRAINING,
     WEIGHTS,
-    Card,
     find_checkpoint,
     list_checkpoints,
     prune_checkpoints,
@@ -30,7 +33,7 @@ from hrm_arc.runs.checkpoint import (
     save_checkpoint,
 )
 from hrm_arc.runs.folder import RunFolder, differences
-from hrm_arc.training.build import load_recipe
+from hrm_arc.training.build import absolute_sources, load_recipe
 from hrm_arc.training.config import Recipe
 from hrm_arc.training.distributed import Distributed
 from hrm_arc.training.optim import EMA, swapped_in
@@ -84,25 +87,28 @@ class Checkpoints:
         if self.distributed.is_main:
             remove_unfinished(self.run.checkpoints)
 
-    def restore(self, tasks: Sequence[str]) -> Card | None:
-        """Restore the newest whole checkpoint; returns its card, or None if there is none yet.
+    def restore(self, tasks: Sequence[Task], accept_changes: bool = False) -> Card | None:
+        """Restore the newest whole checkpoint; returns its card, or None if the run has written none yet.
 
         A newer checkpoint that is damaged is logged as a warning.
 
         Args:
-            tasks: task IDs in the order of the model's table.
+            tasks: in the order of the model's table.
+            accept_changes: go on although grids of the tasks have changed.
 
         Raises:
-            UserError: all are damaged, were trained on other tasks, or do not fit the model or the optimizers.
+            UserError: all are damaged or gone, were trained on other tasks, or do not fit the model or the optimizers.
         """
         if not list_checkpoints(self.run.checkpoints, LATEST):
+            written = self.run.status().get("last_checkpoint")
+            if written:
+                raise UserError(self.run.path, f"{written} is gone, and no other checkpoint is left: start a new run")
             return None
         folder, damaged = find_checkpoint(self.run.path)
         for error in damaged if self.distributed.is_main else ():
             log.warning("%s; going on from %s", error, folder.name)
         card = read_card(folder)
-        if card.tasks != list(tasks):
-            raise UserError(folder, "was trained on other tasks than the sources hold now")
+        self._check_tasks(folder, card, tasks, accept_changes)
         weights, tensors = read_tensors(folder, WEIGHTS), read_tensors(folder, TRAINING)
         try:
             # With another --optimizer.ema only one side may have an average.
@@ -118,6 +124,20 @@ class Checkpoints:
             restore_random_state(own, self.distributed.device)
         return card
 
+    def _check_tasks(self, folder: Path, card: Card, tasks: Sequence[Task], accept_changes: bool) -> None:
+        """Refuse tasks that are not those that the run was trained on."""
+        if card.tasks != [task.id for task in tasks]:
+            raise UserError(folder, "was trained on other tasks than the sources have now")
+        changes = changed_tasks(card, tasks)
+        if not changes:
+            return
+        name, said = next(iter(changes.items()))
+        what = f"{name}: {said[0]} since the run was trained{and_more(changes)}"
+        if not accept_changes:
+            raise UserError(self.run.path, f"{what}; accept it with --override data")
+        if self.distributed.is_main:
+            log.warning("%s", what)
+
 
 def make_card(
     recipe: Recipe,
@@ -125,7 +145,7 @@ def make_card(
     variants: int,
     leaks: list[str],
     step: int,
-    run_id: str,
+    run: Path,
     training: dict[str, Any],
 ) -> Card:
     """The card of a checkpoint of a run."""
@@ -142,8 +162,10 @@ def make_card(
         seed=recipe.seed,
         leaks=leaks,
         step=step,
-        run_id=run_id,
+        run_id=run.name,
         training=training,
+        fingerprints={task.id: task_fingerprint(task) for task in corpus.tasks},
+        places=places_of([*recipe.data.solve, *recipe.data.study], run),
     )
 
 
@@ -208,7 +230,8 @@ def resumed_recipe(run: RunFolder, recipe: str | None, flags: list[str], overrid
         UserError: other keys differ, or there is no run.
     """
     run.config()  # Raises the right error where this is no run.
-    own, wanted = load_recipe(str(run.config_file)), load_recipe(recipe or str(run.config_file), flags)
+    own = load_recipe(str(run.config_file))
+    wanted = absolute_sources(load_recipe(recipe or str(run.config_file), flags))
     changed = [key for key in differences(own.as_dict(), wanted.as_dict()) if key not in overrides]
     if changed:
         raise UserError(
@@ -225,6 +248,6 @@ def restarted_run(recipe: Recipe, root: Path) -> RunFolder | None:
     """
     if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) == 0:
         return None
-    wanted = recipe.as_dict()
+    wanted = absolute_sources(recipe).as_dict()
     runs = [RunFolder(path.parent) for path in sorted(root.glob("*/config.yaml"), reverse=True)]
     return next((run for run in runs if run.config() == wanted and run.status().get("state") != "finished"), None)

@@ -28,10 +28,19 @@ from hrm_arc.models.spec import build_model, options_of, reference_to
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.leaks import leaks
 from hrm_arc.puzzles.transforms import find_transforms
-from hrm_arc.runs.checkpoint import BEST, LATEST, Card
+from hrm_arc.runs.card import Card
+from hrm_arc.runs.checkpoint import BEST, LATEST
 from hrm_arc.runs.folder import RunFolder, create_run
 from hrm_arc.runs.status import RunState
-from hrm_arc.training.build import Pretrained, check_leaks, held_out_set, initialize, load_corpus, training_set
+from hrm_arc.training.build import (
+    Pretrained,
+    absolute_sources,
+    check_leaks,
+    held_out_set,
+    initialize,
+    load_corpus,
+    training_set,
+)
 from hrm_arc.training.callbacks import Callback, RunRecorder
 from hrm_arc.training.checkpointing import Checkpoints, make_card
 from hrm_arc.training.config import Recipe
@@ -55,11 +64,12 @@ class Trainer:
     Args:
         recipe: what to do; see :func:`hrm_arc.load_recipe`.
         corpus: tasks in memory, in place of the recipe's sources.
-        model: a model in memory, in place of the recipe's. Checkpoints name it as ``package.module:Class``, so
-            loading them needs that class to be importable.
+        model: a model in memory, in place of the recipe's, built for the number of tasks in the corpus. Checkpoints
+            name it as ``package.module:Class``, so loading them needs that class to be importable.
         callbacks: called as the run goes, in the main process.
         root: where run folders are.
         resume: the run to go on with; a new one is made otherwise.
+        accept_changes: go on with a run although grids of its tasks have changed since.
         pretrained: weights to initialize a new run with.
         profile: record the operations of a few steps; see :mod:`hrm_arc.training.profiling`.
 
@@ -84,6 +94,7 @@ class Trainer:
         *,
         root: str | Path = "runs",
         resume: RunFolder | None = None,
+        accept_changes: bool = False,
         pretrained: Pretrained | None = None,
         profile: bool = False,
     ):
@@ -95,7 +106,7 @@ class Trainer:
             recipe = replace(recipe, data=replace(recipe.data, solve=[], study=[]))
         if model is not None:
             recipe = replace(recipe, model={"name": reference_to(model), **options_of(model)})
-        self.recipe = recipe
+        self.recipe = recipe = absolute_sources(recipe)
         self.corpus = corpus or load_corpus(recipe)
         samples = training_set(recipe, self.corpus)
         options = recipe.training
@@ -147,7 +158,7 @@ class Trainer:
             self.folder, distributed, self.model, self._optimizers, self._ema, options.keep_last
         )
         if resume is not None:
-            self._restore()
+            self._restore(accept_changes)
 
     @property
     def best(self) -> dict[str, Any] | None:
@@ -211,7 +222,7 @@ class Trainer:
             "precision": self._distributed.precision.state_dict(),
         }
         return make_card(
-            self.recipe, self.corpus, self.model.variants, self._leaks, self.step, self.folder.run_id, training
+            self.recipe, self.corpus, self.model.variants, self._leaks, self.step, self.folder.path, training
         )
 
     def _loop(self) -> RunState:
@@ -327,9 +338,9 @@ class Trainer:
             for callback in self._callbacks:
                 callback.on_checkpoint(path)
 
-    def _restore(self) -> None:
+    def _restore(self, accept_changes: bool) -> None:
         """Go on from a run's newest whole checkpoint, or from the start if it has none."""
-        card = self._checkpoints.restore([task.id for task in self.corpus.tasks])
+        card = self._checkpoints.restore(self.corpus.tasks, accept_changes)
         if card is None:
             return
         self.step = self._began = card.step

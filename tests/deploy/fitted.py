@@ -18,7 +18,8 @@ from hrm_arc.puzzles.augmented import AugmentedSet
 from hrm_arc.puzzles.canvas import CanvasKind
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.sources import load_tasks
-from hrm_arc.runs.checkpoint import Card, save_checkpoint
+from hrm_arc.runs.card import Card
+from hrm_arc.runs.checkpoint import save_checkpoint
 
 SOURCE = "arc-agi-1/training"
 TASKS = load_tasks(SOURCE)[:12]

@@ -16,7 +16,8 @@ from hrm_arc.deploy.exported import KEY, Exported, input_names, output_names, re
 from hrm_arc.deploy.parity import parity
 from hrm_arc.deploy.runtime import OnnxBackend
 from hrm_arc.errors import UserError
-from hrm_arc.evaluation.evaluate import predict_tasks, tasks_to_score
+from hrm_arc.evaluation.evaluate import predict_tasks
+from hrm_arc.evaluation.provenance import tasks_to_score
 from hrm_arc.evaluation.predict import Answers
 from hrm_arc.evaluation.torch_backend import load_model
 from hrm_arc.models import MODELS, ModelSpec, find_model
@@ -28,7 +29,7 @@ from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.formats import task_json
 from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.puzzles.task import Pair
-from hrm_arc.runs.checkpoint import Card
+from hrm_arc.runs.card import Card
 from tests.deploy.fitted import TASKS, fitted_run, save_run
 
 

@@ -20,7 +20,7 @@ from hrm_arc.puzzles.canvas import PAD
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.puzzles.task import Pair, make_grid
-from hrm_arc.runs.checkpoint import Card
+from hrm_arc.runs.card import Card
 
 TASKS = load_tasks("arc-agi-1/evaluation")[:40]
 CARD = Card("grid-hrm", {}, [], "full", False, [], [], 0, 1, 0, [], 7, "run", {})

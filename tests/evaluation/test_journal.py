@@ -14,7 +14,7 @@ from hrm_arc.evaluation.predict import Answers, Prediction, keys
 from hrm_arc.puzzles.augmented import Samples
 from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.puzzles.task import Pair, make_grid
-from hrm_arc.runs.checkpoint import Card
+from hrm_arc.runs.card import Card
 
 TASKS = load_tasks("arc-agi-1/training")[:6]
 CARD = Card("grid-hrm", {}, [], "cropped", True, [], [], 0, 1, 0, [], 1, "run", {})

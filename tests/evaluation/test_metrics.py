@@ -14,7 +14,7 @@ from hrm_arc.evaluation.scores import outcomes, score
 from hrm_arc.files import write_text
 from hrm_arc.puzzles.canvas import FULL
 from hrm_arc.puzzles.task import Pair, Task, make_grid
-from hrm_arc.runs.checkpoint import Card
+from hrm_arc.runs.card import Card
 from hrm_arc.runs.folder import RunFolder
 
 ZERO, ONE = make_grid([[0]]), make_grid([[1]])

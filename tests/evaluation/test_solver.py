@@ -15,7 +15,7 @@ from hrm_arc.evaluation.torch_backend import TorchBackend
 from hrm_arc.models import build_model, find_model
 from hrm_arc.puzzles.augmented import Samples
 from hrm_arc.puzzles.sources import load_tasks
-from hrm_arc.runs.checkpoint import Card
+from hrm_arc.runs.card import Card
 
 TASKS = load_tasks("arc-agi-1/training")[:4]
 CARD = Card(

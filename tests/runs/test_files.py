@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import resource
 import threading
 from dataclasses import replace
@@ -11,14 +13,15 @@ import pytest
 import torch
 
 from hrm_arc.errors import ReportedError, UserError
-from hrm_arc.files import atomic_write, exclusive_lock, write_json, write_lines
-from hrm_arc.reading import read_lines
+from hrm_arc.files import atomic_write, exclusive_lock, sealed_row, write_json, write_lines, write_sealed_json
+from hrm_arc.reading import read_bytes, read_lines
+from hrm_arc.runs import metrics as metrics_module
+from hrm_arc.runs.card import Card
 from hrm_arc.runs.checkpoint import (
     BEST,
     LATEST,
     TRAINING,
     WEIGHTS,
-    Card,
     find_checkpoint,
     list_checkpoints,
     prune_checkpoints,
@@ -27,8 +30,8 @@ from hrm_arc.runs.checkpoint import (
     save_checkpoint,
 )
 from hrm_arc.runs.folder import RunFolder, create_run, new_run_id
-from hrm_arc.runs.metrics import Metrics, read_metrics
-from hrm_arc.runs.status import Status, amend_status
+from hrm_arc.runs.metrics import Metrics, read_history, read_metrics
+from hrm_arc.runs.status import Status, amend_status, read_status
 
 CARD = Card(
     "grid-hrm",
@@ -109,28 +112,48 @@ def test_a_finished_status_can_be_amended(tmp_path: Path) -> None:
 def test_metrics_are_readable_while_they_grow(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     with Metrics(path) as metrics:
-        for step in range(3):
-            metrics.log(step=step)
-            assert [row["step"] for row in read_lines(path)] == list(range(step + 1))
+        for step in range(1, 4):
+            metrics.log(**train_row(step))
+            assert [row["step"] for row in read_lines(path)] == list(range(1, step + 1))
 
 
-def test_lines_that_are_no_json_are_named(tmp_path: Path) -> None:
+def test_damaged_rows_are_named(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     write_lines(path, [{"a": 1}, {"a": 2}])
     assert read_lines(path) == [{"a": 1}, {"a": 2}]
-    path.write_text("{")
-    with pytest.raises(UserError, match="not one JSON object per line"):
-        read_lines(path)
+    good = path.read_text()
+    for bad, what in (
+        (good + "{", "line 3: not JSON"),
+        (good + "[]\n", "line 3: a list, expected an object"),
+        (good.replace('"a": 2', '"a": 3'), "line 2: its checksum is not that of its content"),
+        ('{"a": 1}\n', "line 1: has no checksum"),
+        (good + "[" * 100_000 + "\n", "line 3: nested too deeply"),
+    ):
+        path.write_text(bad)
+        with pytest.raises(UserError, match=what):
+            read_lines(path)
 
 
-def test_a_run_folder_keeps_its_configuration(tmp_path: Path) -> None:
-    folder = create_run(tmp_path / "runs", {"name": "x", "seed": 3})
-    assert RunFolder(folder.path).config() == {"name": "x", "seed": 3}
+def test_a_run_folder_keeps_its_configuration(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    recipe = {"name": "x", "seed": 3, "model": {"name": "m"}, "training": {"max_steps": 5}}
+    folder = create_run(tmp_path / "runs", recipe)
+    assert RunFolder(folder.path).config() == recipe
+    assert caplog.messages == []
     with pytest.raises(UserError, match="no run here"):
         RunFolder(tmp_path).config()
-    for damage in ("{]", "- 1"):
+    text = folder.config_file.read_text()
+    folder.config_file.write_text(text.replace("max_steps: 5", "max_steps: 6"))
+    assert folder.config()["training"]["max_steps"] == 6
+    assert caplog.messages == [f"{folder.config_file} was edited or damaged after the run had started"]
+    bomb = "a: &a [1, 1]\nb: [*a, *a]\n"
+    for damage, what in (
+        ("{]", "not YAML"),
+        ("- 1", "damaged: holds a list"),
+        (bomb, "aliases"),
+        ("[" * 10**5, "deeply"),
+    ):
         folder.config_file.write_text(damage)
-        with pytest.raises(UserError, match="damaged: not a recipe"):
+        with pytest.raises(UserError, match=what):
             folder.config()
 
 
@@ -168,8 +191,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(name: str, dam
         )
     folder, damaged = find_checkpoint(tmp_path)
     assert folder == good
-    # A folder without a card is no checkpoint; any other damage is told.
-    assert len(damaged) == (0 if (name, damage) == ("checkpoint.json", "removed") else 1)
+    assert len(damaged) == 1
     assert all(name in str(error) for error in damaged)
 
 
@@ -204,10 +226,38 @@ def test_a_failed_checkpoint_leaves_the_one_before_and_no_litter(tmp_path: Path)
     assert list((tmp_path / "checkpoints").iterdir()) == [good]
 
 
-def test_rows_that_were_cut_short_are_none(tmp_path: Path) -> None:
+def train_row(step: int) -> dict[str, object]:
+    return {"kind": "train", "step": step, "seconds": 1.0 * step, "loss": 1 / step}
+
+
+def test_damaged_rows_of_metrics_are_left_out_and_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "metrics.jsonl"
-    path.write_text('{"step": 1}\n{"step": 2, "lo{"step": 3}\n{"step": 4}\n{"step": 5')
-    assert read_metrics(path) == [{"step": 1}, {"step": 4}]
+    rows = [sealed_row(train_row(step)) for step in range(1, 6)]
+    flipped = rows[2].replace('"step": 3', '"step": 7')
+    path.write_text(rows[0] + rows[1][:20] + "\n" + flipped + "[]\n5\nnull\n" + rows[3] + rows[4][:-5])
+    assert [row["step"] for row in read_metrics(path)] == [1, 4]
+    assert "line 2: not JSON" in caplog.messages[0]
+    assert "(and 4 more)" in caplog.messages[0]
+
+
+def test_a_large_file_of_metrics_is_thinned_and_keeps_validations_and_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "metrics.jsonl"
+    with path.open("w") as file:
+        for step in range(1, 20_001):
+            file.write(sealed_row(train_row(step)))
+            if step % 1000 == 0:
+                file.write(sealed_row({"kind": "validation", "step": step, "exact_accuracy": 0.5}))
+    monkeypatch.setattr(metrics_module, "SMALL_FILE", 1000)
+    history = read_history(path)
+    assert (history.complete, history.damaged) == (False, [])
+    steps = [row["step"] for row in history.rows if row["kind"] == "train"]
+    assert steps == sorted(set(steps))
+    assert steps[0] == 1
+    assert steps[-100:] == list(range(19_901, 20_001))
+    assert max(after - before for before, after in itertools.pairwise(steps)) <= 20
+    assert [row["step"] for row in history.rows if row["kind"] == "validation"] == list(range(1000, 20_001, 1000))
 
 
 def test_a_folder_is_claimed_once(tmp_path: Path) -> None:
@@ -240,10 +290,49 @@ def test_metrics_drop_rows_that_will_be_written_again(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     with Metrics(path) as metrics:
         for step in range(1, 6):
-            metrics.log(step=step)
+            metrics.log(**train_row(step))
     with path.open("a") as file:
         file.write('{"step": 6, "lo')  # What a killed process leaves.
     assert [row["step"] for row in read_metrics(path)] == [1, 2, 3, 4, 5]
     with Metrics(path, after=3) as metrics:
-        metrics.log(step=4)
+        metrics.log(**train_row(4))
     assert [row["step"] for row in read_metrics(path)] == [1, 2, 3, 4]
+    with Metrics(path, after=0):
+        pass
+    assert path.read_bytes() == b""
+
+
+@pytest.mark.parametrize("field", ["state", "current_step", "best", "last_update"])
+@pytest.mark.parametrize("value", [[], 5.5, "text", {"a": 1}, True])
+def test_a_status_with_a_wrong_type_is_damaged(field: str, value: object, tmp_path: Path) -> None:
+    path = tmp_path / "status.json"
+    Status(path, "run").update(event=True, state="finished", current_step=3)
+    fields = {key: each for key, each in json.loads(path.read_text()).items() if key != "crc32"}
+    fits = {"state": str, "current_step": int, "best": dict, "last_update": str}[field]
+    write_sealed_json(path, {**fields, field: value})
+    found = read_status(path)
+    if isinstance(value, fits) and not isinstance(value, bool):
+        assert found[field] == value
+    else:
+        assert found["state"] == "damaged"
+        assert field in found["message"]
+
+
+@pytest.mark.parametrize("text", ["[]", "5", "null", "{", "", "[" * 100_000, '{"state": "running"}'])
+def test_a_status_that_is_something_else_is_damaged(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "status.json"
+    path.write_text(text)
+    assert read_status(path)["state"] == "damaged"
+    Status(path, "run").update(event=True)
+    assert read_status(path)["state"] == "running", "a run that goes on writes it anew"
+
+
+def test_a_fifo_or_device_is_not_opened(tmp_path: Path) -> None:
+    path = tmp_path / "status.json"
+    os.mkfifo(path)
+    assert "not a regular file" in read_status(path)["message"]
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    assert "link out of" in read_status(path)["message"]
+    with pytest.raises(UserError, match="not a regular file"):
+        read_bytes(Path("/dev/zero"))

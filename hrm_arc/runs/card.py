@@ -1,0 +1,166 @@
+"""The card of a checkpoint or an exported file: what it says of itself, checked when it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from typing import Any, get_args
+
+from hrm_arc.puzzles.canvas import CanvasKind
+from hrm_arc.reading import kind_of
+
+# A model's options are sizes and counts; larger ones are those of no model and could exhaust the memory.
+LARGEST_OPTION = 10**6
+
+
+@dataclass(frozen=True)
+class Card:
+    """The description of a checkpoint.
+
+    Attributes:
+        model: the model's name in recipes: registered, or ``package.module:Name``.
+        options: its configuration.
+        tasks: task IDs in the order of the model's task table, from row 1 on.
+        canvas: ``full``, ``cropped`` or ``squares``.
+        ignores_padding: whether the loss ignored padding, so that predictions there have no meaning.
+        solve: the sources that it was trained to solve.
+        study: the sources whose answers it was trained on.
+        held_out: the number of ``tasks``, from the first on, whose test outputs were held out.
+        variants: the number of variants of each task that have a row in the model's table: the first ones of the
+            augmented set with this ``seed``.
+        seed: see ``variants``.
+        leaks: training data that answered a task to be solved; scores are then not fair.
+        step: training steps done.
+        run_id: the run.
+        training: further state for resuming: numbers, text, lists.
+        fingerprints: of each task's grids at training time, see :mod:`hrm_arc.puzzles.fingerprint`.
+        places: for each source that is a path, the path relative to the run's folder.
+    """
+
+    model: str
+    options: dict[str, Any]
+    tasks: list[str]
+    canvas: CanvasKind
+    ignores_padding: bool
+    solve: list[str]
+    study: list[str]
+    held_out: int
+    variants: int
+    seed: int
+    leaks: list[str]
+    step: int
+    run_id: str
+    training: dict[str, Any]
+    fingerprints: dict[str, Any] = field(default_factory=dict)
+    places: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def imported(self) -> bool:
+        """Whether it was imported from a published system."""
+        return "imported" in self.training
+
+    def rows(self) -> dict[str, int]:
+        """The row of each task in the model's table."""
+        return {name: row for row, name in enumerate(self.tasks, start=1)}
+
+    def as_json(self) -> dict[str, Any]:
+        """The card as plain data."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Any) -> Card:
+        """The inverse of :meth:`as_json`, for data from anywhere.
+
+        Raises:
+            ValueError: it is not a card; saying which field is wrong.
+        """
+        if not isinstance(data, dict):
+            raise ValueError(f"the card is {kind_of(data)}, expected an object")
+        known = {each.name: each for each in fields(cls)}
+        if unknown := [name for name in data if name not in known]:
+            raise ValueError(f"the card has an unknown field {unknown[0]!r:.60}")
+        for name, each in known.items():
+            required = each.default is MISSING and each.default_factory is MISSING
+            if required and name not in data:
+                raise ValueError(f"the card has no {name}")
+        for name, value in data.items():
+            _CHECKS[name](name, value)
+        card = cls(**data)
+        if card.held_out > len(card.tasks):
+            raise ValueError(f"held_out is {card.held_out} of {len(card.tasks)} tasks")
+        return card
+
+
+def _text(name: str, value: Any) -> None:
+    if not isinstance(value, str) or len(value) > 10_000:
+        raise ValueError(f"{name} is {kind_of(value)}, expected a short text")
+
+
+def _texts(name: str, value: Any) -> None:
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise ValueError(f"{name} is {kind_of(value)}, expected a list of texts")
+
+
+def _truth(name: str, value: Any) -> None:
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} is {kind_of(value)}, expected true or false")
+
+
+def _count(name: str, value: Any) -> None:
+    if type(value) is not int or not 0 <= value < 2**53:
+        raise ValueError(f"{name} is {value!r:.40}, expected a whole number from 0 on")
+
+
+def _seed(name: str, value: Any) -> None:
+    if type(value) is not int or not -(2**63) <= value < 2**63:
+        raise ValueError(f"{name} is {value!r:.40}, expected a whole number of 64 bits")
+
+
+def _variants(name: str, value: Any) -> None:
+    if type(value) is not int or not 1 <= value <= LARGEST_OPTION:
+        raise ValueError(f"{name} is {value!r:.40}, expected 1 to {LARGEST_OPTION:,}")
+
+
+def _object(name: str, value: Any) -> None:
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} is {kind_of(value)}, expected an object")
+
+
+def _paths(name: str, value: Any) -> None:
+    _object(name, value)
+    if not all(isinstance(each, str) for each in value.values()):
+        raise ValueError(f"{name} holds something else than texts")
+
+
+def _canvas(name: str, value: Any) -> None:
+    if value not in get_args(CanvasKind):
+        raise ValueError(f"{name} is {value!r:.40}, expected one of {', '.join(get_args(CanvasKind))}")
+
+
+def check_options(name: str, value: Any) -> None:
+    """A model's options are small numbers and texts, or lists of them.
+
+    Raises:
+        ValueError: naming the option that is something else.
+    """
+    _object(name, value)
+    for key, option in value.items():
+        for each in option if isinstance(option, list) else [option]:
+            if isinstance(each, int | float) and not abs(each) <= LARGEST_OPTION:
+                raise ValueError(f"{name}.{key} is {each!r:.40}, expected at most {LARGEST_OPTION:,}")
+            if isinstance(each, Mapping | list) or each is None:
+                raise ValueError(f"{name}.{key} is {kind_of(each)}, expected a number, a text or a list of them")
+
+
+_CHECKS = {
+    **dict.fromkeys(("model", "run_id"), _text),
+    **dict.fromkeys(("tasks", "solve", "study", "leaks"), _texts),
+    **dict.fromkeys(("held_out", "step"), _count),
+    **dict.fromkeys(("training", "fingerprints"), _object),
+    "options": check_options,
+    "canvas": _canvas,
+    "ignores_padding": _truth,
+    "variants": _variants,
+    "seed": _seed,
+    "places": _paths,
+}

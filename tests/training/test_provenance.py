@@ -1,0 +1,153 @@
+"""A run knows its tasks by their grids: changed tasks, moved data, checkpoints that are gone, links."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hrm_arc.errors import UserError
+from hrm_arc.runs.checkpoint import CARD, LATEST, _text_digest, list_checkpoints, read_card
+from hrm_arc.runs.folder import RunFolder
+from hrm_arc.training.trainer import Trainer
+from tests.cli.commands import answer, check_one_line, hrm
+from tests.made import OnStep, tiny_recipe, write_tasks
+
+
+def stopped_run(tmp_path: Path, *flags: str) -> RunFolder:
+    """A run on three tasks, stopped after four of eight steps."""
+    often = ("--training.max_steps=8", "--training.checkpoint_every=2", "--training.log_every=1")
+    recipe = tiny_recipe(write_tasks(tmp_path / "tasks"), "grid-hrm", *often, *flags)
+    trainer = Trainer(
+        recipe, callbacks=[OnStep(lambda m: trainer.stop() if m.step == 4 else None)], root=tmp_path / "r"
+    )
+    trainer.fit()
+    return trainer.folder
+
+
+def edit(task: Path, change: Any) -> None:
+    data = json.loads(task.read_text())
+    change(data)
+    task.write_text(json.dumps(data))
+
+
+def other_demonstration(data: dict[str, Any]) -> None:
+    data["train"][0]["output"][0][0] = (data["train"][0]["output"][0][0] + 1) % 10
+
+
+def other_answer(data: dict[str, Any]) -> None:
+    data["test"][0]["output"][0][0] = (data["test"][0]["output"][0][0] + 1) % 10
+
+
+def demonstration_as_test(data: dict[str, Any]) -> None:
+    data["test"][0] = data["train"][1]
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (other_demonstration, "its demonstrations have changed"),
+        (other_answer, "its answers have changed"),
+        (demonstration_as_test, "its test 1 is a demonstration that was trained on"),
+    ],
+)
+def test_a_changed_task_is_named_scored_apart_and_not_trained_on(change: Any, what: str, tmp_path: Path) -> None:
+    run = stopped_run(tmp_path)
+    before = answer("eval", run.path, "--votes", "1")
+    assert (before["test_outputs"], before["changed_tasks"]) == (3, {})
+    edit(tmp_path / "tasks" / "flip1.json", change)
+    after = answer("eval", run.path, "--votes", "1")
+    assert after["test_outputs"] == 2
+    assert after["scored_apart"]["test_outputs"] == 1  # type: ignore[index]
+    assert what in after["changed_tasks"]["flip1"]  # type: ignore[index]
+    assert any("flip1" in line and what in line for line in after["warnings"])  # type: ignore[union-attr]
+    check_one_line(hrm("train", "--resume", run.path), str(run.path), "accept it with --override data")
+    gone_on = hrm("train", "--resume", run.path, "--override", "data")
+    assert gone_on.returncode == 0, gone_on.stderr
+    assert "warning: flip1: its" in gone_on.stderr
+
+
+def test_a_hidden_answer_that_became_known_is_no_change(tmp_path: Path) -> None:
+    tasks = write_tasks(tmp_path / "tasks")
+    answers = {path: path.read_text() for path in tasks.iterdir()}
+    for path in answers:
+        edit(path, lambda data: data["test"][0].pop("output"))
+    recipe = tiny_recipe(tasks)
+    trainer = Trainer(recipe, root=tmp_path / "r")
+    trainer.fit()
+    for path, text in answers.items():
+        path.write_text(text)
+    assert answer("eval", trainer.folder.path, "--votes", "1")["changed_tasks"] == {}
+
+
+def test_a_checkpoint_without_its_card_is_named_and_the_one_before_used(tmp_path: Path) -> None:
+    run = stopped_run(tmp_path)
+    newest = list_checkpoints(run.checkpoints, LATEST)[-1]
+    (newest / CARD).unlink()
+    done = hrm("eval", run.path, "--votes", "1", "--json")
+    assert json.loads(done.stdout)["step"] == 2
+    assert f"{newest.name}/{CARD}: missing" in done.stderr
+
+
+@pytest.mark.parametrize("what", ["cards", "folder"])
+def test_a_run_whose_checkpoints_are_gone_does_not_start_over(what: str, tmp_path: Path) -> None:
+    run = stopped_run(tmp_path)
+    rows = run.metrics_file.read_bytes()
+    if what == "folder":
+        shutil.rmtree(run.checkpoints)
+    else:
+        for folder in list_checkpoints(run.checkpoints, LATEST):
+            (folder / CARD).unlink()
+    done = hrm("train", "--resume", run.path)
+    assert done.returncode == 2
+    assert ("is gone" if what == "folder" else "missing") in done.stderr.splitlines()[-1]
+    assert run.metrics_file.read_bytes() == rows
+
+
+def test_a_run_goes_on_from_another_directory_and_after_a_move(tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    write_tasks(here / "mine")
+    tiny_recipe(here / "mine")
+    trained = answer("train", "grid-hrm.yaml", "--data.solve", "[mine]", "--training.max_steps", "2", cwd=here)
+    run = here / str(trained["folder"])
+    assert answer("eval", run, "--votes", "1", cwd=tmp_path)["test_outputs"] == 3
+    more = ("--training.max_steps", "3", "--override", "training.max_steps")
+    assert answer("train", "--resume", run, *more, cwd=tmp_path)["steps"] == 3
+    there = tmp_path / "there"
+    here.rename(there)
+    moved = there / run.relative_to(here)
+    assert answer("eval", moved, "--votes", "1", cwd=tmp_path)["test_outputs"] == 3
+    shutil.rmtree(there / "mine")
+    check_one_line(hrm("eval", moved, cwd=tmp_path), "mine", "--data")
+
+
+def test_checkpoints_that_lead_elsewhere_are_not_touched(tmp_path: Path) -> None:
+    run = stopped_run(tmp_path)
+    elsewhere = tmp_path / "elsewhere"
+    shutil.move(run.checkpoints, elsewhere)
+    (elsewhere / ".step-00000009.1234").mkdir()
+    (elsewhere / ".notes-of-mine").mkdir()
+    run.checkpoints.symlink_to(elsewhere)
+    before = sorted(path.name for path in elsewhere.rglob("*"))
+    for command in (
+        ("train", "--resume", run.path),
+        ("eval", run.path),
+        ("export", run.path, "--out", tmp_path / "x.onnx"),
+    ):
+        check_one_line(hrm(*command), "checkpoints", "is a link")
+    assert sorted(path.name for path in elsewhere.rglob("*")) == before
+
+
+def test_a_card_names_no_other_file(tmp_path: Path) -> None:
+    run = stopped_run(tmp_path)
+    card = list_checkpoints(run.checkpoints, LATEST)[-1] / CARD
+    body = json.loads(card.read_text())
+    body["sha256"]["/dev/zero"] = "0" * 64
+    del body["card_sha256"]
+    card.write_text(json.dumps({**body, "card_sha256": _text_digest(body)}))
+    with pytest.raises(UserError, match="names other files"):
+        read_card(card.parent)
