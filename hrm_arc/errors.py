@@ -45,6 +45,18 @@ def and_more(things: Sized) -> str:
     return f" (and {len(things) - 1} more)" if len(things) > 1 else ""
 
 
+def check_at_most(config: object, most: float, *names: str) -> None:
+    """Check that fields of a configuration are at most ``most``: what is larger would never fit a machine.
+
+    Raises:
+        ValueError: naming the first such field.
+    """
+    for name in names:
+        value = getattr(config, name)
+        if not value <= most:
+            raise ValueError(f"{name} is {value}, expected at most {most:g}")
+
+
 def check_at_least(config: object, least: float, *names: str) -> None:
     """Check that fields of a configuration are at least ``least``.
 

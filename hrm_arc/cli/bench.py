@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> None:
         _collect(rows, module.measure(chosen), live=not chosen.json)
     finally:
         # Also when it is stopped: the rows so far.
-        if chosen.json and rows:
+        if chosen.json:
             print(json.dumps({"benchmark": options.name, "rows": rows}))
     if plot is not None:
         module.draw(rows, plot)

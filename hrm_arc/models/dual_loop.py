@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from hrm_arc.errors import check_at_least
+from hrm_arc.errors import check_at_least, check_at_most
 from hrm_arc.models.conditioning import SHARED_LENGTH, SharedConditioning
 from hrm_arc.models.layers import Canvases, PostNormBlock, sinusoids
 from hrm_arc.models.reasoner import Batch, Carry, Output, PackedReasoner
@@ -56,6 +56,8 @@ class DualLoopConfig:
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "hidden_size", "num_heads", "h_layers", "l_layers", "h_cycles")
+        check_at_most(self, 65_536, "hidden_size", "num_heads")
+        check_at_most(self, 1000, "h_layers", "l_layers", "h_cycles")
         if self.hidden_size % 2 or self.hidden_size % self.num_heads:
             raise ValueError(f"hidden_size {self.hidden_size} is odd, or not a multiple of {self.num_heads} heads")
         if not 0 <= self.dropout < 1:

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hrm_arc.errors import check_at_least
+from hrm_arc.errors import check_at_least, check_at_most
 from hrm_arc.models.conditioning import PARTS, Part, SharedConditioning
 from hrm_arc.models.layers import Canvases, PreNormBlock, Rotation, cached_table, rotary_2d, sinusoids
 from hrm_arc.models.reasoner import Batch, Carry, Output, PackedReasoner
@@ -71,6 +71,8 @@ class GridHRMConfig:
         if self.hidden_size % (4 * self.num_heads):
             raise ValueError(f"hidden_size {self.hidden_size} is not a multiple of 4 x {self.num_heads} heads")
         check_at_least(self, 0, "registers")
+        check_at_most(self, 65_536, "hidden_size", "num_heads", "segments")
+        check_at_most(self, 1000, "h_layers", "l_layers", "h_cycles", "expansion", "registers", "convolution")
         if self.convolution < 0 or (self.convolution and self.convolution % 2 == 0):
             raise ValueError(f"convolution is {self.convolution}, expected 0 or an odd kernel side")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hrm_arc.errors import check_at_least
+from hrm_arc.errors import check_at_least, check_at_most
 from hrm_arc.models.published import EXPORT, TASK_TABLES, Level, Published, PublishedConfig
 from hrm_arc.models.reasoner import Batch, Carry, Output
 from hrm_arc.models.spec import ModelSpec
@@ -33,6 +33,7 @@ class HRMConfig(PublishedConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least(self, 1, "h_layers", "l_layers", "h_cycles", "l_cycles")
+        check_at_most(self, 1000, "h_layers", "l_layers", "h_cycles", "l_cycles")
 
 
 class HRM(Published):

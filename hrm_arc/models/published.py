@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hrm_arc.errors import check_at_least
+from hrm_arc.errors import check_at_least, check_at_most
 from hrm_arc.models.conditioning import PuzzleEmbedding, SharedConditioning
 from hrm_arc.models.layers import Canvases, Rotation, attention_within, cached_table, rotate
 from hrm_arc.models.reasoner import Batch, Carry, Output, PackedReasoner
@@ -50,6 +50,8 @@ class PublishedConfig:
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "hidden_size", "num_heads", "expansion", "segments", "puzzle_emb_len")
+        check_at_most(self, 65_536, "hidden_size", "num_heads", "segments", "puzzle_emb_len")
+        check_at_most(self, 256, "expansion")
         if self.hidden_size % (2 * self.num_heads):
             raise ValueError(f"hidden_size {self.hidden_size} is not a multiple of 2 x {self.num_heads} heads")
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass
 from typing import Any, get_type_hints
+
+import torch
 
 from hrm_arc.errors import UserError
 from hrm_arc.models.reasoner import Reasoner
@@ -115,11 +118,34 @@ def build_model(name: str, options: Mapping[str, Any], num_tasks: int, num_varia
         num_variants: variants of each task, the original included, where each has a row.
 
     Raises:
-        UserError: there is no such model.
+        UserError: there is no such model, or it does not fit this machine's memory.
         TypeError, ValueError: the options do not fit its configuration.
     """
     spec = find_model(name)
-    return spec.build(spec.config(**options), num_tasks, num_variants)
+    config = spec.config(**options)
+    needed, there = _bytes_needed(spec, config, num_tasks, num_variants), _physical_memory()
+    if needed is not None and there is not None and needed > there:
+        what = f"the model's weights take {needed / 2**30:,.0f} GiB, and this machine has {there / 2**30:,.0f} GiB"
+        raise UserError("model", f"{what}; take a smaller model")
+    return spec.build(config, num_tasks, num_variants)
+
+
+def _bytes_needed(spec: ModelSpec, config: Any, num_tasks: int, num_variants: int) -> int | None:
+    """The bytes of a model's state, without allocating it; None for a model that cannot be built so."""
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            model = spec.build(config, num_tasks, num_variants)
+        return sum(t.numel() * t.element_size() for t in (*model.parameters(), *model.buffers()))
+    except Exception:  # A constructor may read values, which tensors without memory do not have.
+        return None
+
+
+def _physical_memory() -> int | None:
+    """The bytes of memory of this machine, where it says so."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return None
 
 
 def options_of(model: Reasoner) -> dict[str, Any]:

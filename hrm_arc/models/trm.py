@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from hrm_arc.errors import UserError, check_at_least
+from hrm_arc.errors import UserError, check_at_least, check_at_most
 from hrm_arc.models.conditioning import SHARED_LENGTH
 from hrm_arc.models.published import EXPORT, TASK_TABLES, Level, Published, PublishedConfig
 from hrm_arc.models.reasoner import Batch, Carry, Output
@@ -39,6 +39,7 @@ class TRMConfig(PublishedConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least(self, 1, "layers", "h_cycles", "l_cycles", "cells")
+        check_at_most(self, 1000, "layers", "h_cycles", "l_cycles", "cells")
 
 
 class TRM(Published):

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 from hrm_arc.errors import unwritable
-from hrm_arc.files import sealed_row
+from hrm_arc.files import open_append, sealed_row
 from hrm_arc.reading import LARGEST_ROW, check_sealed_row, iterate_rows, kind_of, open_regular, parse_json
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class Metrics:
 
     def __init__(self, path: Path, after: int = 0):
         cut_after(path, after)
-        self._file = path.open("a", encoding="utf-8")
+        self._file = open_append(path)
 
     def log(self, **row: Any) -> None:
         """Append a row."""

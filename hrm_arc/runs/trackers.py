@@ -1,19 +1,20 @@
-"""Where else a run's figures can go: CSV, TensorBoard, Weights & Biases offline.
+"""Trackers: further places for a run's metrics: CSV, TensorBoard, Weights & Biases offline.
 
-A tracker takes the same rows as metrics.jsonl. None is needed to train, and none is told
-anything that metrics.jsonl does not hold.
+A tracker gets the rows of metrics.jsonl and nothing else. Training needs none of them.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from hrm_arc.errors import UserError
-from hrm_arc.files import write_text
+from hrm_arc.files import open_append, write_text
+from hrm_arc.reading import read_text
 
 TrackerName = Literal["csv", "tensorboard", "wandb"]
 
@@ -27,15 +28,15 @@ class Tracker(Protocol):
 
 
 class CsvTracker:
-    """``metrics.csv``: long form, one figure a line, so that rows of any kind fit."""
+    """``metrics.csv``: one value per line, so that rows of any kind fit."""
 
     def __init__(self, folder: Path, run_id: str, config: dict[str, Any], after: int):
         path = folder / "metrics.csv"
-        # Whole or not at all: a process may be killed here, too.
+        # Atomically, because a process may be killed here, too.
         kept = io.StringIO()
         csv.writer(kept).writerows([_COLUMNS, *_rows_until(path, after)])
         write_text(path, kept.getvalue())
-        self._file = path.open("a", newline="", encoding="utf-8")
+        self._file = open_append(path, newline="")
         self._writer = csv.writer(self._file)
 
     def log(self, row: dict[str, Any]) -> None:
@@ -51,11 +52,11 @@ _COLUMNS = ["kind", "step", "name", "value"]
 
 
 def _rows_until(path: Path, step: int) -> list[list[str]]:
-    """Rows of a metrics.csv; a last one that a killed process left unfinished is not one."""
+    """Rows of a metrics.csv, without an unfinished last one that a killed process left."""
     if not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.reader(file) if len(row) == len(_COLUMNS) and row[1].isdigit()]
+    text = read_text(path, within=path.parent)
+    rows = [row for row in csv.reader(io.StringIO(text)) if len(row) == len(_COLUMNS) and row[1].isdigit()]
     return [row for row in rows if int(row[1]) <= step]
 
 
@@ -80,6 +81,10 @@ class WandbTracker:
     """An offline run under ``wandb/``; ``wandb sync`` sends it on when there is a network."""
 
     def __init__(self, folder: Path, run_id: str, config: dict[str, Any], after: int):
+        # Without a home directory, W&B prints a page of warnings about its own cache.
+        for name in ("WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR"):
+            if "HOME" not in os.environ:
+                os.environ.setdefault(name, str(folder / "wandb"))
         import wandb
 
         settings = wandb.Settings(mode="offline", silent=True, console="off")

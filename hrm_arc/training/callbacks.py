@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from hrm_arc.errors import ReportedError, unwritable
+from hrm_arc.files import open_append
 from hrm_arc.runs.folder import RunFolder
 from hrm_arc.runs.metrics import Metrics
 from hrm_arc.runs.status import RunState, Status
@@ -79,7 +80,7 @@ class RunRecorder(Callback):
         self._open.enter_context(self.status)
         try:
             self._metrics = self._open.enter_context(Metrics(self._folder.metrics_file, after=step))
-            self._log = self._open.enter_context(self._folder.log_file.open("a", encoding="utf-8"))
+            self._log = self._open.enter_context(open_append(self._folder.log_file))
             for name in recipe.training.trackers:
                 tracker = open_tracker(name, self._folder.path, self._folder.run_id, recipe.as_dict(), after=step)
                 self._open.callback(tracker.close)
