@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Sized
 from typing import ClassVar
 
@@ -32,6 +33,24 @@ class UserError(ReportedError):
     """A mistake in the user's input: a file, a flag, a recipe key."""
 
     status: ClassVar[int] = 2
+
+
+# Control characters (C0, DEL and C1), line and paragraph separators, controls of text direction, and surrogates.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: object) -> str:
+    """A text for people, in one line: what could control a terminal or reorder the text is written as an escape.
+
+    A name that comes from a file can hold anything: ``\\x1b[2J`` would clear the screen, a line break would forge a
+    message. A text without such characters stays as it is.
+    """
+    return _UNPRINTABLE.sub(_escaped, str(text))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def unwritable(where: object, error: OSError) -> ReportedError:

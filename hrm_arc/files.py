@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import json
 import os
+import platform
+import re
+import secrets
 import stat
 import sys
+import time
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path

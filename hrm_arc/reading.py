@@ -231,7 +231,8 @@ def iterate_rows(
         path: the file.
         check: turns a decoded row into what is returned; raises ValueError for a wrong one.
         within: see :func:`open_regular`.
-        unfinished: whether a last line without a line break is a row; a killed process may have left one.
+        unfinished: whether a last line without a line break is a row. Otherwise it is a damaged one: a killed process
+            may have left it.
 
     Returns:
         an iterator of line numbers and rows; a damaged row is a ValueError that says what is wrong.
@@ -250,6 +251,7 @@ def iterate_rows(
                     _skip_line(file)
                     continue
                 if not unfinished:
+                    yield number, ValueError("incomplete: it has no line break")
                     return
             if not line.strip():
                 continue

@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from hrm_arc.cli.show import GROUP_COLUMNS, add_json, emit, group_rows, table
+from hrm_arc.cli.show import GROUP_COLUMNS, add_json, emit, group_rows, note, table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,11 +19,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from hrm_arc.report.page import read_scores, write_page
+    from hrm_arc.evaluation.results import read_results
+    from hrm_arc.report.page import write_page
     from hrm_arc.runs.folder import RunFolder
 
     folder = RunFolder(options.path)
-    scores = read_scores(folder)
+    scores = read_results(folder).scores
+    for warning in scores["warnings"]:
+        note(warning)
     # An imported checkpoint has no recipe and no training curve, so it has no page.
     page = str(write_page(folder)) if folder.owner().config_file.is_file() else None
     result = {"groups": scores["groups"], "errors": scores["errors"], "report": page}

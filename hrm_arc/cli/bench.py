@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import importlib
 import json
+import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,8 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     if options.name is None:
+        if options.rest not in ([], ["--json"]):
+            raise UserError(options.rest[0], "expected the name of a benchmark; hrm bench lists them")
+        if options.rest:
+            print(json.dumps({"benchmarks": [{"name": name, "what": what} for name, what in _known()]}))
+            return
         print(__doc__)
-        _list()
+        table("benchmarks", ["name", "what"], [[name, what] for name, what in _known()], last_left=True)
         return
     module = _load(options.name)
     parser = argparse.ArgumentParser(
@@ -81,20 +88,34 @@ def _collect(rows: list[dict[str, Any]], measured: Iterable[dict[str, Any]], liv
         rows.append(row)
 
 
-def _list() -> None:
-    rows = []
+@contextlib.contextmanager
+def _messages_only() -> Iterator[None]:
+    """Send what a benchmark, its libraries and its processes print to standard error."""
+    sys.stdout.flush()
+    former = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(former, 1)
+        os.close(former)
+
+
+def _known() -> list[tuple[str, str]]:
+    """The names of all benchmarks, and what each measures."""
+    known = []
     for file in sorted(_folder().glob("*.py")):
         text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
         if not file.name.startswith("_"):
-            rows.append([file.stem, text.split("\n\n")[0].replace("\n", " ")])
-    table("benchmarks", ["name", "what"], rows)
+            known.append((file.stem, " ".join(text.split("\n\n")[0].split())))
+    return known
 
 
 def _load(name: str) -> ModuleType:
     folder = _folder()
-    if not (folder / f"{name}.py").is_file() or name.startswith("_"):
-        known = sorted(file.stem for file in folder.glob("*.py") if not file.name.startswith("_"))
-        raise UserError(name, f"no such benchmark, expected one of {', '.join(known)}")
+    if name not in dict(_known()):
+        raise UserError(name, f"no such benchmark, expected one of {', '.join(known for known, _ in _known())}")
     if str(folder.parent) not in sys.path:
         sys.path.insert(0, str(folder.parent))
     return importlib.import_module(f"benchmarks.{name}")

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 # For a model without a recipe.
 VOTES = 64
+# As in hrm_arc.evaluation.predict, which is not imported for a help text.
+MOST_VOTES = 1_000_000
+LARGEST_SEED = 2**63
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,17 +64,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    if options.votes is not None and options.votes < 1:
-        raise UserError("--votes", f"{options.votes}, expected at least 1")
+    if options.votes is not None and not 1 <= options.votes <= MOST_VOTES:
+        raise UserError("--votes", f"{options.votes}, expected 1 to {MOST_VOTES:,}")
+    if not -LARGEST_SEED <= options.seed < LARGEST_SEED:
+        raise UserError("--seed", "expected a whole number of 64 bits")
     if (options.path is None) == (options.submission is None):
         raise UserError("hrm eval", "expected either a run to score or --submission FILE")
     if options.lenient and not options.submission:
         raise UserError("--lenient", "needs --submission")
     if options.submission:
-        emit(_score_submission(options.submission, options.data, options.lenient), options.json, print_scores)
+        emit(_score_submission(options.submission, options.data, options.lenient), options.json, _print_submission)
         return
     model = open_model(options.path, options, not options.no_early_exit)
-    out = options.out or _beside(options.path, options.data)
+    out = options.out or _within(model, _beside(options.path, options.data))
     votes = options.votes or _usual_votes(model)
     settings = {"votes": votes, "seed": options.seed, "early_exit": not options.no_early_exit}
     scores = score_model(model, options.data, out, settings)
@@ -83,13 +88,36 @@ def _usual_votes(model: Opened) -> int:
     if model.card.imported and model.card.variants == 1:
         # An imported checkpoint has rows of the original tasks only: other variants were not trained with those.
         return 1
-    return int((model.recipe or {}).get("evaluation", {}).get("votes", VOTES))
+    votes = _evaluation(model).get("votes", VOTES)
+    if type(votes) is not int or not 1 <= votes <= MOST_VOTES:
+        what = f"{votes!r:.40} in the model's recipe, expected 1 to {MOST_VOTES:,}; or give --votes"
+        raise UserError("evaluation.votes", what)
+    return votes
+
+
+def _evaluation(model: Opened) -> dict[str, Any]:
+    """The section ``evaluation`` of the model's recipe."""
+    section = (model.recipe or {}).get("evaluation") or {}
+    if not isinstance(section, dict):
+        raise UserError("evaluation", "of the model's recipe is damaged, expected keys and values")
+    return section
+
+
+def _within(model: Opened, out: Path) -> Path:
+    """The folder for results, which has to be in the run's folder: a link may lead out of it.
+
+    Raises:
+        UserError: it is elsewhere.
+    """
+    if model.run is not None and not out.resolve().is_relative_to(model.run.path.resolve()):
+        raise UserError(out, "leads out of the run's folder through a link; name another folder with --out")
+    return out
 
 
 def _score_submission(path: Path, data: str | None, lenient: bool) -> dict[str, Any]:
     """Score a submission; nothing is written. With ``lenient`` its problems are part of the result."""
     from hrm_arc.evaluation.breakdown import breakdown
-    from hrm_arc.evaluation.scores import score
+    from hrm_arc.evaluation.scores import score, unknown_answers
     from hrm_arc.evaluation.submission import read_answers, read_lenient
     from hrm_arc.puzzles.sources import load_tasks
 
@@ -100,9 +128,13 @@ def _score_submission(path: Path, data: str | None, lenient: bool) -> dict[str, 
     predictions, problems = read_lenient(path, tasks) if lenient else (read_answers(path, tasks), [])
     for problem in problems:
         note(f"counted as wrong: {problem}")
-    scores = {**score(tasks, predictions), **breakdown(tasks, predictions), "problems": problems}
+    warnings = unknown_answers(tasks)
+    counted = {"problems": problems, "warnings": warnings}
+    scores = {**score(tasks, predictions), **breakdown(tasks, predictions), **counted}
     if not scores["test_outputs"]:
         raise UserError(data, "has no test output with a known answer to score against")
+    for warning in warnings:
+        note(warning)
     return {**scores, "seconds": round(time.monotonic() - started, 2)}
 
 
@@ -128,13 +160,19 @@ def score_model(model: Opened, data: str | None, out: Path, settings: dict[str, 
     from hrm_arc.evaluation.predict import keys
     from hrm_arc.evaluation.provenance import tasks_to_score
     from hrm_arc.evaluation.sharing import WorkShare
-    from hrm_arc.report.page import write_page
+    from hrm_arc.files import check_target
     from hrm_arc.runs.folder import RunFolder
 
     tasks, metrics = tasks_to_score(model.card, data, model.run), _more_metrics(model)
-    work, started = WorkShare(), time.monotonic()
+    work, started, folder = WorkShare(), time.monotonic(), RunFolder(out)
+    # What is needed at the end is checked before hours of work depend on it.
+    for file in (folder.predictions_file, folder.scores_file, folder.submission_file):
+        check_target(file)
+    if model.run:
+        from hrm_arc.report.page import prepare_page, write_page
+
+        prepare_page(folder, model.run)
     journal = Journal(out, fingerprint(model.checksum, tasks, settings), work.rank)
-    folder = RunFolder(out)
     with journal.exclusive_lock() if work.is_main else contextlib.nullcontext():
         predictions = work.gather(_answers(model, tasks, work.own(keys(tasks)), journal, settings))
         if not work.is_main:
@@ -152,7 +190,10 @@ def _more_metrics(model: Opened) -> list[Metric]:
     """The metrics that the model's recipe lists, loaded before hours of work depend on them."""
     from hrm_arc.evaluation.metrics import find_metrics
 
-    return find_metrics((model.recipe or {}).get("evaluation", {}).get("metrics") or [])
+    names = _evaluation(model).get("metrics") or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise UserError("evaluation.metrics", "of the model's recipe is damaged, expected a list of names")
+    return find_metrics(names)
 
 
 def _answers(
@@ -185,6 +226,12 @@ def _beside(path: Path, data: str | None) -> Path:
     run = RunFolder(checkpoint.parent.parent)
     name = checkpoint.name if data is None else f"{checkpoint.name}-{run.scored(data).path.name}"
     return run.path / "scores" / name
+
+
+def _print_submission(result: dict[str, Any]) -> None:
+    print_scores(result)
+    if any(result[metric["name"]] is None for metric in result["metrics"]):
+        print("\npass@k of more attempts than the file can have: not known")
 
 
 def _human(result: dict[str, Any]) -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
-import signal
+import math
 import sys
 from collections.abc import Container, Sequence
-from types import FrameType
 from typing import Any, NoReturn
 
 from hrm_arc.cli import (
@@ -26,7 +24,9 @@ from hrm_arc.cli import (
     validate,
     watch,
 )
-from hrm_arc.cli.show import configure_logging
+from hrm_arc.cli.show import configure_logging, note
+from hrm_arc.cli.signals import end_at_once, interrupt_on_signals
+from hrm_arc.cli.streams import Streams
 from hrm_arc.errors import ReportedError, UserError
 
 DESCRIPTION = """\
@@ -69,6 +69,12 @@ EXTRAS = {
 }
 
 
+# Letters of an error's place and of its message, which may repeat a value of any length.
+LONGEST_PLACE, LONGEST_MESSAGE = 300, 2000
+# Of any whole number of the command line; 64 bits with sign, but no seed of a random generator is negative.
+LARGEST_NUMBER, LARGEST_SEED = 2**31 - 1, 2**63 - 1
+
+
 class Parser(argparse.ArgumentParser):
     """argparse with errors in this project's form, and dotted keys of a recipe that keep their values."""
 
@@ -90,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     configure_logging()
     parser = _parser()
-    signal.signal(signal.SIGTERM, _interrupt)
+    interrupt_on_signals()
     try:
         options, rest = parser.parse_known_args(arguments)
         if not hasattr(options, "run"):
@@ -98,25 +104,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         if rest and not getattr(options, "takes_rest", False):
             raise UserError(rest[0], f"{options.verb} has no such argument; see hrm {options.verb} --help")
+        _check_numbers(options)
         options.rest = rest
         options.run(options)
         return 0
     except ReportedError as error:
-        print(f"error: {error}", file=sys.stderr)
+        note(f"error: {_cut(error.where, LONGEST_PLACE)}: {_cut(error.what, LONGEST_MESSAGE)}")
         return error.status
     except ModuleNotFoundError as error:
         extra = EXTRAS.get((error.name or "").split(".")[0])
         if extra is None:
             raise
-        print(f"error: {error.name}: not installed here; pip install 'hrm-arc[{extra}]'", file=sys.stderr)
+        note(f"error: {error.name}: not installed here; pip install 'hrm-arc[{extra}]'")
         return 2
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        end_at_once()
+        note("interrupted")
         return 130
-    except BrokenPipeError:
-        # The reader of the output went away; Python would complain about it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+
+
+def _check_numbers(options: argparse.Namespace) -> None:
+    """Check that numbers can be computed with; what each verb expects it checks itself.
+
+    Raises:
+        UserError: naming the flag.
+    """
+    for name, value in vars(options).items():
+        flag = f"--{name.replace('_', '-')}"
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(flag, f"{value}, expected a finite number")
+        if name == "seed" and not 0 <= value <= LARGEST_SEED:
+            raise UserError(flag, f"{_short(value)}, expected 0 to {LARGEST_SEED}")
+        if name != "seed" and isinstance(value, int) and abs(value) > LARGEST_NUMBER:
+            raise UserError(flag, f"{_short(value)}, expected at most {LARGEST_NUMBER}")
+
+
+def _cut(text: str, longest: int) -> str:
+    """A text, without its middle if it is long."""
+    return text if len(text) <= longest else f"{text[: longest // 2]} ... {text[-longest // 2 :]}"
+
+
+def _short(value: int) -> str:
+    """A number of at most 24 digits, or how long it is."""
+    return str(value) if abs(value) < 10**24 else f"a number of {len(str(abs(value)))} digits"
 
 
 def _parser() -> Parser:
@@ -150,10 +180,12 @@ def _with_values(arguments: Sequence[str], known: Container[str]) -> list[str]:
     return joined
 
 
-def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
-
-
 def entry() -> NoReturn:
     """The ``hrm`` command."""
-    sys.exit(main())
+    streams = Streams()
+    try:
+        status = main()
+    except SystemExit as end:  # --help and --version.
+        status = end.code if isinstance(end.code, int) else 0
+    end_at_once()
+    sys.exit(streams.finish(status))

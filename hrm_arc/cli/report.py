@@ -42,17 +42,18 @@ def run(options: argparse.Namespace) -> None:
 
 def _versus(first: RunFolder, second: RunFolder, out: Path | None) -> dict[str, Any]:
     from hrm_arc.evaluation.comparison import compare
-    from hrm_arc.reading import read_lines
-    from hrm_arc.report.page import read_scores
+    from hrm_arc.evaluation.results import read_results
+    from hrm_arc.files import check_target
     from hrm_arc.report.versus import write_versus
 
-    for folder in (first, second):
-        read_scores(folder)
+    page = out or first.path / "versus.html"
+    check_target(page)
+    results = (read_results(first), read_results(second))
     try:
-        comparison = compare(read_lines(first.predictions_file), read_lines(second.predictions_file))
+        comparison = compare(results[0].rows, results[1].rows)
     except ValueError as error:
         raise UserError(f"{first.path} and {second.path}", str(error)) from None
-    page = write_versus(first, second, comparison, out or first.path / "versus.html")
+    write_versus(first, second, comparison, page, results)
     return {**comparison, "report": str(page)}
 
 

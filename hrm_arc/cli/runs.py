@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from hrm_arc.cli.show import add_json, emit, table
+from hrm_arc.cli.show import add_json, counted, emit, note, table
 from hrm_arc.errors import UserError
 
 
@@ -19,22 +19,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from hrm_arc.report.watch import run_rows
+    from hrm_arc.report.listing import run_rows
 
     if not options.root.is_dir():
         raise UserError(
             options.root, "there is no such folder; expected the folder given to hrm train --out (default: runs)"
         )
-    emit({"runs": run_rows(options.root)}, options.json, _human)
+    rows = run_rows(options.root)
+    for row in rows:
+        if row["state"] == "damaged":
+            note(f"warning: {row['folder']}: damaged: {row['problem']}")
+    emit({"runs": rows}, options.json, _human)
 
 
 def _human(result: dict[str, Any]) -> None:
     columns = ["run", "recipe", "model", "state", "step", "held-out exact", "pass@2"]
-    rows = [
-        [
-            *(row["run_id"], row["name"] or "-", row["model"] or "-", row["state"], f"{row['step']:,}"),
-            *("-" if value is None else f"{value:.1%}" for value in (row["best"], row["pass_at_2"])),
-        ]
-        for row in result["runs"]
-    ]
-    table(f"{len(rows)} runs", columns, rows)
+    rows = []
+    for row in result["runs"]:
+        step = "-" if row["step"] is None else f"{row['step']:,}"
+        shares = ("-" if value is None else f"{value:.1%}" for value in (row["best"], row["pass_at_2"]))
+        rows.append([row["run_id"], row["name"] or "-", row["model"] or "-", row["state"], step, *shares])
+    table(counted(len(rows), "runs"), columns, rows)

@@ -9,10 +9,13 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from hrm_arc.errors import UserError
+from hrm_arc.errors import UserError, printable
 from hrm_arc.report.names import BASELINES, metric_value
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -22,10 +25,9 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 def note(text: str) -> None:
     """Print a line for people to standard error. A reader that went away does not end the work."""
-    try:
-        print(text, file=sys.stderr, flush=True)
-    except (OSError, ValueError):
-        _discard_errors()
+    # The command's own streams do not raise (hrm_arc/cli/streams.py), but those of a program that calls it may.
+    with contextlib.suppress(OSError, ValueError):
+        print(printable(text), file=sys.stderr, flush=True)
 
 
 def configure_logging() -> None:
@@ -45,12 +47,6 @@ class _Lines(logging.Handler):
         note(f"{mark}{record.getMessage()}")
 
 
-def _discard_errors() -> None:
-    """Send standard error to nowhere, so that neither later messages nor the exit of Python fail."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
-
-
 def alone(verb: str) -> None:
     """Refuse a verb that is started as several processes under torchrun.
 
@@ -62,18 +58,42 @@ def alone(verb: str) -> None:
 
 
 def emit(result: dict[str, Any], as_json: bool, human: Callable[[dict[str, Any]], None]) -> None:
-    """Print a result: as one JSON object, or with ``human``."""
+    """Print a result: as one JSON object, or with ``human``, whose texts have no control characters then."""
     if as_json:
         print(json.dumps(result))
     else:
-        human(result)
+        human(_printable_texts(result))
+
+
+def _printable_texts(value: Any) -> Any:
+    """Plain data with every text in it made printable."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, dict):
+        return {_printable_texts(key): _printable_texts(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_printable_texts(each) for each in value]
+    return value
+
+
+def counted(number: int, things: str) -> str:
+    """A number of things: ``1 run``, ``1,200 runs``; ``things`` is a plural that ends in s."""
+    return f"{number:,} {things if number != 1 else things[:-1]}"
+
+
+def result_console() -> Console:
+    """A console of rich for standard output, in which brackets and colons are not markup."""
+    from rich.console import Console
+
+    return Console(markup=False, emoji=False)
 
 
 def table(title: str, columns: list[str], rows: list[list[str]], last_left: bool = False) -> None:
     """Print a table; all columns but the first are aligned to the right, the last one only without ``last_left``."""
-    from rich.console import Console
     from rich.table import Table
 
+    title, columns = printable(title), [printable(column) for column in columns]
+    rows = [[printable(cell) for cell in row] for row in rows]
     drawn = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     first = max(len(row[0]) for row in [columns, *rows])
     for place, column in enumerate(columns):
@@ -83,7 +103,7 @@ def table(title: str, columns: list[str], rows: list[list[str]], last_left: bool
     for row in rows:
         drawn.add_row(*row)
     # Names may have brackets, which are not markup.
-    Console(markup=False, emoji=False).print(drawn)
+    result_console().print(drawn)
 
 
 def baseline_rows(baselines: dict[str, dict[str, float]]) -> list[list[str]]:
@@ -118,8 +138,8 @@ def print_scores(scores: dict[str, Any]) -> None:
         scores: as in scores.json, of at least one test output.
     """
     print(
-        f"{scores['solved_pass2']} of {scores['test_outputs']} test outputs solved in two attempts"
-        f" ({scores['solved_pass1']} in one), {scores['tasks']} tasks\n"
+        f"{scores['solved_pass2']} of {counted(scores['test_outputs'], 'test outputs')} solved in two attempts"
+        f" ({scores['solved_pass1']} in one), {counted(scores['tasks'], 'tasks')}\n"
     )
     rows = []
     for metric in scores["metrics"]:

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hrm_arc.cli.backends import add_runtime, is_exported, open_model
-from hrm_arc.cli.show import add_json, alone, counting, emit, note
-from hrm_arc.errors import UserError
+from hrm_arc.cli.show import add_json, alone, counted, counting, emit, note, result_console
+from hrm_arc.errors import UserError, printable
 
 if TYPE_CHECKING:
     from hrm_arc.evaluation.predict import Prediction
@@ -62,7 +62,9 @@ def run(options: argparse.Namespace) -> None:
     alone("hrm solve")
     tasks = load_tasks(options.task)
     with tempfile.TemporaryDirectory() as scratch:
-        path = _learn(options, start, tasks, seconds, options.out or Path(scratch)) if seconds else start
+        path, stopped = start, False
+        if seconds:
+            path, stopped = _learn(options, start, tasks, seconds, options.out or Path(scratch))
         assert path is not None, "without a model something is learned"
         model = open_model(path, options)
         unfair = warnings(model.card, tasks)
@@ -74,6 +76,8 @@ def run(options: argparse.Namespace) -> None:
             )
     result = {**_result(tasks, predictions), "warnings": unfair}
     emit(result, options.json, lambda result: _human(tasks, predictions, result))
+    if stopped:
+        raise KeyboardInterrupt
 
 
 def _default_seconds(start: Path | None) -> float:
@@ -84,8 +88,8 @@ def _default_seconds(start: Path | None) -> float:
 
 def _learn(
     options: argparse.Namespace, start: Path | None, tasks: tuple[Task, ...], seconds: float, root: Path
-) -> Path:
-    """Train on the demonstrations; returns the run."""
+) -> tuple[Path, bool]:
+    """Train on the demonstrations; returns the run, and whether it was stopped early."""
     from hrm_arc.cli.train import train
     from hrm_arc.training.build import Pretrained, finetuning_recipe
 
@@ -95,9 +99,10 @@ def _learn(
     recipe = finetuning_recipe(options.task, seconds, options.seed, card)
     trained = train(recipe, root, pretrained=pretrained)
     assert trained is not None, "hrm solve runs in one process"
-    if trained["state"] == "interrupted":
+    stopped = trained["state"] == "interrupted"
+    if stopped:
         note("stopped early: the attempts are those of what was learned so far")
-    return Path(trained["folder"])
+    return Path(trained["folder"]), stopped
 
 
 def _result(tasks: tuple[Task, ...], predictions: list[Prediction]) -> dict[str, Any]:
@@ -120,16 +125,16 @@ def _solved(tasks: tuple[Task, ...], predictions: list[Prediction]) -> tuple[int
 
 
 def _human(tasks: tuple[Task, ...], predictions: list[Prediction], result: dict[str, Any]) -> None:
-    from rich.console import Console
-
     from hrm_arc.report.grids import terminal_answer
 
-    console = Console()
+    console = result_console()
     inputs = {(task.id, n): test.input for task in tasks for n, test in enumerate(task.tests)}
     for prediction in predictions:
         attempts = [(grid, f"{share:.0%} of the votes") for grid, share in prediction.shares()]
-        title = f"{prediction.task}, test {prediction.test + 1}"
-        color = console.color_system is not None
+        title = f"{printable(prediction.task)}, test {prediction.test + 1}"
+        # Half blocks in color need both; digits do not.
+        color = console.color_system is not None and console.encoding.startswith("utf")
         console.print(terminal_answer(title, inputs[prediction.task, prediction.test], attempts, color))
     if result["answers_known"]:
-        print(f"{result['solved']} of {result['answers_known']} test outputs with known answers solved in two attempts")
+        known = counted(result["answers_known"], "test outputs")
+        print(f"{result['solved']} of {known} with a known answer solved in two attempts")

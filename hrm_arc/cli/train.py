@@ -23,14 +23,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from hrm_arc.cli.show import add_json, emit, note, table
+from hrm_arc.cli.show import add_json, counted, emit, note, table
+from hrm_arc.cli.signals import Request, handling, killing
 from hrm_arc.errors import UserError
 
 if TYPE_CHECKING:
@@ -109,42 +109,37 @@ def train(
 
     with ConsoleProgress() as progress:
         # While torch waits for other processes it could not call a Python signal handler.
-        former = signal.signal(signal.SIGTERM, signal.SIG_DFL) if "RANK" in os.environ else None
-        trainer = Trainer(
-            recipe,
-            callbacks=[progress],
-            root=root,
-            resume=resume,
-            pretrained=pretrained,
-            profile=profile,
-            accept_changes=accept_changes,
-        )
-        if former is not None:
-            signal.signal(signal.SIGTERM, former)
+        with killing() if "RANK" in os.environ else contextlib.nullcontext():
+            trainer = Trainer(
+                recipe,
+                callbacks=[progress],
+                root=root,
+                resume=resume,
+                pretrained=pretrained,
+                profile=profile,
+                accept_changes=accept_changes,
+            )
         if trainer.is_main:
             note(f"run {trainer.folder.path}")
-        with _signals(trainer):
+        with handling(_stopper(trainer)):
             result = trainer.fit()
     return result if trainer.is_main else None
 
 
-@contextlib.contextmanager
-def _signals(trainer: Trainer) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the run after its step; a second one ends it at once."""
+def _stopper(trainer: Trainer) -> Callable[[int, FrameType | None], None]:
+    """A signal handler: Ctrl-C, SIGTERM and SIGHUP end the run after its step; a second request ends it at once."""
+    request = Request()
 
-    def handle(signum: int, frame: FrameType | None) -> None:
+    def handle(number: int, frame: FrameType | None) -> None:
+        if not request.is_new(number):
+            return
         if trainer.stopping:
             raise KeyboardInterrupt
         trainer.stop()
         if trainer.is_main:
             note("finishing this step and saving; once more to quit at once, with the last checkpoint")
 
-    former = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
+    return handle
 
 
 def _help() -> None:
@@ -160,7 +155,7 @@ def _help() -> None:
 
 
 def _human(result: dict[str, Any]) -> None:
-    print(f"{result['steps']} steps in {result['seconds']:.0f} s of training; run {result['folder']}")
+    print(f"{counted(result['steps'], 'steps')} in {result['seconds']:.0f} s of training; run {result['folder']}")
     if result["seconds_saved"]:
         print(f"the validation gate saved about {result['seconds_saved']:.0f} s of full validations")
     if "profile" in result:
@@ -175,7 +170,8 @@ def _show_profile(profile: dict[str, Any] | None) -> None:
     if profile is None:
         print("nothing was recorded: a profile needs eight steps, and the run had fewer")
         return
-    print(f"{profile['steps']} steps recorded, {1000 * profile['seconds_per_step']:.0f} ms each with the profiler on")
+    steps, milliseconds = counted(profile["steps"], "steps"), 1000 * profile["seconds_per_step"]
+    print(f"{steps} recorded, {milliseconds:.0f} ms each with the profiler on")
     table("time by part", ["part", "share"], [[part, f"{share:.1%}"] for part, share in profile["parts"].items()])
     rows = [[each["name"], f"{each['calls']:.0f}", f"{each['share']:.1%}"] for each in profile["operations"]]
     table("time by operation", ["operation", "calls per step", "share"], rows)

@@ -20,7 +20,10 @@ from hrm_arc.cli.show import ACCURACY_COLUMNS, add_json, baseline_rows, counting
 from hrm_arc.errors import UserError
 
 if TYPE_CHECKING:
-    from hrm_arc.deploy.validating import Progress
+    from hrm_arc.deploy.progress import Progress
+
+# More variants of a task do not differ.
+MOST_VARIANTS = 1_000_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,8 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     if not 0 < options.fraction <= 1:
         raise UserError("--fraction", f"{options.fraction:g}, expected more than 0 and at most 1")
-    if options.augment < 0:
-        raise UserError("--augment", f"{options.augment}, expected 0 or more")
+    if not 0 <= options.augment <= MOST_VARIANTS:
+        raise UserError("--augment", f"{options.augment}, expected 0 or more, at most {MOST_VARIANTS:,}")
     emit(_validate(options), options.json, _human)
 
 
@@ -54,6 +57,7 @@ def _validate(options: argparse.Namespace) -> dict[str, Any]:
     from hrm_arc.deploy import agreement, validating
     from hrm_arc.evaluation.evaluate import warnings
     from hrm_arc.evaluation.provenance import tasks_to_score
+    from hrm_arc.evaluation.scores import unknown_answers
     from hrm_arc.puzzles.augmented import AugmentedSet
     from hrm_arc.puzzles.corpus import Corpus
     from hrm_arc.puzzles.sources import load_corpus
@@ -78,7 +82,7 @@ def _validate(options: argparse.Namespace) -> dict[str, Any]:
         if file.resolve() == options.against.resolve():
             raise UserError("--against", f"{file} is the file of this validation, too; name another one with --out")
     validating.prepare_file(file, fingerprint, options.resume)
-    unfair = warnings(card, corpus.solve)
+    unfair = [*warnings(card, corpus.solve), *unknown_answers(corpus.solve)]
     for line in unfair:
         note(line)
     with counting("validating", len(indices)) as count:

@@ -5,11 +5,12 @@ speed, time left, memory, GPUs, last checkpoint. Without RUN: the newest run. Ct
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
 import time
 from pathlib import Path
 
+from hrm_arc.cli.show import result_console
+from hrm_arc.cli.signals import TerminatedError
 from hrm_arc.errors import UserError
 
 
@@ -22,23 +23,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from rich.console import Console
     from rich.live import Live
 
-    from hrm_arc.report.watch import live_view, newest_run, state_of
+    from hrm_arc.report.listing import newest_run, state_of
+    from hrm_arc.report.watch import MetricsFollower, live_view
     from hrm_arc.runs.folder import RunFolder
 
     if not options.every > 0:
         raise UserError("--every", f"{options.every:g}, expected more than 0 seconds")
     folder = RunFolder(options.path) if options.path else newest_run(options.root)
-    view = live_view(folder)
+    metrics = MetricsFollower(folder.metrics_file)
+    view, console = live_view(folder, metrics), result_console()
     if options.once or not sys.stdout.isatty():
-        Console().print(view)
+        console.print(view)
         return
-    with contextlib.suppress(KeyboardInterrupt), Live(view, auto_refresh=False) as live:
-        # A run that has just started has no status yet.
-        while state_of(folder.status()) in ("running", "validating", "unknown"):
-            time.sleep(options.every)
-            live.update(live_view(folder), refresh=True)
-        # The run may have ended after the last update of the view.
-        live.update(live_view(folder), refresh=True)
+    try:
+        with Live(view, console=console, auto_refresh=False) as live:
+            # A run that has just started has no status yet.
+            while state_of(folder.status()) in ("running", "validating", "unknown"):
+                time.sleep(options.every)
+                live.update(live_view(folder, metrics), refresh=True)
+            # The run may have ended after the last update of the view.
+            live.update(live_view(folder, metrics), refresh=True)
+    except TerminatedError:
+        raise
+    except KeyboardInterrupt:
+        pass  # Ctrl-C is how a view is closed.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from hrm_arc.deploy.progress import read_file
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation import journal
 from hrm_arc.puzzles.augmented import AugmentedSet
@@ -66,13 +66,14 @@ def read_result(file: Path) -> dict[str, Any]:
         UserError: the file cannot be read, or the validation is not finished.
     """
     try:
-        result = json.loads(file.read_text(encoding="utf-8"))["result"]
-        figures = {name: float(result[name]) for name in ("token_accuracy", "exact_accuracy")}
-        return {**result, **figures, **{name: str(result[name]) for name in ("data", "checkpoint")}}
-    except OSError as error:
-        raise UserError(file, f"cannot be read: {error.strerror}") from None
-    except (ValueError, TypeError, KeyError):
-        raise UserError(file, "expected the file of a finished validation") from None
+        result = read_file(file)[1]
+    except FileNotFoundError:
+        raise UserError(file, "cannot be read: there is no such file") from None
+    except UserError as error:
+        raise UserError(file, f"{error.what}; expected the file of a finished validation") from None
+    if result is None:
+        raise UserError(file, "is not finished; expected the file of a finished validation")
+    return result
 
 
 def check_comparable(theirs: Mapping[str, Any], fingerprint: Fingerprint, file: Path) -> None:

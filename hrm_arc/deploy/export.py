@@ -19,7 +19,7 @@ from hrm_arc.deploy.validating import with_model_rows
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.provenance import tasks_to_score
 from hrm_arc.evaluation.torch_backend import TorchBackend, load_model
-from hrm_arc.files import atomic_write
+from hrm_arc.files import atomic_write, fill, reserve
 from hrm_arc.models.reasoner import Batch
 from hrm_arc.puzzles.augmented import AugmentedSet
 from hrm_arc.puzzles.corpus import Corpus
@@ -32,6 +32,8 @@ from hrm_arc.runs.versions import versions
 # The most demonstrations, and the most cells over all segments, to calibrate eight bits on.
 CALIBRATION_SAMPLES = 128
 CALIBRATION_CELLS = 16_384
+# Of a weight, at least.
+BYTES: dict[Precision, int] = {"fp32": 4, "fp16": 2, "int8": 1}
 
 log = logging.getLogger("hrm_arc.deploy")
 
@@ -69,6 +71,29 @@ def export(
     graph.export_spec(card)  # A model that cannot be exported is named before anything slow is done.
     run = RunFolder(checkpoint.parent.parent)
     tasks = tasks_to_score(card, data, run)
+    recipe = run.config() if run.config_file.is_file() else None
+    weights = sum(parameter.numel() for parameter in backend.model.parameters())
+    with atomic_write(out) as beside:
+        # A full disk is found now, and not after calibration and comparison.
+        reserve(beside, weights * BYTES[precision])
+        model, exported = _converted(backend, card, tasks, precision, checksum(checkpoint), recipe)
+        onnx.checker.check_model(model)
+        fill(beside, with_checksum(model.SerializeToString()))
+        log.info("comparing ONNX Runtime with torch on %d samples", samples)
+        compared = parity(backend, OnnxBackend(beside), card, tasks, samples, progress)
+        _check(out, precision, compared)
+    return exported, compared
+
+
+def _converted(
+    backend: TorchBackend,
+    card: Card,
+    tasks: Sequence[Task],
+    precision: Precision,
+    checkpoint: str,
+    recipe: dict[str, Any] | None,
+) -> tuple[Any, Exported]:
+    """The ONNX model in a precision, and its description, which is in its metadata."""
     log.info("tracing one segment")
     model, shape = graph.trace(backend.model, card)
     float_ops: dict[str, int] = {}
@@ -81,24 +106,18 @@ def export(
         model, float_ops, float_layers = to_int8(model, calibration)
     exported = Exported(
         card,
-        checksum(checkpoint),
+        checkpoint,
         precision,
         **shape,
         float_ops=float_ops,
         float_layers=float_layers,
         versions=versions(),
-        recipe=run.config() if run.config_file.is_file() else None,
+        recipe=recipe,
     )
     graph.clean_up(model)
     entry = model.metadata_props.add()
     entry.key, entry.value = KEY, exported.as_text()
-    onnx.checker.check_model(model)
-    with atomic_write(out) as beside:
-        beside.write_bytes(with_checksum(model.SerializeToString()))
-        log.info("comparing ONNX Runtime with torch on %d samples", samples)
-        compared = parity(backend, OnnxBackend(beside), card, tasks, samples, progress)
-        _check(out, precision, compared)
-    return exported, compared
+    return model, exported
 
 
 def _check(out: Path, precision: Precision, compared: Parity) -> None:

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+from hrm_arc.checks import listed, mapping, text, texts, whole
 from hrm_arc.errors import UserError
+from hrm_arc.puzzles.task import MAX_SIDE
+from hrm_arc.reading import parse_json, read_bytes
 from hrm_arc.runs.card import Card
 
 Precision = Literal["fp32", "fp16", "int8"]
@@ -25,6 +28,11 @@ KEY = "hrm-arc"
 # Field 14 of a ModelProto, metadata_props: an entry of key (field 1) and value (field 2).
 _HEAD = b"\x72\x4a\x0a\x06sha256\x12\x40"
 _TAIL = len(_HEAD) + 64
+# Of a model. A longer loop or a larger size is that of no model, and would hang or exhaust the memory.
+LARGEST_SEGMENTS, LARGEST_SIZE = 65_536, 65_536
+# ONNX files of two gigabytes or more need external data, which is not supported here.
+LARGEST_FILE = 2**31
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 @dataclass(frozen=True)
@@ -71,12 +79,50 @@ class Exported:
         """The inverse of :meth:`as_text`.
 
         Raises:
-            ValueError, TypeError, KeyError: the text is not such a description.
+            KeyError: it lacks a field.
+            ValueError: the text is not such a description; saying what is wrong with it.
         """
-        fields = json.loads(text)
-        card, canvas = Card(**fields.pop("card")), fields.pop("canvas")
-        carry = tuple(fields.pop("carry"))
-        return cls(card=card, canvas=None if canvas is None else tuple(canvas), carry=carry, **fields)
+        data = mapping("the description", parse_json(text))
+        known = [each.name for each in fields(cls)]
+        if unknown := [name for name in data if name not in known]:
+            raise ValueError(f"the description has an unknown field {unknown[0]!r:.60}")
+        values = {name: _CHECKS[name](name, data[name]) for name in known}
+        made = cls(**values)
+        options = made.card.options
+        if options.get("segments", made.segments) != made.segments:
+            raise ValueError(f"segments is {made.segments}, and {options['segments']!r:.40} in the model's options")
+        return made
+
+
+def _canvas(name: str, value: Any) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    if len(listed(name, value)) != 2:
+        raise ValueError(f"{name} is not [height, width]")
+    return (whole(name, value[0], 1, MAX_SIDE), whole(name, value[1], 1, MAX_SIDE))
+
+
+def _precision(name: str, value: Any) -> str:
+    if value not in get_args(Precision):
+        raise ValueError(f"{name} is {value!r:.40}, expected one of {', '.join(get_args(Precision))}")
+    return str(value)
+
+
+_CHECKS: dict[str, Callable[[str, Any], Any]] = {
+    "card": lambda name, value: Card.from_json(value),
+    "checkpoint": text,
+    "precision": _precision,
+    "segments": lambda name, value: whole(name, value, 1, LARGEST_SEGMENTS),
+    "carry": lambda name, value: tuple(texts(name, value)),
+    "hidden_size": lambda name, value: whole(name, value, 1, LARGEST_SIZE),
+    "prefix": lambda name, value: whole(name, value, 0, LARGEST_SIZE),
+    "num_heads": lambda name, value: whole(name, value, 1, LARGEST_SIZE),
+    "canvas": _canvas,
+    "float_ops": lambda name, value: {key: whole(f"{name}.{key}", n) for key, n in mapping(name, value).items()},
+    "float_layers": texts,
+    "versions": lambda name, value: {key: text(f"{name}.{key}", v) for key, v in mapping(name, value).items()},
+    "recipe": lambda name, value: None if value is None else mapping(name, value),
+}
 
 
 def input_names(carry: Sequence[str]) -> tuple[str, ...]:
@@ -107,6 +153,20 @@ def with_checksum(model: bytes) -> bytes:
     return model + _HEAD + hashlib.sha256(model).hexdigest().encode()
 
 
+def refuse_pointer(path: Path, content: bytes) -> None:
+    """Refuse the small text that stands for a file of Git LFS.
+
+    Args:
+        path: the file.
+        content: its first bytes at least.
+
+    Raises:
+        UserError: it is one.
+    """
+    if content.startswith(LFS_POINTER):
+        raise UserError(path, "is a Git LFS pointer, not the file itself: fetch it with git lfs pull")
+
+
 def read_checked(path: Path) -> bytes:
     """The content of an exported file, after its checksum was verified.
 
@@ -114,9 +174,10 @@ def read_checked(path: Path) -> bytes:
         UserError: the file cannot be read, was not written by ``hrm export``, or was altered since.
     """
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(path, f"cannot be read: {error.strerror}") from None
+        content = read_bytes(path, LARGEST_FILE)
+    except FileNotFoundError:
+        raise UserError(path, "cannot be read: there is no such file") from None
+    refuse_pointer(path, content)
     model, tail = content[:-_TAIL], content[-_TAIL:]
     if not tail.startswith(_HEAD):
         raise UserError(path, "not written by hrm export, or incomplete")

@@ -6,6 +6,7 @@ dict does not tell, such as the number of attention heads, is taken from the pub
 
 from __future__ import annotations
 
+import os
 import pickle
 import re
 from collections.abc import Mapping
@@ -16,9 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hrm_arc.deploy.exported import refuse_pointer
 from hrm_arc.errors import UserError, and_more
+from hrm_arc.evaluation.torch_backend import check_weights
 from hrm_arc.models import build_model
 from hrm_arc.puzzles.arrays import SEPARATOR, read_identifiers
+from hrm_arc.reading import open_regular
 from hrm_arc.runs.card import Card
 from hrm_arc.runs.checkpoint import LATEST, save_checkpoint
 
@@ -76,6 +80,8 @@ def import_checkpoint(
         else:
             names[own] = name
     table = theirs[names.pop(TABLE)] if TABLE in names else None
+    if table is not None:
+        _check_width(file, table, theirs[names["embed_tokens.weight"]] if "embed_tokens.weight" in names else table)
     tasks, rows = _rows(table, identifiers)
     if table is not None and not tasks:
         why = "no --identifiers to name its rows" if identifiers is None else "no rows of original tasks"
@@ -89,6 +95,7 @@ def import_checkpoint(
         raise UserError(file, f"does not fit {kind}: {error}") from None
     weights = {**found, TABLE: rows if rows is not None else torch.zeros(1, config["hidden_size"])}
     _check(file, kind, model.state_dict(), weights, names)
+    check_weights(file, weights)
     weights = {name: tensor.float().contiguous() for name, tensor in weights.items()}
     card = Card(kind, config, tasks, "full", True, [], [], 0, 1, 0, [], 0, file.stem, {"imported": str(file)})
     save_checkpoint(out / "checkpoints", LATEST, card, weights, {})
@@ -101,11 +108,16 @@ def import_checkpoint(
 
 def _read(file: Path) -> dict[str, Tensor]:
     try:
-        data = torch.load(file, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise UserError(file, f"cannot be read: {error.strerror or error}") from None
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
-        code = "weights_only" in str(error).lower()
+        with os.fdopen(open_regular(file), "rb") as opened:
+            refuse_pointer(file, opened.read(64))
+            opened.seek(0)
+            data = torch.load(opened, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(file, "cannot be read: there is no such file") from None
+    except UserError:
+        raise
+    except Exception as error:  # What a damaged or made-up file raises is not limited to any kind.
+        code = isinstance(error, pickle.UnpicklingError) and "weights_only" in str(error).lower() and _is_torch(file)
         what = "holds more than tensors, and its code is not run" if code else "not a checkpoint"
         raise UserError(file, f"{what}; expected a state dict that torch.save has written") from None
     for key in ("model", "model_state_dict", "state_dict", "ema"):
@@ -114,7 +126,17 @@ def _read(file: Path) -> dict[str, Tensor]:
             break
     if not isinstance(data, dict) or not data or not all(isinstance(value, Tensor) for value in data.values()):
         raise UserError(file, "not a state dict, expected tensors by name")
+    for name, tensor in data.items():
+        dense = tensor.layout is torch.strided and not tensor.is_quantized and not tensor.is_complex()
+        if not isinstance(name, str) or not dense:
+            raise UserError(file, f"{name!r:.60} is not a dense tensor of numbers")
     return data
+
+
+def _is_torch(file: Path) -> bool:
+    """Whether a file looks like one of torch.save: a zip archive, or a pickle."""
+    with os.fdopen(open_regular(file), "rb") as opened:
+        return opened.read(2) in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04")
 
 
 def _own_name(name: str) -> str:
@@ -145,6 +167,12 @@ def _rows(table: Tensor | None, identifiers: Path | None) -> tuple[list[str], Te
     return [names[row] for row in originals], table[[0, *originals]]
 
 
+def _check_width(file: Path, table: Tensor, tokens: Tensor) -> None:
+    """Check a puzzle embedding before its rows are copied."""
+    if table.ndim != 2 or table.shape[-1] != tokens.shape[-1]:
+        raise UserError(file, f"its puzzle embedding has the shape {tuple(table.shape)}, not the model's width")
+
+
 def _is_variant(name: str) -> bool:
     """Whether a row's name is that of a variant, not of an original task."""
     return SEPARATOR in name or HRM_VARIANT.search(name) is not None
@@ -154,17 +182,24 @@ def _options(kind: str, file: Path, found: Mapping[str, Tensor], given: Mapping[
     """The fields of a model's configuration that follow from the shapes of its tensors and from given fields."""
     if "embed_tokens.weight" not in found:
         raise UserError(file, f"has no token embedding, expected a checkpoint of {kind.upper()}")
+    if found["embed_tokens.weight"].ndim != 2:
+        raise UserError(file, f"its token embedding has the shape {tuple(found['embed_tokens.weight'].shape)}")
     hidden_size = found["embed_tokens.weight"].shape[1]
 
     def layers(level: str) -> int:
-        numbers = [int(m[1]) for name in found if (m := re.match(rf"{level}\.layers\.(\d+)\.", name))]
-        return max(numbers, default=-1) + 1
+        numbers = {m[1] for name in found if (m := re.match(rf"{level}\.layers\.(\d+)\.", name))}
+        # Every layer has tensors, so a number that is too large is that of no layer.
+        if unknown := sorted(numbers - {str(n) for n in range(len(numbers))}):
+            what = f"{level} has a layer {unknown[0]:.20}, expected {len(numbers)} layers numbered from 0 on"
+            raise UserError(file, what)
+        return len(numbers)
 
     config: dict[str, Any] = {"hidden_size": hidden_size, "num_heads": max(1, hidden_size // 64)}
     if kind == "hrm":
         return config | {"h_layers": layers("H_level"), "l_layers": layers("L_level")}
     config["layers"] = layers("L_level")
-    if (mixed := found.get("L_level.layers.0.mlp_t.down_proj.weight")) is not None:
+    mixed = found.get("L_level.layers.0.mlp_t.down_proj.weight")
+    if mixed is not None and mixed.ndim == 2:
         config |= {"mixing": "mlp", "cells": mixed.shape[0] - given.get("puzzle_emb_len", 16)}
     return config
 

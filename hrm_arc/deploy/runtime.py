@@ -99,10 +99,15 @@ class OnnxBackend:
     ):
         content = read_checked(path)
         self._session = _session(path, content, provider, threads)
+        described = self._session.get_modelmeta().custom_metadata_map.get(KEY)
+        if described is None:
+            raise UserError(path, "not written by hrm export: it has no description")
         try:
-            self.exported = Exported.from_text(self._session.get_modelmeta().custom_metadata_map[KEY])
-        except (KeyError, TypeError, ValueError):
-            raise UserError(path, "not written by hrm export, or by another version of it") from None
+            self.exported = Exported.from_text(described)
+            _check_names(self._session, self.exported)
+        except (KeyError, ValueError) as error:
+            what = f"its description has no {error}" if isinstance(error, KeyError) else str(error)
+            raise UserError(path, f"not written by hrm export, or by another version of it: {what}") from None
         self.card = self.exported.card
         # The hexadecimal digits at the end of the file, see exported.py.
         self.checksum = content[-64:].decode()
@@ -129,7 +134,10 @@ class OnnxBackend:
     def _answer(self, samples: Samples) -> Answers:
         controller = HaltingController(self.exported.segments, self.early_exit)
         output, segments = run_until_halted(self._segment(samples), controller)
-        return Answers(self._tokens(output.logits, samples), 1 / (1 + np.exp(-output.q_halt)), segments)
+        confidence = 1 / (1 + np.exp(-output.q_halt))
+        # Not a number in any logit: the answer is none, and the confidence says so.
+        confidence[np.isnan(output.logits).any(axis=(1, 2))] = np.nan
+        return Answers(self._tokens(output.logits, samples), confidence, segments)
 
     def _segment(self, samples: Samples) -> OnnxSegment:
         return OnnxSegment(self._session, self.exported, samples)
@@ -148,6 +156,15 @@ class OnnxBackend:
         if self.card.ignores_padding:
             return most_likely_grids(logits, samples.canvas)
         return logits.argmax(axis=-1).astype(np.uint8)
+
+
+def _check_names(session: Any, exported: Exported) -> None:
+    """Raise a ValueError if a graph does not have the inputs and outputs of its description."""
+    inputs, outputs = ({value.name for value in values} for values in (session.get_inputs(), session.get_outputs()))
+    if unknown := sorted(inputs - set(input_names(exported.carry))):
+        raise ValueError(f"the graph has an unknown input {unknown[0]!r:.60}")
+    if missing := sorted(set(output_names(exported.carry)) - outputs):
+        raise ValueError(f"the graph has no output {missing[0]!r:.60}")
 
 
 def _session(path: Path, content: bytes, provider: str, threads: int) -> Any:

@@ -6,10 +6,9 @@ figures of one that was not.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,65 +16,19 @@ import numpy as np
 
 from hrm_arc import telemetry
 from hrm_arc.deploy.agreement import Fingerprint
+from hrm_arc.deploy.progress import Progress, read_file, write_progress
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.baselines import baselines
-from hrm_arc.evaluation.predict import Backend
+from hrm_arc.evaluation.predict import Backend, check_finite
 from hrm_arc.evaluation.scores import score_samples
-from hrm_arc.files import write_json
+from hrm_arc.files import check_target
 from hrm_arc.puzzles.augmented import AugmentedSet
-from hrm_arc.puzzles.canvas import FULL
 from hrm_arc.puzzles.corpus import UNSEEN, Corpus, Puzzle
 from hrm_arc.runs.card import Card
 
 # Samples between two checks whether to save.
 BATCH = 64
 SAVE_SECONDS = 10.0
-
-
-@dataclass(frozen=True)
-class Progress:
-    """The progress of a validation.
-
-    Attributes:
-        fingerprint: of the validation (:attr:`~hrm_arc.deploy.agreement.Fingerprint.whole`).
-        samples: the number of samples.
-        done: the number of samples that are scored.
-        correct_cells: correct cells, of 900 for each sample.
-        exact: samples whose grid is exactly right.
-        segments: segments of all samples together.
-        seconds: time of all processes that worked on it.
-        peak_memory: the largest peak of any of those processes, in bytes.
-    """
-
-    fingerprint: str
-    samples: int
-    done: int = 0
-    correct_cells: int = 0
-    exact: int = 0
-    segments: int = 0
-    seconds: float = 0.0
-    peak_memory: int = 0
-
-    def figures(self) -> dict[str, Any]:
-        """The rates so far, which do not depend on the machine or on interruptions."""
-        count = max(1, self.done)
-        return {
-            "samples": self.done,
-            "progress": self.done / self.samples,
-            "token_accuracy": self.correct_cells / (count * FULL.cells),
-            "exact_accuracy": self.exact / count,
-            "mean_segments": self.segments / count,
-        }
-
-    def speed(self) -> dict[str, Any]:
-        """Figures that depend on the machine: time, speed, memory, temperature (degrees Celsius) and power (watts)."""
-        return {
-            "seconds": round(self.seconds, 2),
-            "samples_per_second": self.done / self.seconds if self.seconds else 0.0,
-            "peak_memory_bytes": self.peak_memory,
-            "temperature": telemetry.temperature(),
-            "watts": telemetry.power(),
-        }
 
 
 def with_model_rows(puzzles: Sequence[Puzzle], corpus: Corpus, card: Card) -> list[Puzzle]:
@@ -117,8 +70,11 @@ def validate(
     Raises:
         UserError: the file belongs to another validation, or cannot be written.
     """
-    state = read_progress(file, fingerprint) or Progress(fingerprint.whole, len(indices))
-    if (result := _result(file)) is not None:
+    found, result = _read(file, fingerprint)
+    state = found or Progress(fingerprint.whole, len(indices))
+    if state.samples != len(indices) or (state.done % BATCH and state.done < state.samples):
+        raise UserError(file, f"{state.done} of {state.samples} samples are not those of this validation")
+    if result is not None:
         return result
     saved = -SAVE_SECONDS
     try:
@@ -129,11 +85,11 @@ def validate(
             peak = max(state.peak_memory, telemetry.peak_memory())
             state = replace(state, seconds=state.seconds + now - started, peak_memory=peak)
             if now - saved > SAVE_SECONDS:
-                _save(state, file)
+                write_progress(file, state)
                 saved = now
             progress(state)
     finally:
-        _save(state, file)
+        write_progress(file, state)
     # Baselines take inputs on the full canvas; the samples are the same.
     on_full_canvas = AugmentedSet(held_out.puzzles, augment=int(held_out.variants.max()) - 1, seed=held_out.seed)
     result = {
@@ -146,7 +102,7 @@ def validate(
         "data": fingerprint.data,
         "checkpoint": fingerprint.checkpoint,
     }
-    write_json(file, {**asdict(state), "result": result}, lasting=True)
+    write_progress(file, state, result)
     return result
 
 
@@ -154,19 +110,22 @@ def read_progress(file: Path, fingerprint: Fingerprint) -> Progress | None:
     """Read a progress file; None if there is none.
 
     Raises:
-        UserError: the file is damaged, or belongs to another validation.
+        UserError: the file is damaged or was edited, or belongs to another validation.
     """
+    return _read(file, fingerprint)[0]
+
+
+def _read(file: Path, fingerprint: Fingerprint) -> tuple[Progress | None, dict[str, Any] | None]:
+    """The progress of this validation and, if it is finished, its result."""
     try:
-        fields = json.loads(file.read_text(encoding="utf-8"))
-        fields.pop("result", None)
-        progress = Progress(**fields)
+        progress, result = read_file(file)
     except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError, AttributeError):
-        raise UserError(file, "not the progress of a validation; name another file with --out") from None
+        return None, None
+    except UserError as error:
+        raise UserError(file, f"not the progress of a validation: {error.what}; name another file with --out") from None
     if progress.fingerprint != fingerprint.whole:
         raise UserError(file, "belongs to a validation of another model or other data; name another file with --out")
-    return progress
+    return progress, result
 
 
 def prepare_file(file: Path, fingerprint: Fingerprint, resume: bool) -> None:
@@ -180,28 +139,21 @@ def prepare_file(file: Path, fingerprint: Fingerprint, resume: bool) -> None:
     Raises:
         UserError: there is nothing to resume, or a validation that was stopped would be lost.
     """
-    progress = read_progress(file, fingerprint)
+    check_target(file)
+    progress, result = _read(file, fingerprint)
     if resume and progress is None:
         raise UserError("--resume", f"there is no validation to resume at {file}")
     if not resume and progress is not None:
-        if _result(file) is None:
+        if result is None:
             raise UserError(file, "holds a validation that was stopped: continue it with --resume, or remove the file")
         file.unlink()
-
-
-def _result(file: Path) -> dict[str, Any] | None:
-    """The result in a progress file, if the validation is finished."""
-    try:
-        return json.loads(file.read_text(encoding="utf-8")).get("result")
-    except FileNotFoundError:
-        return None
 
 
 def _score(state: Progress, backend: Backend, card: Card, held_out: AugmentedSet, indices: np.ndarray) -> Progress:
     """The progress after scoring the samples with these indices, too."""
     cells = exact = segments = 0
     for samples in held_out.samples(indices):
-        answers = backend.answer(samples)
+        answers = check_finite(backend.answer(samples))
         segments += int(answers.segments.sum())
         scores = score_samples(samples, answers.tokens, card.ignores_padding)
         cells += scores.correct_cells
@@ -213,7 +165,3 @@ def _score(state: Progress, backend: Backend, card: Card, held_out: AugmentedSet
         exact=state.exact + exact,
         segments=state.segments + segments,
     )
-
-
-def _save(state: Progress, file: Path) -> None:
-    write_json(file, asdict(state), lasting=True)

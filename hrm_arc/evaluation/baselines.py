@@ -17,6 +17,7 @@ from hrm_arc.puzzles.task import Task
 
 # name -> {"token_accuracy": ..., "exact_accuracy": ...}
 Baselines = dict[str, dict[str, float]]
+BASELINE_NAMES = ("pad_only", "position_mode", "copy_input")
 
 
 def baselines(held_out: AugmentedSet, indices: np.ndarray | None = None) -> Baselines:
@@ -33,7 +34,7 @@ def baselines(held_out: AugmentedSet, indices: np.ndarray | None = None) -> Base
     chosen = np.arange(len(held_out)) if indices is None else indices
     mode = _position_mode(held_out, chosen)
     constants = {"pad_only": np.full(FULL.cells, PAD, dtype=np.uint8), "position_mode": mode}
-    names = (*constants, "copy_input")
+    names = BASELINE_NAMES
     tokens, exact = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
     for samples in _batches(held_out, chosen):
         assert samples.labels is not None

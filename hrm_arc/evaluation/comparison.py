@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from hrm_arc.evaluation.bootstrap import ratio_interval
+from hrm_arc.puzzles.task import ATTEMPTS
 
 # Rows of predictions.jsonl.
 Rows = Sequence[Mapping[str, Any]]
@@ -29,7 +30,8 @@ def compare(first: Rows, second: Rows, seed: int = 0) -> dict[str, Any]:
         ``left_out``: test outputs that only one of them answered.
 
     Raises:
-        ValueError: they have no test output in common, or were scored on different answers.
+        ValueError: they have no test output in common, were scored on different answers, or have two answers to
+            one test output.
     """
     ours, theirs = _known(first), _known(second)
     common = [key for key in ours if key in theirs]
@@ -38,7 +40,7 @@ def compare(first: Rows, second: Rows, seed: int = 0) -> dict[str, Any]:
     for key in common:
         if ours[key]["truth"] != theirs[key]["truth"]:
             raise ValueError(f"they were scored on different answers to {key[0]}")
-    solved = np.array([(ours[key]["solved"], theirs[key]["solved"]) for key in common], dtype=int)
+    solved = np.array([(is_solved(ours[key]), is_solved(theirs[key])) for key in common], dtype=int)
     names = [f"{key[0]}/{key[1]}" if ours[key].get("board") else key[0] for key in common]
     _, members = np.unique(names, return_inverse=True)
     # Sums for each task: a resample of tasks then needs no loop over test outputs.
@@ -58,4 +60,13 @@ def compare(first: Rows, second: Rows, seed: int = 0) -> dict[str, Any]:
 
 
 def _known(rows: Rows) -> dict[tuple[str, int], Mapping[str, Any]]:
-    return {(row["task"], row["test"]): row for row in rows if row["truth"] is not None}
+    known: dict[tuple[str, int], Mapping[str, Any]] = {}
+    for row in rows:
+        if row["truth"] is not None and known.setdefault((row["task"], row["test"]), row) is not row:
+            raise ValueError(f"there are two answers to {row['task']}, test {row['test'] + 1}")
+    return known
+
+
+def is_solved(row: Mapping[str, Any]) -> bool:
+    """Whether one of the two attempts of a row of predictions.jsonl is its truth."""
+    return row["truth"] is not None and any(c["grid"] == row["truth"] for c in row["candidates"][:ATTEMPTS])

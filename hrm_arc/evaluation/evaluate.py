@@ -6,15 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hrm_arc.errors import ReportedError, and_more
-from hrm_arc.evaluation.breakdown import breakdown, error_kind, groups
+from hrm_arc.evaluation.breakdown import breakdown, groups
 from hrm_arc.evaluation.journal import Journal
 from hrm_arc.evaluation.metrics import Metric
 from hrm_arc.evaluation.predict import Backend, Key, Prediction, keys, predict
 from hrm_arc.evaluation.provenance import changed_tasks
 from hrm_arc.evaluation.refinement import refinement
-from hrm_arc.evaluation.scores import outcomes, same, score
+from hrm_arc.evaluation.results import result_row, write_results
+from hrm_arc.evaluation.scores import outcomes, score, unknown_answers
 from hrm_arc.evaluation.submission import submission, submission_problems
-from hrm_arc.files import write_json, write_lines
+from hrm_arc.files import write_json
 from hrm_arc.puzzles.task import ATTEMPTS, Task
 from hrm_arc.runs.card import Card
 from hrm_arc.runs.folder import RunFolder
@@ -137,7 +138,7 @@ def scores_of(
         "unseen_tasks": len(unseen_tasks(card, tasks)),
         "answers_seen_in_training": len(answers_seen(card, tasks)),
         "leaks": card.leaks,
-        "warnings": [*warnings(card, tasks), *_change_warnings(changes, bool(apart))],
+        "warnings": [*warnings(card, tasks), *unknown_answers(tasks), *_change_warnings(changes, bool(apart))],
         "versions": versions(),
     }
 
@@ -177,7 +178,7 @@ def score_predictions(
         folder: where to write; its files are not read.
 
     Returns:
-        the scores, see :func:`scores_of`.
+        the scores, see :func:`scores_of`, and ``predictions``: the rows and the checksum of predictions.jsonl.
 
     Raises:
         ReportedError: a metric failed, or a file cannot be written.
@@ -187,9 +188,10 @@ def score_predictions(
     scores = scores_of(card, tasks, predictions, settings, metrics)
     answers = submission(tasks, predictions)
     assert not list(submission_problems(answers, tasks)), "a submission answers the tasks that it was made for"
-    write_lines(folder.predictions_file, _rows(tasks, predictions))
     write_json(folder.submission_file, answers)
-    write_json(folder.scores_file, scores)
+    kinds = {task.id: groups(task) for task in tasks}
+    rows = [result_row(tasks[place[p.task]], p, kinds[p.task]) for p in predictions]
+    scores = write_results(folder, rows, scores)
     if [task.id for task in tasks] == card.tasks[: card.held_out]:
         amend_status(folder.status_file, pass_at_2=scores["pass@2"] if scores["test_outputs"] else None)
     return scores
@@ -208,29 +210,3 @@ def warnings(card: Card, tasks: Sequence[Task]) -> list[str]:
     if unseen:
         found.append(f"{unseen} of these tasks are not in the model's task table: it answers them as unseen tasks")
     return found
-
-
-def _rows(tasks: Sequence[Task], predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
-    by_name = {task.id: task for task in tasks}
-    kinds = {task.id: groups(task) for task in tasks}
-    return [_row(by_name[p.task], p, kinds[p.task]) for p in predictions]
-
-
-def _row(task: Task, prediction: Prediction, kinds: list[str]) -> dict[str, Any]:
-    """A prediction with its input, its truth and its result, so that it can be drawn without the task."""
-    test = task.tests[prediction.test]
-    row: dict[str, Any] = {
-        **prediction.as_row(),
-        "input": test.input.tolist(),
-        "truth": None,
-        "groups": kinds,
-        "error": None,
-        "solved": False,
-        # Each board of a game counts as a task.
-        "board": bool(task.boards),
-    }
-    if test.output is None:
-        return row
-    attempts = prediction.attempts()
-    kind = error_kind(attempts[0] if attempts else None, test.output, test.input)
-    return {**row, "truth": test.output.tolist(), "error": kind, "solved": any(same(a, test.output) for a in attempts)}

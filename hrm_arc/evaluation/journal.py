@@ -15,10 +15,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hrm_arc.errors import unwritable
+from hrm_arc.errors import UserError, unwritable
 from hrm_arc.evaluation.predict import Key, Prediction
-from hrm_arc.files import exclusive_lock
+from hrm_arc.files import exclusive_lock, open_append, sealed_row
 from hrm_arc.puzzles.task import PuzzleError, Task
+from hrm_arc.reading import check_sealed_row, iterate_rows
 
 
 class Journal:
@@ -35,9 +36,19 @@ class Journal:
         self._file = self.folder / f"{rank}.jsonl"
 
     def read(self) -> dict[Key, Prediction]:
-        """All predictions that any process has written."""
-        predictions = (prediction for path in sorted(self.folder.glob("*.jsonl")) for prediction in _read(path))
-        return {(prediction.task, prediction.test): prediction for prediction in predictions}
+        """All predictions that any process has written.
+
+        Raises:
+            UserError: a file is no regular file, or two answers to one test output differ.
+        """
+        found: dict[Key, Prediction] = {}
+        for path in sorted(self.folder.glob("*.jsonl")):
+            for prediction in _read(path):
+                known = found.setdefault((prediction.task, prediction.test), prediction)
+                if known is not prediction and known.as_row() != prediction.as_row():
+                    what = f"{prediction.task}, test {prediction.test + 1}, has two different answers"
+                    raise UserError(self.folder, f"{what}; remove this folder, and the same command makes them anew")
+        return found
 
     def add(self, prediction: Prediction) -> None:
         """Append a prediction.
@@ -46,12 +57,10 @@ class Journal:
             ReportedError: it cannot be written.
         """
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with self._file.open("a+b") as file:
+            self._make_folder()
+            with open_append(self._file) as file:
                 # After a line that a kill cut short, a new line begins.
-                if file.tell() and file.seek(-1, os.SEEK_END) and file.read() != b"\n":
-                    file.write(b"\n")
-                file.write(json.dumps(prediction.as_row()).encode() + b"\n")
+                file.write("\n" * _is_cut(self._file) + sealed_row(prediction.as_row()))
         except OSError as error:
             raise unwritable(self._file, error) from None
 
@@ -63,7 +72,7 @@ class Journal:
             UserError: another process makes this evaluation.
         """
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self._make_folder()
         except OSError as error:
             raise unwritable(self.folder, error) from None
         try:
@@ -72,6 +81,11 @@ class Journal:
         finally:
             with contextlib.suppress(OSError):  # It is removed only if it is empty.
                 self.folder.rmdir()
+
+    def _make_folder(self) -> None:
+        if self.folder.is_symlink():
+            raise UserError(self.folder, "is a link, and is not written through; remove it")
+        self.folder.mkdir(parents=True, exist_ok=True)
 
     def remove(self) -> None:
         """Remove the journal, once the results are written."""
@@ -95,8 +109,13 @@ def fingerprint(checkpoint: str, tasks: Sequence[Task], settings: Mapping[str, A
 
 
 def _read(path: Path) -> Iterator[Prediction]:
-    for line in path.read_bytes().split(b"\n"):
-        try:
-            yield Prediction.from_row(json.loads(line))
-        except (ValueError, KeyError, TypeError, PuzzleError):
-            continue  # A line that a kill cut short; this prediction is made again.
+    for _, row in iterate_rows(path, check_sealed_row, within=path.parent.parent):
+        with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError, PuzzleError):
+            if not isinstance(row, ValueError):  # A line that a kill cut short; this prediction is made again.
+                yield Prediction.from_row(row)
+
+
+def _is_cut(path: Path) -> bool:
+    """Whether the last line of a file has no line break."""
+    with path.open("rb") as file:
+        return file.seek(0, os.SEEK_END) > 0 and file.seek(-1, os.SEEK_END) >= 0 and file.read() != b"\n"

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.predict import Prediction
-from hrm_arc.puzzles.task import Grid
+from hrm_arc.puzzles.task import ATTEMPTS, Grid
 from hrm_arc.registry import Registry
 
 Aggregate = Literal["outputs", "tasks_mean", "tasks_strict"]
@@ -36,6 +36,7 @@ RESERVED = frozenset(
             "seconds",
             "folder",
             "report",
+            *("changed_tasks", "scored_apart", "answers_not_known", "predictions", "crc32", "not_known"),
         ),
     )
 )
@@ -73,7 +74,8 @@ class Metric:
     Attributes:
         name: its key in scores.json.
         title: what it counts, in words, for tables.
-        compute: from an :class:`Outcome` to a finite number.
+        compute: from an :class:`Outcome` to a finite number; None if it is not known, and then the average is
+            not known, either.
         aggregate: ``outputs``: mean over all test outputs; ``tasks_mean``: mean over tasks of the mean over
             the task's test outputs; ``tasks_strict``: share of tasks whose every test output has 1.0.
         headline: whether it is shown in the main table, or in the table of further scores.
@@ -85,7 +87,7 @@ class Metric:
 
     name: str
     title: str
-    compute: Callable[[Outcome], float]
+    compute: Callable[[Outcome], float | None]
     aggregate: Aggregate = "outputs"
     headline: bool = True
     share: bool = True
@@ -96,18 +98,19 @@ class Metric:
         if self.aggregate not in AGGREGATES:
             raise ValueError(f"aggregate is {self.aggregate!r}, expected one of {', '.join(AGGREGATES)}")
 
-    def value(self, outcome: Outcome) -> float:
-        """The number of one test output.
+    def value(self, outcome: Outcome) -> float | None:
+        """The number of one test output; None if it is not known.
 
         Raises:
             UserError: ``compute`` raised an error, or its result is not a finite number.
         """
         where, what = f"metric {self.name}", f"task {outcome.task}, test {outcome.test + 1}"
         try:
-            value = float(self.compute(outcome))
+            computed = self.compute(outcome)
+            value = None if computed is None else float(computed)
         except Exception as error:  # Code from outside may raise anything.
             raise UserError(where, f"{type(error).__name__} on {what}: {' '.join(str(error).split())}") from error
-        if not math.isfinite(value):
+        if value is not None and not math.isfinite(value):
             raise UserError(where, f"{value} on {what}, expected a finite number")
         return value
 
@@ -124,11 +127,18 @@ class Metric:
 
 @dataclass(frozen=True)
 class SolvedWithin:
-    """Whether the right grid is among the best ``attempts`` candidates: 1.0 or 0.0."""
+    """Whether the right grid is among the best ``attempts`` candidates: 1.0 or 0.0.
+
+    It is not known where there can be only fewer candidates. Two attempts are always made: a model with one answer
+    gives it twice.
+    """
 
     attempts: int
 
-    def __call__(self, outcome: Outcome) -> float:
+    def __call__(self, outcome: Outcome) -> float | None:
+        limit = None if outcome.prediction is None else outcome.prediction.limit
+        if limit is not None and self.attempts > max(limit, ATTEMPTS):
+            return None
         return float(outcome.rank is not None and outcome.rank <= self.attempts)
 
 

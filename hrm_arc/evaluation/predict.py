@@ -12,6 +12,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from hrm_arc.checks import number, text, whole
+from hrm_arc.errors import ReportedError
 from hrm_arc.puzzles.augmented import AugmentedSet, Samples
 from hrm_arc.puzzles.canvas import FULL, VOCABULARY, Canvas, CanvasKind, placed, tokens_on_full, visible_canvas
 from hrm_arc.puzzles.corpus import OTHER, UNSEEN, Corpus
@@ -22,6 +24,10 @@ from hrm_arc.puzzles.task import ATTEMPTS, COLORS, Grid, Task, make_grid
 
 # Cells of one forward pass; more need memory and are not faster.
 FORWARD_CELLS = 65_536
+# The most segments that a model can have; a prediction with more was not made here.
+MOST_SEGMENTS = 65_536
+# The most votes: there are not many more variants that differ.
+MOST_VOTES = 1_000_000
 # A test input: its task's ID, and which of the task's it is, from 0.
 Key = tuple[str, int]
 
@@ -31,7 +37,8 @@ class Answers(NamedTuple):
 
     Attributes:
         tokens: ``[n, cells]``, uint8.
-        confidence: halting probability after the last segment of each sample, ``[n]``.
+        confidence: halting probability after the last segment of each sample, ``[n]``; NaN where the model's
+            logits were no numbers.
         segments: number of segments of each sample, ``[n]``.
     """
 
@@ -81,6 +88,8 @@ class Prediction:
         segments: mean number of segments over all passes; 0 if it is not known.
         refinement: the grid of the single pass after each segment, without early exit; empty if it was not
             requested.
+        limit: the most candidates that there can be: the number of variants that voted, or the two attempts of a
+            submission. What more attempts would have solved is not known. None: no limit.
     """
 
     task: str
@@ -90,6 +99,7 @@ class Prediction:
     tokens: np.ndarray
     segments: float
     refinement: tuple[Grid | None, ...] = ()
+    limit: int | None = None
 
     def __repr__(self) -> str:
         best = "no readable grid"
@@ -125,22 +135,30 @@ class Prediction:
             "tokens": "".join(f"{token:x}" for token in self.tokens),
             "segments": self.segments,
             "refinement": [[grid, len(list(same))] for grid, same in itertools.groupby(map(_listed, self.refinement))],
+            "limit": self.limit,
         }
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Prediction:
-        """The inverse of :meth:`as_row`.
+        """The inverse of :meth:`as_row`, for rows from anywhere.
 
         Raises:
             KeyError, TypeError, ValueError: the row is not a prediction.
+            PuzzleError: a grid is none.
         """
-        candidates = tuple(Candidate(make_grid(c["grid"]), c["votes"], c["confidence"]) for c in row["candidates"])
-        tokens = np.array([int(digit, 16) for digit in row["tokens"]], dtype=np.uint8)
+        tokens = np.array([int(digit, 16) for digit in text("tokens", row["tokens"], FULL.cells)], dtype=np.uint8)
         if tokens.shape != (FULL.cells,) or tokens.max() >= VOCABULARY:
             raise ValueError(f"expected {FULL.cells} tokens below {VOCABULARY}")
-        refinement = tuple(_made(grid) for grid, count in row["refinement"] for _ in range(count))
-        single = _made(row["single"])
-        return cls(row["task"], row["test"], candidates, single, tokens, row["segments"], refinement)
+        return cls(
+            text("task", row["task"]),
+            whole("test", row["test"]),
+            tuple(_candidate(each) for each in row["candidates"]),
+            _made(row["single"]),
+            tokens,
+            number("segments", row["segments"], 0, MOST_SEGMENTS),
+            _refinement_from(row["refinement"]),
+            None if row.get("limit") is None else whole("limit", row["limit"], 1, MOST_VOTES),
+        )
 
 
 def keys(tasks: Sequence[Task]) -> list[Key]:
@@ -207,8 +225,21 @@ def predict(
                 tokens_on_full(place, answers.first_tokens, complete=ignores_padding),
                 answers.segments,
                 _refinement(backend, test, place, row) if refine else (),
+                len(symmetries),
             )
             progress(next(done))
+
+
+def check_finite(answers: Answers) -> Answers:
+    """Refuse answers that come from logits which are no numbers: they would be scored as wrong ones.
+
+    Raises:
+        ReportedError: there are some.
+    """
+    if np.isnan(answers.confidence).any():
+        what = "its logits are not numbers (NaN): its weights are damaged, or too large for its number format"
+        raise ReportedError("the model", what)
+    return answers
 
 
 def voting_symmetries(votes: int, seed: int, key: int) -> list[Symmetry]:
@@ -268,7 +299,7 @@ def _answer(
         for start in range(0, len(chosen), at_once):
             part = chosen[start : start + at_once]
             samples = _samples(grid, turned, [symmetries[v] for v in part], [numbers[v] for v in part], row)
-            answers = backend.answer(samples)
+            answers = check_finite(backend.answer(samples))
             for v, tokens, confidence, taken in zip(part, *answers, strict=True):
                 answer = turned.decode(tokens)
                 back = None if answer is None else np.ascontiguousarray(symmetries[v].inverse().apply(answer))
@@ -301,3 +332,19 @@ def _listed(grid: Grid | None) -> list[list[int]] | None:
 
 def _made(rows: list[list[int]] | None) -> Grid | None:
     return None if rows is None else make_grid(rows)
+
+
+def _candidate(row: Mapping[str, Any]) -> Candidate:
+    votes = whole("votes", row["votes"], 1)
+    return Candidate(make_grid(row["grid"]), votes, number("confidence", row["confidence"], 0, 1))
+
+
+def _refinement_from(parts: Any) -> tuple[Grid | None, ...]:
+    """The grids of [grid, number of segments with it]."""
+    if not isinstance(parts, list) or not all(isinstance(part, list) and len(part) == 2 for part in parts):
+        raise TypeError("refinement is no list of grids with their numbers of segments")
+    counts = [whole("segments", count, 1, MOST_SEGMENTS) for _, count in parts]
+    if sum(counts) > MOST_SEGMENTS:
+        raise ValueError(f"refinement has more than {MOST_SEGMENTS} segments")
+    grids = [_made(grid) for grid, _ in parts]
+    return tuple(grid for grid, count in zip(grids, counts, strict=True) for _ in range(count))

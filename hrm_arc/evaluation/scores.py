@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from hrm_arc.errors import and_more
 from hrm_arc.evaluation.baselines import task_baselines
 from hrm_arc.evaluation.bootstrap import interval
 from hrm_arc.evaluation.metrics import Metric, Outcome, all_metrics
@@ -102,6 +103,16 @@ def outcomes(tasks: Sequence[Task], predictions: Sequence[Prediction]) -> list[O
     return results
 
 
+def unknown_answers(tasks: Sequence[Task]) -> list[str]:
+    """A sentence that counts the test outputs without a known answer and names the first; none if all are known."""
+    unknown = [(task.id, n) for task in tasks for n, test in enumerate(task.tests, start=1) if test.output is None]
+    if not unknown:
+        return []
+    total, (name, number) = sum(len(task.tests) for task in tasks), unknown[0]
+    has = "has no known answer and is" if len(unknown) == 1 else "have no known answer and are"
+    return [f"{len(unknown)} of {total} test outputs {has} not scored: {name}, test {number}{and_more(unknown)}"]
+
+
 def right_votes(tasks: Sequence[Task], predictions: Sequence[Prediction]) -> int:
     """How many votes, over all variants of all test inputs, were for the right grid.
 
@@ -129,11 +140,13 @@ def score(
 
     Returns:
         ``tasks`` and ``test_outputs``: those whose answers are known; each board of a game counts as a task;
+        ``answers_not_known``: the number of test outputs without a known answer, which no score counts;
         one value for each metric, under its name;
         ``metrics``: name, title, aggregate, headline and share of each metric, in the order of display;
-        ``intervals``: for each metric [low, high], a bootstrap over tasks; empty if no answer is known;
+        ``intervals``: for each metric that is known [low, high], a bootstrap over tasks;
         ``baselines``; ``mean_segments``; ``solved_pass1`` and ``solved_pass2``: test outputs solved in one
-        attempt and in two. What is not known is None: metrics without a known answer, segments of a submission.
+        attempt and in two. What is not known is None: metrics without a known answer, segments of a submission,
+        and pass@k of predictions that cannot have k candidates.
 
     Raises:
         UserError: a metric failed, or two different metrics have one name.
@@ -146,6 +159,7 @@ def score(
     return {
         "tasks": len(by_task),
         "test_outputs": len(results),
+        "answers_not_known": sum(len(task.tests) for task in tasks) - len(results),
         "solved_pass1": sum(outcome.rank == 1 for outcome in results),
         "solved_pass2": sum(outcome.rank in (1, 2) for outcome in results),
         **averages.values(),
@@ -179,6 +193,14 @@ class _Averages:
 
     def __init__(self, metrics: Sequence[Metric], results: Sequence[Outcome], by_task: Sequence[np.ndarray]):
         self._sizes = np.array([len(numbers) for numbers in by_task])
+        self._all_names = [metric.name for metric in metrics]
+        values = {metric.name: [metric.value(outcome) for outcome in results] for metric in metrics}
+        known: dict[str, list[float]] = {
+            name: [each for each in column if each is not None]
+            for name, column in values.items()
+            if None not in column
+        }
+        metrics = [metric for metric in metrics if metric.name in known]
         # Beside each other: metrics of one aggregate. Values are put back into the order of the metrics.
         self._names = [metric.name for metric in metrics]
         self._outputs = [metric for metric in metrics if metric.aggregate == "outputs"]
@@ -186,20 +208,22 @@ class _Averages:
         self._strict = [metric for metric in metrics if metric.aggregate == "tasks_strict"]
         by_aggregate = [metric.name for metric in (*self._outputs, *self._means, *self._strict)]
         self._order = [by_aggregate.index(name) for name in self._names]
-        outputs, means, strict = (_table(some, results) for some in (self._outputs, self._means, self._strict))
+        groups = (self._outputs, self._means, self._strict)
+        outputs, means, strict = (_table([known[m.name] for m in some], len(results)) for some in groups)
         self._sums = _reduced([outputs[numbers].sum(axis=0) for numbers in by_task], outputs)
         self._task_means = _reduced([means[numbers].sum(axis=0) / len(numbers) for numbers in by_task], means)
         self._solved = _reduced([(strict[numbers] == 1).all(axis=0) for numbers in by_task], strict)
 
     def values(self) -> dict[str, float | None]:
-        """The average of each metric; None if there is no test output."""
+        """The average of each metric; None if there is no test output, or one whose number is not known."""
         if not len(self._sizes):
-            return dict.fromkeys(self._names)
+            return dict.fromkeys(self._all_names)
         everything = np.arange(len(self._sizes))[None]
-        return {name: float(value) for name, value in zip(self._names, self._of(everything)[0], strict=True)}
+        averages = {name: float(value) for name, value in zip(self._names, self._of(everything)[0], strict=True)}
+        return {name: averages.get(name) for name in self._all_names}
 
     def intervals(self, seed: int) -> dict[str, list[float]]:
-        """The 95% bootstrap interval of each metric, as [low, high]."""
+        """The 95% bootstrap interval of each metric that is known, as [low, high]."""
         if not len(self._sizes):
             return {}
         bounds = interval(self._of, len(self._sizes), seed)
@@ -212,10 +236,9 @@ class _Averages:
         return np.concatenate([outputs, means, strict], axis=1)[:, self._order]
 
 
-def _table(metrics: Sequence[Metric], results: Sequence[Outcome]) -> np.ndarray:
-    """The number of each test output under each metric, ``[outputs, metrics]``."""
-    rows = [[metric.value(outcome) for metric in metrics] for outcome in results]
-    return np.array(rows, dtype=float).reshape(len(results), len(metrics))
+def _table(columns: Sequence[Sequence[float]], outputs: int) -> np.ndarray:
+    """The number of each test output under each metric, ``[outputs, metrics]``, from those of each metric."""
+    return np.array(columns, dtype=float).reshape(len(columns), outputs).T
 
 
 def _reduced(rows: Sequence[np.ndarray], table: np.ndarray) -> np.ndarray:

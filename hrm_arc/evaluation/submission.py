@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,11 @@ import numpy as np
 
 from hrm_arc.errors import UserError, and_more
 from hrm_arc.evaluation.predict import Candidate, Prediction, keys
+from hrm_arc.evaluation.results import read_rows
 from hrm_arc.puzzles.canvas import FULL, PAD
 from hrm_arc.puzzles.formats import read_json
-from hrm_arc.puzzles.task import Problem, PuzzleError, Task, grid_problems, make_grid
-from hrm_arc.reading import read_lines
+from hrm_arc.puzzles.task import Problem, Task, grid_problems, make_grid
+from hrm_arc.reading import open_regular
 
 ATTEMPTS = ("attempt_1", "attempt_2")
 # Stands for a malformed attempt.
@@ -42,7 +45,7 @@ def submission_problems(data: Any, tasks: Sequence[Task]) -> Iterator[Problem]:
         yield Problem("", "expected an object of lists of attempts, by task")
         return
     known = {task.id for task in tasks}
-    for name in data.keys() - known:
+    for name in [name for name in data if name not in known]:
         yield Problem(str(name)[:40], "there is no such task in the data")
     for task in tasks:
         if task.id not in data:
@@ -70,10 +73,12 @@ def read_answers(path: Path, tasks: Sequence[Task]) -> list[Prediction]:
     """
     if path.suffix != ".jsonl":
         return read_submission(path, tasks)
-    try:
-        predictions = [Prediction.from_row(row) for row in read_lines(path)]
-    except (KeyError, TypeError, ValueError, PuzzleError):
-        raise UserError(path, "not the predictions of an evaluation") from None
+    predictions, inputs = [], {(task.id, n): test.input for task in tasks for n, test in enumerate(task.tests)}
+    for prediction, row in read_rows(path):
+        predictions.append(prediction)
+        key = (prediction.task, prediction.test)
+        if key in inputs and inputs[key].tolist() != row["input"]:
+            raise UserError(path, f"{key[0]}, test {key[1] + 1}: answers another test input than that of the data")
     wanted = set(keys(tasks))
     answered = {(prediction.task, prediction.test) for prediction in predictions}
     for task, test in sorted(answered - wanted):
@@ -93,7 +98,7 @@ def read_submission(path: Path, tasks: Sequence[Task]) -> list[Prediction]:
     Raises:
         UserError: the file cannot be read, or does not answer the tasks; it names the first problem.
     """
-    data = read_json(path)
+    data = _read(path)
     problems = list(submission_problems(data, tasks))
     if problems:
         raise UserError(path, f"{problems[0]}{and_more(problems)}")
@@ -109,7 +114,7 @@ def read_lenient(path: Path, tasks: Sequence[Task]) -> tuple[list[Prediction], l
     Raises:
         UserError: the file cannot be read, or is not an object of tasks.
     """
-    data = read_json(path)
+    data = _read(path)
     problems = list(submission_problems(data, tasks))
     if not isinstance(data, dict):
         raise UserError(path, str(problems[0]))
@@ -122,6 +127,12 @@ def read_lenient(path: Path, tasks: Sequence[Task]) -> tuple[list[Prediction], l
     return predictions, [str(problem) for problem in problems]
 
 
+def _read(path: Path) -> Any:
+    with contextlib.suppress(FileNotFoundError):  # The reader says so.
+        os.close(open_regular(path))
+    return read_json(path)
+
+
 def _prediction(task: Task, number: int, attempts: Any) -> Prediction:
     """The prediction of two attempts; a malformed one becomes an empty grid, which equals no answer."""
     given = [attempts.get(key) if isinstance(attempts, dict) else None for key in ATTEMPTS]
@@ -132,4 +143,4 @@ def _prediction(task: Task, number: int, attempts: Any) -> Prediction:
         candidates.append(Candidate(second, 1, 0.0))
     single = first if first.size else None
     tokens = np.full(FULL.cells, PAD, dtype=np.uint8) if single is None else FULL.encode(single)
-    return Prediction(task.id, number, tuple(candidates), single, tokens, 0.0)
+    return Prediction(task.id, number, tuple(candidates), single, tokens, 0.0, limit=len(ATTEMPTS))

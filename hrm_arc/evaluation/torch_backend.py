@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +97,8 @@ class TorchBackend:
         with _evaluating(self.model):
             output, segments = infer(self.model, Batch.from_samples(samples, self.device), self.early_exit)
         confidence = output.q_halt.sigmoid()
+        # Not a number in any logit: the answer is none, and the confidence says so.
+        confidence = confidence.masked_fill(output.logits.isnan().flatten(1).any(dim=1), torch.nan)
         return Answers(self._tokens(output.logits, samples), _numpy(confidence.float()), _numpy(segments))
 
     @torch.inference_mode()
@@ -127,18 +129,33 @@ def load_model(path: Path, device: str = "auto") -> tuple[TorchBackend, Card]:
         device: a torch device, or ``auto`` for the best one here.
 
     Raises:
-        UserError: there is none, it is damaged, its model is not importable here, or its weights do not fit
-            its card.
+        UserError: there is none, it is damaged, its model is not importable here, its weights do not fit its
+            card, or some of them are not finite.
     """
     folder = newest_checkpoint(path)
     card = read_card(folder)
+    weights = read_tensors(folder, WEIGHTS)
+    check_weights(folder / WEIGHTS, weights)
     try:
         model = build_model(card.model, card.options, len(card.tasks), card.variants)
-        model.load_state_dict(read_tensors(folder, WEIGHTS))
+        model.load_state_dict(weights)
     except (KeyError, TypeError, ValueError, RuntimeError):
         raise UserError(folder / WEIGHTS, f"does not fit the model {card.model!r} that its card names") from None
     place = _device(device)
     return TorchBackend(model.to(place).eval(), place, card.ignores_padding), card
+
+
+def check_weights(file: Path, weights: Mapping[str, Tensor]) -> None:
+    """Check that every weight is finite: a model with others gives no answer that means anything.
+
+    Raises:
+        UserError: naming the first tensor that has others.
+    """
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() and not (finite := tensor.isfinite()).all():
+            others = int((~finite).sum())
+            what = f"{others:,} of {tensor.numel():,} values of {name} are not finite (NaN or infinite)"
+            raise UserError(file, f"{what}: training has diverged, or the file was damaged")
 
 
 def _device(name: str) -> torch.device:

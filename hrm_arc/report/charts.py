@@ -21,6 +21,8 @@ STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "hrm-arc",
     "font.family": "sans-serif",
+    # A dollar sign in a name is no formula.
+    "text.parse_math": False,
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
 }
 # The most points of a line; a chart of this width shows no more.

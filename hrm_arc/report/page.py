@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, PackageLoader
 
-from hrm_arc.errors import UserError
-from hrm_arc.files import write_text
-from hrm_arc.reading import read_lines
+from hrm_arc.evaluation.results import read_results, read_scores
+from hrm_arc.files import check_target, write_text
 from hrm_arc.report.charts import training_curves, training_details
 from hrm_arc.report.gallery import NAMES, answer
 from hrm_arc.report.names import BASELINES, metric_value
 from hrm_arc.runs.folder import RunFolder
 from hrm_arc.runs.metrics import read_metrics
+
+__all__ = ["environment", "prepare_page", "read_scores", "write_html", "write_page"]
+
+
+def prepare_page(folder: RunFolder, run: RunFolder) -> None:
+    """Check what a page will need before hours of work depend on it: the run's files, the folder, the packages.
+
+    Args:
+        folder: the folder that the scores will be written to.
+        run: the run that is scored.
+
+    Raises:
+        UserError: a file of the run cannot be read, or a file of the folder cannot be written.
+    """
+    import matplotlib  # noqa: F401  A missing package is named now.
+
+    run.config(), run.status(), read_metrics(run.metrics_file)
+    check_target(folder.report_file)
 
 
 def write_page(folder: RunFolder, run: RunFolder | None = None) -> Path:
@@ -29,7 +44,7 @@ def write_page(folder: RunFolder, run: RunFolder | None = None) -> Path:
         UserError: the run was not scored yet, or one of its files is damaged.
     """
     run = run or folder.owner()
-    scores, config = read_scores(folder), run.config()
+    (scores, answered), config = read_results(folder), run.config()
     rows = {run.run_id: read_metrics(run.metrics_file)}
     page = environment().get_template("page.html").render(
         title=f"{config['name']} {run.run_id}",
@@ -40,28 +55,20 @@ def write_page(folder: RunFolder, run: RunFolder | None = None) -> Path:
         baselines=[(BASELINES[name], values) for name, values in scores["baselines"].items()],
         curves=training_curves(rows),
         details=training_details(rows),
-        answers=[answer(row) for row in read_lines(folder.predictions_file)],
+        answers=[answer(row) for row in answered],
         outcomes=NAMES,
     )  # fmt: skip
-    write_text(folder.report_file, page)
+    write_html(folder.report_file, page)
     return folder.report_file
 
 
-def read_scores(folder: RunFolder) -> dict[str, Any]:
-    """The scores.json of a folder.
+def write_html(path: Path, page: str) -> None:
+    """Write a page. Half of a surrogate pair, which a task's name may have and UTF-8 has not, becomes ``?``.
 
     Raises:
-        UserError: there is none, or an earlier version wrote it.
+        ReportedError: it cannot be written.
     """
-    try:
-        scores = json.loads(folder.scores_file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        scores = None
-    if not isinstance(scores, dict) or "step" not in scores:
-        raise UserError(folder.path, "not scored yet: run hrm eval on it first")
-    if "metrics" not in scores:
-        raise UserError(folder.scores_file, "written by an earlier version: run hrm eval again")
-    return scores
+    write_text(path, page.encode("utf-8", "replace").decode())
 
 
 def environment() -> Environment:

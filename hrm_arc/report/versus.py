@@ -6,31 +6,38 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hrm_arc.files import write_text
-from hrm_arc.reading import read_lines
+from hrm_arc.evaluation.results import Results, read_results
 from hrm_arc.report.charts import training_curves, training_details
 from hrm_arc.report.gallery import attempts, filters, input_and_truth
 from hrm_arc.report.names import BASELINES
-from hrm_arc.report.page import environment, read_scores
+from hrm_arc.report.page import environment, write_html
 from hrm_arc.runs.folder import RunFolder, differences
 from hrm_arc.runs.metrics import read_metrics
 
 
-def write_versus(first: RunFolder, second: RunFolder, comparison: Mapping[str, Any], path: Path) -> Path:
+def write_versus(
+    first: RunFolder,
+    second: RunFolder,
+    comparison: Mapping[str, Any],
+    path: Path,
+    results: tuple[Results, Results] | None = None,
+) -> Path:
     """Write a page that compares the second run with the first.
 
     Args:
         first, second: the folders with their scores.
         comparison: from :func:`hrm_arc.evaluation.comparison.compare`.
         path: the file to write.
+        results: of the two folders; read if None.
 
     Raises:
         UserError: a run was not scored yet, or one of its files is damaged.
     """
     folders = (first, second)
     runs = [folder.owner() for folder in folders]
-    scores = [read_scores(folder) for folder in folders]
-    rows = [{(row["task"], row["test"]): row for row in read_lines(folder.predictions_file)} for folder in folders]
+    results = results or (read_results(first), read_results(second))
+    scores = [each.scores for each in results]
+    rows = [{(row["task"], row["test"]): row for row in each.rows} for each in results]
     names = _names(runs)
     metrics = {name: read_metrics(run.metrics_file) for name, run in zip(names, runs, strict=True)}
     outcomes = ("both", f"only {names[0]}", f"only {names[1]}", "neither")
@@ -52,7 +59,7 @@ def write_versus(first: RunFolder, second: RunFolder, comparison: Mapping[str, A
         ],
         outcomes=outcomes,
     )  # fmt: skip
-    write_text(path, page)
+    write_html(path, page)
     return path
 
 

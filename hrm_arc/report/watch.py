@@ -1,15 +1,16 @@
-"""The live view of a run and the list of runs, read from the files in their folders."""
+"""The live view of a run, read from the files in its folder."""
 
 from __future__ import annotations
 
 import itertools
+import logging
 import math
+import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from rich.console import Group, RenderableType
 from rich.panel import Panel
@@ -17,15 +18,20 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from hrm_arc.errors import UserError
+from hrm_arc.errors import UserError, printable
+from hrm_arc.reading import open_regular, parse_json
+from hrm_arc.report.listing import state_of
 from hrm_arc.report.names import BASELINES
 from hrm_arc.runs.folder import RunFolder
-from hrm_arc.runs.metrics import read_metrics
-from hrm_arc.runs.status import HEARTBEAT_SECONDS
+from hrm_arc.runs.metrics import SMALL_FILE, Row, check_row, read_metrics
+
+log = logging.getLogger(__name__)
 
 BARS = "▁▂▃▄▅▆▇█"
-# A running process writes its status at every heartbeat; after this number of missed ones the run counts as lost.
-MISSED_HEARTBEATS = 4
+KINDS = ("train", "validation")
+# A live view keeps this number of rows, and compares so many bytes to notice that a file was written anew. A last
+# row without a line break is kept for the next reading if it is shorter than LONGEST_KEPT.
+MOST_ROWS, TAIL, LONGEST_KEPT = 10_000, 256, 2**20
 # Lines of the live view from metrics.jsonl: title, kind of row, key, format of the last value, logarithmic or not.
 CURVES = (
     ("loss", "train", "loss", ".4f", True),
@@ -37,64 +43,6 @@ CURVES = (
     ("halting accuracy", "train", "halt_accuracy", ".1%", False),
     ("mean segments", "train", "mean_segments", ".2f", False),
 )
-
-
-def find_runs(root: Path) -> list[RunFolder]:
-    """All runs in the folder ``root``, oldest first."""
-    return [RunFolder(path.parent) for path in sorted(root.glob("*/config.yaml"))]
-
-
-def newest_run(root: Path) -> RunFolder:
-    """The newest run in the folder ``root``.
-
-    Raises:
-        UserError: there is none.
-    """
-    runs = find_runs(root)
-    if not runs:
-        raise UserError(root, "no runs here")
-    return runs[-1]
-
-
-def run_rows(root: Path) -> list[dict[str, Any]]:
-    """One row for each run: recipe, model, state, step and scores; None is not known.
-
-    A run whose config.yaml is not a recipe has the state ``damaged``.
-    """
-    return [_run_row(run) for run in find_runs(root)]
-
-
-def _run_row(run: RunFolder) -> dict[str, Any]:
-    status = run.status()
-    try:
-        config = run.config()
-        what = {"name": config["name"], "model": config["model"]["name"], "steps": config["training"]["max_steps"]}
-        state = state_of(status)
-    except (UserError, KeyError, TypeError):
-        what, state = {"name": None, "model": None, "steps": None}, "damaged"
-    return {
-        "run_id": run.run_id,
-        **what,
-        "state": state,
-        "step": status.get("current_step", 0),
-        "exact_accuracy": status.get("exact_accuracy"),
-        "best": (status.get("best") or {}).get("score"),
-        "pass_at_2": status.get("pass_at_2"),
-        "started": status.get("start_time"),
-        "folder": str(run.path),
-    }
-
-
-def state_of(status: dict[str, Any], now: datetime | None = None) -> str:
-    """The state in a status, or ``lost`` if the run is on and has missed its heartbeats."""
-    state = status.get("state", "unknown")
-    if state not in ("running", "validating"):
-        return state
-    try:
-        silence = (now or datetime.now().astimezone()) - datetime.fromisoformat(status["last_update"])
-    except (KeyError, TypeError, ValueError):
-        return "unknown"
-    return "lost" if silence.total_seconds() > MISSED_HEARTBEATS * HEARTBEAT_SECONDS else state
 
 
 def sparkline(values: Sequence[float], width: int = 40) -> str:
@@ -127,23 +75,94 @@ def gpus() -> list[Gpu]:
         return []
 
 
-def live_view(run: RunFolder) -> RenderableType:
+class MetricsFollower:
+    """The rows of a growing metrics.jsonl: the file is read once, and then what is appended.
+
+    Args:
+        path: the file.
+    """
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._rows: list[Row] = []
+        # Bytes that have been read, and the last of them, to notice that the file was cut and written again.
+        self._end = 0
+        self._last = b""
+        self._file: tuple[int, int] | None = None
+
+    def rows(self) -> list[Row]:
+        """All rows up to now, thinned if they are very many.
+
+        Raises:
+            UserError: it is not a regular file.
+        """
+        try:
+            handle = open_regular(self._path, within=self._path.parent)
+        except FileNotFoundError:
+            self._file, self._rows = None, []
+            return self._rows
+        with os.fdopen(handle, "rb") as file:
+            status = os.fstat(file.fileno())
+            grown = status.st_size - self._end
+            if self._file == (status.st_dev, status.st_ino) and 0 <= grown <= SMALL_FILE and self._is_unchanged(file):
+                self._append(file.read(grown))
+                return self._rows
+            self._file = status.st_dev, status.st_ino
+            # Up to the last line break: the rest is read again once it is a whole row.
+            file.seek(max(0, status.st_size - LONGEST_KEPT))
+            tail = file.read(min(status.st_size, LONGEST_KEPT))
+            self._end = status.st_size - len(tail) + tail.rfind(b"\n") + 1
+            self._last = tail[: tail.rfind(b"\n") + 1][-TAIL:]
+        self._rows = read_metrics(self._path)
+        return self._rows
+
+    def _is_unchanged(self, file: BinaryIO) -> bool:
+        """Whether the file's beginning ends as it did; leaves the file where it was read to."""
+        file.seek(self._end - len(self._last))
+        return file.read(len(self._last)) == self._last
+
+    def _append(self, content: bytes) -> None:
+        content = content[: content.rfind(b"\n") + 1]
+        newest = {kind: max((r["step"] for r in self._rows if r["kind"] == kind), default=-1) for kind in KINDS}
+        for line in content.splitlines():
+            try:
+                row = check_row(parse_json(line))
+            except ValueError as error:
+                log.warning("%s: a damaged row is left out: %s", self._path, error)
+                continue
+            # The first reading may have seen more than was there a moment before.
+            if row["step"] > newest[row["kind"]]:
+                self._rows.append(row)
+        self._end += len(content)
+        self._last = (self._last + content)[-TAIL:]
+        if len(self._rows) > MOST_ROWS:
+            older = [row for row in self._rows[: -MOST_ROWS // 2] if row["kind"] == "validation" or row["step"] % 2]
+            self._rows = older[-MOST_ROWS // 2 :] + self._rows[-MOST_ROWS // 2 :]
+
+
+def live_view(run: RunFolder, metrics: MetricsFollower | None = None) -> RenderableType:
     """A run on one screen: progress, metrics, scores beside the baselines, time and memory.
+
+    Args:
+        run: the run.
+        metrics: its metrics, if the view is drawn again and again.
 
     Raises:
         UserError: it is not a run, or its files are not those of a run of this version.
     """
-    config, status, rows = run.config(), run.status(), read_metrics(run.metrics_file)
+    config, status = run.config(), run.status()
+    rows = (metrics or MetricsFollower(run.metrics_file)).rows()
     facts = Table.grid(padding=(0, 2))
     try:
         for name, value in (*_progress(config, status), *_curves(rows), *_scores(status), *_machine(status)):
-            facts.add_row(Text(name, style="dim"), value)
+            facts.add_row(Text(printable(name), style="dim"), value)
         title = f"{config['name']}  {run.run_id}  {config['model']['name']}"
-        subtitle = Text(_subtitle(status))
-    except (AttributeError, KeyError, TypeError, ValueError):
+        subtitle = Text(printable(_subtitle(status)))
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
         what = "config.yaml, status.json or metrics.jsonl is damaged or of an earlier version"
         raise UserError(run.path, what) from None
-    return Panel(facts, title=Text(title), subtitle=subtitle, title_align="left", subtitle_align="left")
+    # A panel's title is cut at the width of the terminal.
+    return Panel(facts, title=Text(printable(title)), subtitle=subtitle, title_align="left", subtitle_align="left")
 
 
 def _subtitle(status: dict[str, Any]) -> str:
@@ -205,13 +224,15 @@ def _machine(status: dict[str, Any]) -> list[tuple[str, RenderableType]]:
     rows: list[tuple[str, RenderableType]] = []
     if status.get("timing"):
         shares = sorted(status["timing"].items(), key=lambda item: -item[1])
-        rows.append(("time", Text(", ".join(f"{name} {share:.0%}" for name, share in shares if share >= 0.005))))
+        rows.append(
+            ("time", Text(", ".join(f"{printable(name)} {share:.0%}" for name, share in shares if share >= 0.005)))
+        )
     if status.get("peak_memory_bytes") is not None:
         rows.append(("peak memory", Text(f"{_with_prefix(status['peak_memory_bytes'])}B")))
     for number, gpu in enumerate(gpus()):
         rows.append((f"gpu {number}", Text(f"{gpu.use}% busy, {gpu.memory:,} of {gpu.total:,} MiB")))
     if status.get("last_checkpoint"):
-        rows.append(("checkpoint", Text(status["last_checkpoint"])))
+        rows.append(("checkpoint", Text(printable(status["last_checkpoint"]))))
     return rows
 
 

@@ -10,6 +10,7 @@ import logging
 import mmap
 import os
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -107,16 +108,22 @@ def check_row(row: Any) -> Row:
 def read_metrics(path: Path) -> list[Row]:
     """The rows of a metrics.jsonl, thinned if the file is large; damaged rows are logged as a warning.
 
-    A last row without a line break, which a kill or a full disk left, is none.
+    A last row without a line break, which a kill or a full disk left, is a damaged one.
 
     Raises:
         UserError: it is not a regular file.
     """
     history = read_history(path)
     if history.damaged:
-        more = f" (and {len(history.damaged) - 1} more)" if len(history.damaged) > 1 else ""
-        log.warning("%s: damaged rows are left out: %s%s", path, history.damaged[0], more)
+        _warn(path, history.damaged[0], len(history.damaged) - 1)
     return history.rows
+
+
+@cache
+def _warn(path: Path, first: str, more: int) -> None:
+    """Warn of damaged rows, once: a live view reads the same file again and again."""
+    others = f" (and {more} more)" if more else ""
+    log.warning("%s: damaged rows are left out: %s%s", path, first, others)
 
 
 def read_history(path: Path) -> History:

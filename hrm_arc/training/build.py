@@ -290,6 +290,8 @@ def _assemble(parsed: dict[str, Any], path: Path) -> Recipe:
     """A Recipe from what the parser read; each section checks its own values."""
     sections: dict[str, Any] = {}
     for section, config in SECTIONS.items():
+        if missing := [key for key, value in parsed[section].items() if value is None]:
+            raise UserError(path, f"{section}.{missing[0]} has no value")
         try:
             sections[section] = config(**parsed[section])
         except ValueError as error:

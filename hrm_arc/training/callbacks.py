@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -52,7 +53,8 @@ class Callback:
 class RunRecorder(Callback):
     """Writes a run's status.json, metrics.jsonl and train.log, and feeds its trackers.
 
-    What cannot be written does not end a run: it is logged as a warning once.
+    What cannot be written does not end a run: it is logged as a warning once. A removed run folder does: nothing of
+    the run could be kept, and a folder that is made anew would lack config.yaml.
 
     Args:
         folder: the run.
@@ -68,6 +70,7 @@ class RunRecorder(Callback):
         self._log_every = 1
         self._step = 0
         self._unwritten = False
+        self._had_recipe = False
 
     def on_run_start(self, trainer: Trainer) -> None:
         """Open the files, without rows of later steps, and write that the run is running.
@@ -77,6 +80,7 @@ class RunRecorder(Callback):
         """
         step, recipe = trainer.step, trainer.recipe
         self._log_every, self._step = recipe.training.log_every, step
+        self._had_recipe = self._folder.config_file.is_file()
         self._open.enter_context(self.status)
         try:
             self._metrics = self._open.enter_context(Metrics(self._folder.metrics_file, after=step))
@@ -96,7 +100,13 @@ class RunRecorder(Callback):
         self.event(baselines=trainer.baselines, **best_fields(trainer.best))
 
     def on_step(self, metrics: StepMetrics) -> None:
+        """Write the metrics of a step.
+
+        Raises:
+            ReportedError: the run's folder was removed or moved.
+        """
         self._step = metrics.step
+        self._check_folder()
         if metrics.step % self._log_every == 0 or metrics.progress >= 1:
             self._row("train", **metrics.as_row())
         with self._although_full():
@@ -121,6 +131,7 @@ class RunRecorder(Callback):
 
     def on_validation_start(self, step: int) -> None:
         self._step = step
+        self._check_folder()
         self.event(state="validating")
 
     def on_validation(self, step: int, result: Validation) -> None:
@@ -136,13 +147,16 @@ class RunRecorder(Callback):
         self.event(last_checkpoint=f"checkpoints/{path.name}")
 
     def on_run_end(self, state: RunState) -> None:
-        self._line(f"{state} at step {self._step}")
-        self.event(state=state, current_step=self._step)
+        if not self._is_removed():
+            self._line(f"{state} at step {self._step}")
+            self.event(state=state, current_step=self._step)
         with contextlib.suppress(OSError):  # What a full disk did not take before.
             self._open.close()
 
     def event(self, **fields: Any) -> None:
         """Write fields of the status now."""
+        if self._is_removed():
+            return
         with self._although_full():
             self.status.update(event=True, **fields)
 
@@ -150,6 +164,21 @@ class RunRecorder(Callback):
         """Put a warning into train.log and the status."""
         self._line(message)
         self.event(message=message)
+
+    def _is_removed(self) -> bool:
+        """Whether the folder of the run is not there any more. A file system that does not answer is not that."""
+        try:
+            os.stat(self._folder.config_file)
+        except (FileNotFoundError, NotADirectoryError):
+            return self._had_recipe
+        except OSError:
+            return False
+        return False
+
+    def _check_folder(self) -> None:
+        if self._is_removed():
+            what = "its config.yaml or the whole folder was removed or moved while the run was on, so the run has ended"
+            raise ReportedError(self._folder.path, f"{what} at step {self._step}")
 
     def _row(self, kind: str, **figures: Any) -> None:
         assert self._metrics is not None, "on_run_start comes first"

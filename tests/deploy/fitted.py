@@ -70,4 +70,5 @@ def save_run(folder: Path, name: str, canvas: CanvasKind, model: Reasoner, step:
     options = options_of(model)
     card = Card(name, options, names, canvas, True, [SOURCE], [], len(names), 1, 0, [], step, folder.name, {})
     save_checkpoint(folder / "checkpoints", "step", card, model.state_dict(), {})
-    (folder / "config.yaml").write_text(yaml.safe_dump({"name": "tiny", "model": {"name": name}}))
+    config = {"name": "tiny", "model": {"name": name}, "training": {"max_steps": 1}}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))

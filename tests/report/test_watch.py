@@ -15,7 +15,8 @@ from rich.console import Console
 
 from hrm_arc.errors import UserError
 from hrm_arc.files import write_json, write_lines, write_text
-from hrm_arc.report.watch import BARS, live_view, newest_run, run_rows, sparkline, state_of
+from hrm_arc.report.listing import newest_run, run_rows, state_of
+from hrm_arc.report.watch import BARS, live_view, sparkline
 from hrm_arc.runs.folder import RunFolder
 from hrm_arc.training.trainer import Trainer
 from tests.cli.commands import HRM, hrm

@@ -237,7 +237,7 @@ def test_damaged_rows_of_metrics_are_left_out_and_named(tmp_path: Path, caplog: 
     path.write_text(rows[0] + rows[1][:20] + "\n" + flipped + "[]\n5\nnull\n" + rows[3] + rows[4][:-5])
     assert [row["step"] for row in read_metrics(path)] == [1, 4]
     assert "line 2: not JSON" in caplog.messages[0]
-    assert "(and 4 more)" in caplog.messages[0]
+    assert "(and 5 more)" in caplog.messages[0]
 
 
 def test_a_large_file_of_metrics_is_thinned_and_keeps_validations_and_its_end(

@@ -90,6 +90,7 @@ def test_mistakes_in_flags_are_one_line(flags: list[str], message: str) -> None:
         ("model: {name: grid-hrm}\nfoo: 1", "no key foo"),
         ("model: {name: grid-hrm}\ntraining: {max_steps: many}", "training.max_steps: expected a int"),
         ("model: {name: grid-hrm}\ntraining: 3", "'training' is a single value, expected a section of keys"),
+        ("model: {name: grid-hrm}\ntraining: {trackers: }", "training.trackers has no value"),
         ("- 1", "not a recipe"),
         ("model: grid-hrm", "not a recipe"),
         ("{]", "not YAML"),

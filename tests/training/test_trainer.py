@@ -258,7 +258,7 @@ def test_damaged_weights_are_named(tmp_path: Path) -> None:
     card = json.loads((folder / CARD).read_text())
     card["options"]["width"] = 32
     (folder / CARD).write_text(json.dumps(card))
-    with pytest.raises(UserError, match="missing or damaged"):
+    with pytest.raises(UserError, match="damaged: its checksum is not that of its content"):
         load_model(folder)
 
 

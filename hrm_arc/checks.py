@@ -1,0 +1,94 @@
+"""Checks of decoded values that anybody may have written: their type and range, with the reason in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from hrm_arc.reading import kind_of
+
+
+def whole(name: str, value: Any, least: int = 0, most: int = 2**53) -> int:
+    """A whole number in a range; true and false are none.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if type(value) is not int or not least <= value <= most:
+        raise ValueError(f"{name} is {value!r:.40}, expected a whole number from {least} to {most}")
+    return value
+
+
+def number(name: str, value: Any, least: float = -math.inf, most: float = math.inf) -> float:
+    """A finite number in a range.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if type(value) not in (int, float) or not math.isfinite(value) or not least <= value <= most:
+        raise ValueError(f"{name} is {value!r:.40}, expected a number from {least:g} to {most:g}")
+    checked: float = value
+    return checked
+
+
+def share(name: str, value: Any) -> float:
+    """A number from 0 to 1.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    return number(name, value, 0, 1)
+
+
+def text(name: str, value: Any, longest: int = 10_000) -> str:
+    """A text.
+
+    Raises:
+        ValueError: it is something else, or is longer.
+    """
+    if not isinstance(value, str) or len(value) > longest:
+        raise ValueError(f"{name} is {kind_of(value)}, expected a short text")
+    return value
+
+
+def listed(name: str, value: Any) -> list[Any]:
+    """A list.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if not isinstance(value, list):
+        raise ValueError(f"{name} is {kind_of(value)}, expected a list")
+    return value
+
+
+def texts(name: str, value: Any) -> list[str]:
+    """A list of texts.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    return [text(name, each) for each in listed(name, value)]
+
+
+def mapping(name: str, value: Any) -> dict[str, Any]:
+    """An object.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} is {kind_of(value)}, expected an object")
+    return value
+
+
+def field(data: Mapping[str, Any], name: str) -> Any:
+    """The value of a key.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in data:
+        raise ValueError(f"has no {name}")
+    return data[name]

@@ -1,0 +1,83 @@
+"""Signals that end the work: Ctrl-C, SIGTERM, and SIGHUP, which a closed terminal or SSH session sends."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+# A closed session sends SIGHUP twice (its shell and its terminal), and timeout(1) sends SIGTERM twice.
+SAME_REQUEST_SECONDS = 0.5
+
+
+def ending_signals() -> list[signal.Signals]:
+    """The signals that end the work; not SIGHUP where it is ignored, as under nohup, or does not exist."""
+    hangup: signal.Signals | None = getattr(signal, "SIGHUP", None)
+    kept = [] if hangup is None or signal.getsignal(hangup) is signal.SIG_IGN else [hangup]
+    return [signal.SIGINT, signal.SIGTERM, *kept]
+
+
+class TerminatedError(KeyboardInterrupt):
+    """SIGTERM or SIGHUP, in distinction from Ctrl-C."""
+
+
+class Request:
+    """Distinguishes a request to end from its repetition by a machine, and from an impatient second one."""
+
+    def __init__(self) -> None:
+        self._first: float | None = None
+
+    def is_new(self, number: int) -> bool:
+        """Whether a signal is a request of its own: the first one, a second Ctrl-C, or a later SIGTERM."""
+        if self._first is None:
+            self._first = time.monotonic()
+            return True
+        if number in (signal.SIGINT, signal.SIGTERM):
+            return number == signal.SIGINT or time.monotonic() - self._first > SAME_REQUEST_SECONDS
+        return False
+
+
+def interrupt_on_signals() -> None:
+    """SIGTERM and SIGHUP raise a KeyboardInterrupt, as Ctrl-C does."""
+    request = Request()
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if request.is_new(number):
+            raise TerminatedError
+
+    for number in ending_signals():
+        # Of a job in the background Ctrl-C is ignored; it stays so.
+        if number != signal.SIGINT:
+            signal.signal(number, interrupt)
+
+
+def end_at_once() -> None:
+    """From now on Ctrl-C and SIGTERM end the process without a word: nothing is left to be saved."""
+    for number in ending_signals():
+        is_kept = number not in (signal.SIGINT, signal.SIGTERM) or signal.getsignal(number) is signal.SIG_IGN
+        signal.signal(number, signal.SIG_IGN if is_kept else signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def handling(handle: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Call a function at every ending signal."""
+    former = {number: signal.signal(number, handle) for number in ending_signals()}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def killing() -> Iterator[None]:
+    """SIGTERM and SIGHUP kill this process: no Python handler could be called while it is inside a library."""
+    numbers = [number for number in ending_signals() if number != signal.SIGINT]
+    former = {number: signal.signal(number, signal.SIG_DFL) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
