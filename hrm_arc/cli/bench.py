@@ -65,7 +65,8 @@ def run(options: argparse.Namespace) -> None:
         raise UserError("--plot", f"{plot}, expected a {' or '.join(PICTURES)} in an existing folder")
     rows: list[dict[str, Any]] = []
     try:
-        _collect(rows, module.measure(chosen), live=not chosen.json)
+        with _messages_only() if chosen.json else contextlib.nullcontext():
+            _collect(rows, module.measure(chosen), live=not chosen.json)
     finally:
         # Also when it is stopped: the rows so far.
         if chosen.json:

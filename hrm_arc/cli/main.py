@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import math
 import sys
 from collections.abc import Container, Sequence
@@ -117,6 +118,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         note(f"error: {error.name}: not installed here; pip install 'hrm-arc[{extra}]'")
         return 2
+    except OSError as error:
+        # Of a file that no verb has foreseen to be absent, forbidden or too long a name.
+        if error.filename is None:
+            raise
+        is_disk = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+        note(f"error: {_cut(str(error.filename), LONGEST_PLACE)}: {error.strerror}")
+        return 1 if is_disk else 2
+    except MemoryError as error:
+        note(f"error: memory: not enough for this on this machine: {_cut(str(error), LONGEST_MESSAGE)}".rstrip(": "))
+        return 1
     except KeyboardInterrupt:
         end_at_once()
         note("interrupted")

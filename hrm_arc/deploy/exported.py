@@ -114,7 +114,7 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "precision": _precision,
     "segments": lambda name, value: whole(name, value, 1, LARGEST_SEGMENTS),
     "carry": lambda name, value: tuple(texts(name, value)),
-    "hidden_size": lambda name, value: whole(name, value, 1, LARGEST_SIZE),
+    "hidden_size": lambda name, value: whole(name, value, 0, LARGEST_SIZE),
     "prefix": lambda name, value: whole(name, value, 0, LARGEST_SIZE),
     "num_heads": lambda name, value: whole(name, value, 1, LARGEST_SIZE),
     "canvas": _canvas,

@@ -135,9 +135,10 @@ class MetricsFollower:
                 self._rows.append(row)
         self._end += len(content)
         self._last = (self._last + content)[-TAIL:]
-        if len(self._rows) > MOST_ROWS:
-            older = [row for row in self._rows[: -MOST_ROWS // 2] if row["kind"] == "validation" or row["step"] % 2]
-            self._rows = older[-MOST_ROWS // 2 :] + self._rows[-MOST_ROWS // 2 :]
+        half = MOST_ROWS // 2
+        while len(self._rows) > MOST_ROWS:
+            # Every other row of the older ones; a run that goes on for weeks keeps its beginning.
+            self._rows = self._rows[:-half:2] + self._rows[-half:]
 
 
 def live_view(run: RunFolder, metrics: MetricsFollower | None = None) -> RenderableType:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
+import threading
 from dataclasses import replace
 
 import pytest
 
 from hrm_arc.cli.progress import ConsoleProgress, progress_line
-from hrm_arc.cli.show import configure_logging, note
+from hrm_arc.cli.show import configure_logging, counted, emit, note, table
+from hrm_arc.cli.streams import _Descriptor
+from hrm_arc.errors import printable
 from hrm_arc.training.metrics import StepMetrics
 
 METRICS = StepMetrics(
@@ -72,7 +76,56 @@ def test_without_a_terminal_a_line_is_printed_for_each_twentieth(capsys: pytest.
 def test_a_reader_of_messages_that_went_away_does_not_end_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    with os.fdopen(writer, "w") as closed:
-        monkeypatch.setattr(sys, "stderr", closed)
-        note("nobody reads this")
-        note("nor this")
+    closed = os.fdopen(writer, "w")
+    monkeypatch.setattr(sys, "stderr", closed)
+    note("nobody reads this")
+    note("nor this")
+    with contextlib.suppress(BrokenPipeError):
+        closed.close()
+
+
+def test_control_characters_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    note("a\x1b[2J\nb\x9b\u202e\ud800")
+    assert capsys.readouterr().err == "a\\x1b[2J\\x0ab\\x9b\\u202e\\ud800\n"
+    table("title\x07", ["name\x1b"], [["[b]\x1b"]])
+    emit({"names": ["\x1b", {"\x07": 1}]}, False, print)
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert "[b]\\x1b" in shown
+    assert printable("größer → 1") == "größer → 1"
+
+
+def test_counted_things() -> None:
+    counts = [counted(0, "runs"), counted(1, "test outputs"), counted(1200, "steps")]
+    assert counts == ["0 runs", "1 test output", "1,200 steps"]
+
+
+def test_a_descriptor_without_a_reader_remembers_and_does_not_raise() -> None:
+    reader, writer = os.pipe()
+    stream = _Descriptor(writer, retry=False)
+    assert stream.write(b"read") == 4
+    assert os.read(reader, 10) == b"read"
+    os.close(reader)
+    assert stream.write(b"unread") == 6
+    assert stream.error is not None
+    assert stream.lost is None, "a reader that went away is no error"
+    os.close(writer)
+
+
+def test_a_slow_reader_of_a_pipe_that_does_not_block_gets_everything() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    content = bytes(range(256)) * 4096
+    read = bytearray()
+
+    def drain() -> None:
+        while part := os.read(reader, 65536):
+            read.extend(part)
+
+    thread = threading.Thread(target=drain)
+    thread.start()
+    _Descriptor(writer, retry=False).write(content)
+    os.close(writer)
+    thread.join(timeout=10)
+    os.close(reader)
+    assert bytes(read) == content

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import answer, hrm
+from tests.cli.commands import HRM, answer, hrm
 from tests.made import tiny_recipe, write_tasks
 
 
@@ -89,3 +91,16 @@ def test_mistakes_are_one_line(flags: list[str], message: str) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith(message)
     assert done.stderr.count("\n") == 1
+
+
+def test_a_stopped_fine_tuning_answers_with_what_it_has_learned(tmp_path: Path) -> None:
+    tasks = write_tasks(tmp_path / "tasks", count=1)
+    command = [*HRM, "solve", str(tasks), "--finetune-seconds", "600", "--votes", "1", "--out", str(tmp_path / "runs")]
+    process = subprocess.Popen([*command, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    while "training" not in process.stderr.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    solved, errors = process.communicate(timeout=60)
+    assert (process.returncode, "Traceback" in errors) == (130, False)
+    assert len(json.loads(solved)["attempts"]) == 1

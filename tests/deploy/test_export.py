@@ -17,8 +17,8 @@ from hrm_arc.deploy.parity import parity
 from hrm_arc.deploy.runtime import OnnxBackend
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.evaluate import predict_tasks
-from hrm_arc.evaluation.provenance import tasks_to_score
 from hrm_arc.evaluation.predict import Answers
+from hrm_arc.evaluation.provenance import tasks_to_score
 from hrm_arc.evaluation.torch_backend import load_model
 from hrm_arc.models import MODELS, ModelSpec, find_model
 from hrm_arc.models.reasoner import Batch, Carry, Output, Reasoner

@@ -8,8 +8,15 @@ from hrm_arc.evaluation.comparison import compare
 
 
 def rows(*solved: tuple[str, int, bool | None]) -> list[dict[str, Any]]:
+    """Rows whose one attempt is the truth or another grid; the flag ``solved`` is wrong on purpose."""
     return [
-        {"task": task, "test": test, "solved": right, "truth": None if right is None else [[test]]}
+        {
+            "task": task,
+            "test": test,
+            "candidates": [{"grid": [[test if right else test + 1]], "votes": 1, "confidence": 0.5}],
+            "solved": not right,
+            "truth": None if right is None else [[test]],
+        }
         for task, test, right in solved
     ]
 
@@ -38,7 +45,7 @@ def test_the_difference_is_second_minus_first() -> None:
 
 def test_each_board_counts_as_a_task_and_one_task_has_no_interval() -> None:
     boards = [{**row, "board": True} for row in rows(*(("game", n, False) for n in range(6)))]
-    better = [{**row, "solved": row["test"] == 0} for row in boards]
+    better = [*({**row, "board": True} for row in rows(("game", 0, True))), *boards[1:]]
     low, high = compare(boards, better)["interval"]
     assert low == 0 < high
     assert compare(boards, better)["tasks"] == 6

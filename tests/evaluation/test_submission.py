@@ -12,8 +12,10 @@ import pytest
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.breakdown import breakdown
 from hrm_arc.evaluation.predict import Candidate, Prediction
+from hrm_arc.evaluation.results import result_row
 from hrm_arc.evaluation.scores import score
 from hrm_arc.evaluation.submission import read_answers, read_lenient, read_submission, submission, submission_problems
+from hrm_arc.files import write_lines
 from hrm_arc.puzzles.canvas import FULL
 from hrm_arc.puzzles.task import Pair, Task, make_grid
 
@@ -165,9 +167,10 @@ def broken(kind: str, data: dict[str, Any]) -> tuple[Any, str]:
 )
 def test_the_problem_of_predictions_is_named(tmp_path: Path, damage: dict[str, Any], message: str) -> None:
     tasks, predictions = made()
-    rows = [prediction.as_row() for prediction in predictions]
+    by_name = {task.id: task for task in tasks}
+    rows = [result_row(by_name[prediction.task], prediction, []) for prediction in predictions]
     path = tmp_path / "predictions.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in [{**rows[0], **damage}, *rows[1:]]))
+    write_lines(path, [{**rows[0], **damage}, *rows[1:]])
     with pytest.raises(UserError, match=message) as caught:
         read_answers(path, tasks)
     assert str(caught.value).startswith(f"{path}: ")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pty
 import subprocess
@@ -14,10 +15,11 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from hrm_arc.errors import UserError
-from hrm_arc.files import write_json, write_lines, write_text
+from hrm_arc.files import sealed_row, write_lines, write_sealed_json, write_text
 from hrm_arc.report.listing import newest_run, run_rows, state_of
-from hrm_arc.report.watch import BARS, live_view, sparkline
+from hrm_arc.report.watch import BARS, MetricsFollower, live_view, sparkline
 from hrm_arc.runs.folder import RunFolder
+from hrm_arc.runs.metrics import read_metrics
 from hrm_arc.training.trainer import Trainer
 from tests.cli.commands import HRM, hrm
 from tests.made import tiny_recipe, write_tasks
@@ -63,7 +65,7 @@ def made_run(folder: Path, status: dict[str, object], rows: list[dict[str, objec
     run = RunFolder(folder)
     recipe = {"name": "made", "model": {"name": "grid-hrm"}, "training": {"max_steps": 9, "max_minutes": 0}}
     write_text(run.config_file, yaml.safe_dump(recipe))
-    write_json(run.status_file, status)
+    write_sealed_json(run.status_file, status)
     write_lines(run.metrics_file, rows)
     return run
 
@@ -87,7 +89,7 @@ def test_the_live_view_of_values_that_are_not_known(tmp_path: Path) -> None:
 def test_the_live_view_of_a_damaged_run_is_a_user_error(tmp_path: Path) -> None:
     run = made_run(tmp_path / "run", {"state": "running"}, [])
     write_text(run.config_file, "name: made\nmodel: {name: grid-hrm}\ntraining: {steps: 9}\n")
-    with pytest.raises(UserError, match="damaged or of an earlier version"):
+    with pytest.raises(UserError, match=r"damaged: it has no training\.max_steps"):
         live_view(run)
 
 
@@ -96,7 +98,7 @@ def test_watch_shows_a_run_until_its_end_in_a_terminal(tmp_path: Path) -> None:
     trainer.fit()
     status = trainer.folder.status()
     now = datetime.now().astimezone().isoformat()
-    write_json(trainer.folder.status_file, {**status, "state": "running", "last_update": now})
+    write_sealed_json(trainer.folder.status_file, {**status, "state": "running", "last_update": now})
     ours, theirs = pty.openpty()
     command = [*HRM, "watch", "--root", str(tmp_path / "runs"), "--every", "0.1"]
     watcher = subprocess.Popen(command, stdout=theirs, stderr=subprocess.STDOUT, env={**os.environ, "TERM": "xterm"})
@@ -105,7 +107,7 @@ def test_watch_shows_a_run_until_its_end_in_a_terminal(tmp_path: Path) -> None:
     while b"running" not in seen:
         seen += os.read(ours, 4096)
     assert watcher.poll() is None
-    write_json(trainer.folder.status_file, status)
+    write_sealed_json(trainer.folder.status_file, status)
     with contextlib.suppress(OSError):  # The terminal is closed.
         while part := os.read(ours, 4096):
             seen += part
@@ -142,3 +144,117 @@ def test_names_with_brackets_are_not_markup(tmp_path: Path) -> None:
 def test_a_folder_without_runs_is_a_user_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no runs here"):
         newest_run(tmp_path)
+
+
+def started_run(root: Path, name: str, start: str) -> RunFolder:
+    """A run whose status says when it started."""
+    run = made_run(root / name, {}, [])
+    write_sealed_json(run.status_file, {"state": "finished", "current_step": 1, "start_time": start})
+    return run
+
+
+def test_the_newest_run_is_the_one_that_started_last_in_utc(tmp_path: Path) -> None:
+    # Names in local time would say the opposite, and so would their order in the hour that comes twice in autumn.
+    started_run(tmp_path, "20261025_143000_00000000", "2026-10-25T14:30:00+14:00")
+    started_run(tmp_path, "20261025_025900_00000000", "2026-10-25T02:59:00+02:00")
+    newest = started_run(tmp_path, "20261025_021000_00000000", "2026-10-25T02:10:00+01:00")
+    assert newest_run(tmp_path) == newest
+    order = ["20261025_143000_00000000", "20261025_025900_00000000", "20261025_021000_00000000"]
+    assert [row["run_id"] for row in run_rows(tmp_path)] == order
+    # A run that has just begun has no status; its ID is in UTC.
+    begun = made_run(tmp_path / "20261025_011500_00000000", {}, [])
+    begun.status_file.unlink()
+    assert newest_run(tmp_path) == begun
+
+
+def test_two_runs_of_several_zones(tmp_path: Path) -> None:
+    tasks = write_tasks(tmp_path / "tasks")
+    tiny_recipe(tasks)
+    folders = []
+    for zone in ("Pacific/Kiritimati", "Pacific/Pago_Pago"):
+        command = [*HRM, "train", str(tmp_path / "grid-hrm.yaml"), "--training.max_steps", "1", "--json"]
+        command += ["--out", str(tmp_path / "runs")]
+        done = subprocess.run(command, capture_output=True, env={**os.environ, "TZ": zone}, timeout=120, check=True)
+        folders.append(Path(json.loads(done.stdout)["folder"]))
+    assert newest_run(tmp_path / "runs").path == folders[1]
+
+
+def damage(run: RunFolder, file: str, content: bytes | None) -> None:
+    path = run.path / file
+    path.unlink()
+    if content is None:
+        os.mkfifo(path)
+    else:
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize("file", ["status.json", "config.yaml"])
+@pytest.mark.parametrize(
+    "content", [b"[]", b"5", b"null", b"{", b"\xff", b'{"best": 7, "state": 5}', b"[" * 100_000, b"name: x", None]
+)
+def test_one_damaged_run_is_a_row_among_the_others(tmp_path: Path, file: str, content: bytes | None) -> None:
+    good = started_run(tmp_path, "good", "2026-10-25T02:10:00+00:00")
+    bad = started_run(tmp_path, "bad", "2026-10-25T03:10:00+00:00")
+    damage(bad, file, content)
+    states = {row["run_id"]: row["state"] for row in run_rows(tmp_path)}
+    assert states == {"good": "finished", "bad": "damaged"}
+    assert newest_run(tmp_path) == good
+
+
+def test_a_run_without_its_recipe_is_damaged_and_reported(tmp_path: Path) -> None:
+    run = started_run(tmp_path, "bad", "2026-10-25T03:10:00+00:00")
+    run.config_file.unlink()
+    (tmp_path / "notes").mkdir()
+    listed = hrm("runs", tmp_path)
+    assert (listed.returncode, "damaged" in listed.stdout) == (0, True)
+    assert "warning: " in listed.stderr
+    assert "no config.yaml" in listed.stderr
+    watched = hrm("watch", "--root", tmp_path, "--once")
+    assert watched.returncode == 2
+    assert watched.stderr.splitlines()[-1].endswith("1 of 1 runs here are damaged")
+    assert "Traceback" not in watched.stderr
+
+
+def metrics_rows(first: int, last: int) -> list[dict[str, object]]:
+    return [{"kind": "train", "step": n, "seconds": 1.0 * n, "loss": 1 / n} for n in range(first, last + 1)]
+
+
+def test_a_live_view_reads_only_what_is_appended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "metrics.jsonl"
+    write_lines(path, metrics_rows(1, 5))
+    read: list[Path] = []
+    monkeypatch.setattr("hrm_arc.report.watch.read_metrics", lambda path: read.append(path) or read_metrics(path))
+    follower = MetricsFollower(path)
+    assert [row["step"] for row in follower.rows()] == [1, 2, 3, 4, 5]
+    sixth, seventh = (sealed_row(row) for row in metrics_rows(6, 7))
+    with path.open("a") as file:
+        file.write(sixth + seventh[:20])
+    assert [row["step"] for row in follower.rows()] == [1, 2, 3, 4, 5, 6]
+    with path.open("a") as file:
+        file.write(seventh[20:] + "[]\n")
+    assert [row["step"] for row in follower.rows()][-2:] == [6, 7]
+    assert len(read) == 1
+    # A resumed run cuts the file and goes on.
+    write_lines(path, metrics_rows(1, 3))
+    assert [row["step"] for row in follower.rows()] == [1, 2, 3]
+    path.write_text("".join(sealed_row({**row, "loss": 9.0}) for row in metrics_rows(1, 9)))
+    assert [row["loss"] for row in follower.rows()] == [9.0] * 9
+    path.unlink()
+    assert follower.rows() == []
+
+
+def test_a_live_view_keeps_a_bounded_number_of_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hrm_arc.report.watch.MOST_ROWS", 100)
+    path = tmp_path / "metrics.jsonl"
+    write_lines(path, metrics_rows(1, 10))
+    follower = MetricsFollower(path)
+    follower.rows()
+    for first in range(11, 400, 30):
+        with path.open("a") as file:
+            file.writelines(sealed_row(row) for row in metrics_rows(first, first + 29))
+        rows = follower.rows()
+        assert len(rows) <= 100
+        steps = [row["step"] for row in rows]
+        assert steps == sorted(steps)
+        assert steps[-40:] == list(range(steps[-1] - 39, steps[-1] + 1))
+        assert steps[0] <= 3, "the beginning stays"
