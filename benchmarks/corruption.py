@@ -259,9 +259,8 @@ def _child(arguments: Sequence[str], place: Path, out: Path, err: Path) -> None:
 
 def hrm(*arguments: str | Path) -> str:
     """Run the command in a process of its own; returns its standard output."""
-    done = subprocess.run([sys.executable, "-m", "hrm_arc", *map(str, arguments)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    command = [sys.executable, "-m", "hrm_arc", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def fingerprint(folder: Path) -> list[tuple[str, str]]:

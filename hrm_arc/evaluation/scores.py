@@ -196,9 +196,7 @@ class _Averages:
         self._all_names = [metric.name for metric in metrics]
         values = {metric.name: [metric.value(outcome) for outcome in results] for metric in metrics}
         known: dict[str, list[float]] = {
-            name: [each for each in column if each is not None]
-            for name, column in values.items()
-            if None not in column
+            name: [each for each in column if each is not None] for name, column in values.items() if None not in column
         }
         metrics = [metric for metric in metrics if metric.name in known]
         # Beside each other: metrics of one aggregate. Values are put back into the order of the metrics.

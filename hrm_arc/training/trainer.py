@@ -134,10 +134,8 @@ class Trainer:
         # Weights are the same in all processes; dropout is not.
         torch.manual_seed(recipe.seed + 1 + distributed.rank)
         self.step = self._began = 0
-        self._leaks = [
-            *map(str, leaks(self.corpus) if recipe.data.allow_leak else ()),
-            *(pretrained.leaks if pretrained else ()),
-        ]
+        own_leaks = leaks(self.corpus) if recipe.data.allow_leak else ()
+        self._leaks = [*map(str, own_leaks), *(pretrained.leaks if pretrained else ())]
         self.stopping = False
         self.folder = resume or self._make_folder(Path(root))
         self._profiler = (
@@ -216,14 +214,10 @@ class Trainer:
 
     def card(self) -> Card:
         """The card of a checkpoint of this run as it is now."""
-        training = {
-            "seconds": self._clock.seconds(),
-            **self._validator.as_dict(),
-            "precision": self._distributed.precision.state_dict(),
-        }
-        return make_card(
-            self.recipe, self.corpus, self.model.variants, self._leaks, self.step, self.folder.path, training
-        )
+        precision = self._distributed.precision.state_dict()
+        training = {"seconds": self._clock.seconds(), **self._validator.as_dict(), "precision": precision}
+        where = (self.step, self.folder.path)
+        return make_card(self.recipe, self.corpus, self.model.variants, self._leaks, *where, training)
 
     def _loop(self) -> RunState:
         """Train, and save at the end; returns the state in which the run ends."""
