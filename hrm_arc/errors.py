@@ -64,6 +64,10 @@ def and_more(things: Sized) -> str:
     return f" (and {len(things) - 1} more)" if len(things) > 1 else ""
 
 
+LARGEST_SEED = 2**63 - 1
+"""What the random generators of every library here accept."""
+
+
 def check_at_most(config: object, most: float, *names: str) -> None:
     """Check that fields of a configuration are at most ``most``: what is larger would never fit a machine.
 
@@ -73,7 +77,7 @@ def check_at_most(config: object, most: float, *names: str) -> None:
     for name in names:
         value = getattr(config, name)
         if not value <= most:
-            raise ValueError(f"{name} is {value}, expected at most {most:g}")
+            raise ValueError(f"{name} is {value}, expected at most {most:,}")
 
 
 def check_at_least(config: object, least: float, *names: str) -> None:

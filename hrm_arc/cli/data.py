@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hrm_arc.cli import data_build, data_check
-from hrm_arc.cli.show import ACCURACY_COLUMNS, add_json, baseline_rows, emit, note, table
+from hrm_arc.cli.show import ACCURACY_COLUMNS, add_json, baseline_rows, emit, note, result_console, table
 
 BOARDS_SHOWN = 3
 
@@ -88,8 +88,6 @@ def _list_rows(key: str, title: str, columns: list[str], rows: Sequence[tuple[ob
 
 
 def _show(options: argparse.Namespace) -> None:
-    from rich.console import Console
-
     from hrm_arc.puzzles.sources import find_task
     from hrm_arc.report.grids import save_task_png, terminal_task
 
@@ -101,8 +99,9 @@ def _show(options: argparse.Namespace) -> None:
         save_task_png(task, options.png, options.answers)
         note(f"wrote {options.png}")
         return
-    console = Console()
-    console.print(terminal_task(task, options.answers, color=console.color_system is not None))
+    console = result_console()
+    blocks = console.color_system is not None and console.encoding.startswith("utf")
+    console.print(terminal_task(task, options.answers, color=blocks))
     if not options.answers and sys.stdout.isatty():
         note("test outputs are hidden; --answers shows them")
 

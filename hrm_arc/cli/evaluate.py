@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 VOTES = 64
 # As in hrm_arc.evaluation.predict, which is not imported for a help text.
 MOST_VOTES = 1_000_000
-LARGEST_SEED = 2**63
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,8 +65,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     if options.votes is not None and not 1 <= options.votes <= MOST_VOTES:
         raise UserError("--votes", f"{options.votes}, expected 1 to {MOST_VOTES:,}")
-    if not -LARGEST_SEED <= options.seed < LARGEST_SEED:
-        raise UserError("--seed", "expected a whole number of 64 bits")
     if (options.path is None) == (options.submission is None):
         raise UserError("hrm eval", "expected either a run to score or --submission FILE")
     if options.lenient and not options.submission:

@@ -28,7 +28,7 @@ from hrm_arc.cli import (
 from hrm_arc.cli.show import configure_logging, note
 from hrm_arc.cli.signals import end_at_once, interrupt_on_signals
 from hrm_arc.cli.streams import Streams
-from hrm_arc.errors import ReportedError, UserError
+from hrm_arc.errors import LARGEST_SEED, ReportedError, UserError
 
 DESCRIPTION = """\
 Train, score, understand and ship small recursive reasoning models on grid puzzles.
@@ -72,8 +72,8 @@ EXTRAS = {
 
 # Letters of an error's place and of its message, which may repeat a value of any length.
 LONGEST_PLACE, LONGEST_MESSAGE = 300, 2000
-# Of any whole number of the command line; 64 bits with sign, but no seed of a random generator is negative.
-LARGEST_NUMBER, LARGEST_SEED = 2**31 - 1, 2**63 - 1
+# Of any whole number of the command line but a seed.
+LARGEST_NUMBER = 2**31 - 1
 
 
 class Parser(argparse.ArgumentParser):

@@ -14,6 +14,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from hrm_arc.errors import printable
 from hrm_arc.files import atomic_write
 from hrm_arc.puzzles.task import Grid, Pair, Task
 
@@ -49,7 +50,7 @@ def terminal_task(task: Task, answers: bool = False, color: bool = True) -> Rend
         output = terminal_grid(pair.output, color) if shown and pair.output is not None else Text("?")
         table.add_row(name, terminal_grid(pair.input, color), "→", output)
         table.add_row("")
-    title = f"{task.id}  {task.group}".rstrip()
+    title = printable(f"{task.id}  {task.group}".rstrip())
     return Group(Text(title, style="bold"), Text(""), table)
 
 

@@ -172,13 +172,15 @@ def _subtitle(status: dict[str, Any]) -> str:
 
 
 def _progress(config: dict[str, Any], status: dict[str, Any]) -> list[tuple[str, RenderableType]]:
-    step, steps = status.get("current_step") or 0, config["training"]["max_steps"]
+    step, steps = status.get("current_step"), config["training"]["max_steps"]
     bar = Group(ProgressBar(total=1.0, completed=status.get("progress") or 0.0, width=40))
     minutes = config["training"]["max_minutes"]
     limit = f", at most {minutes:g} minutes" if minutes else ""
+    # Without a status the step is not known, which is not the same as 0.
+    at = "not known" if step is None else f"{step:,} of {steps:,}{limit}, epoch {status.get('current_epoch') or 0:.2f}"
     rows: list[tuple[str, RenderableType]] = [
         ("progress", bar),
-        ("step", Text(f"{step:,} of {steps:,}{limit}, epoch {status.get('current_epoch') or 0:.2f}")),
+        ("step", Text(at)),
     ]
     rate, left = status.get("samples_per_sec"), status.get("estimated_time_remaining")
     if rate is not None and left is not None:

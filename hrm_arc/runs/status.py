@@ -100,7 +100,8 @@ class Status:
     def _beat(self) -> None:
         while not self._ended.wait(HEARTBEAT_SECONDS):
             with self._lock, contextlib.suppress(ReportedError):
-                self._write()
+                if self._path.parent.is_dir():  # Else somebody has removed the run, which must not come back.
+                    self._write()
 
     def _write(self) -> None:
         self._written = time.monotonic()

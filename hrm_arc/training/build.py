@@ -89,8 +89,7 @@ def find_recipe(recipe: str) -> Path:
     Raises:
         UserError: there is no such file.
     """
-    path = Path(recipe)
-    if path.is_file():
+    if (path := existing(recipe)) and path.is_file():
         return path
     name = recipe.removeprefix("recipes/").removesuffix(".yaml")
     for root in recipe_folders():
@@ -301,7 +300,10 @@ def _assemble(parsed: dict[str, Any], path: Path) -> Recipe:
         find_model(model["name"]).config(**{key: value for key, value in model.items() if key != "name"})
     except ValueError as error:
         raise UserError(path, f"model: {error}") from None
-    return Recipe(name=parsed["name"], seed=parsed["seed"], model=model, **sections)
+    try:
+        return Recipe(name=parsed["name"], seed=parsed["seed"], model=model, **sections)
+    except ValueError as error:
+        raise UserError(path, str(error)) from None
 
 
 def _checked(recipe: Recipe) -> Recipe:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from hrm_arc.errors import check_at_least
+from hrm_arc.errors import LARGEST_SEED, check_at_least, check_at_most
 from hrm_arc.puzzles.canvas import CanvasKind
 from hrm_arc.runs.trackers import TrackerName
 
@@ -201,6 +201,7 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "max_steps", "batch_size", "grad_accum_steps", "log_every", "keep_last")
+        check_at_most(self, 1_000_000, "batch_size", "grad_accum_steps")
         check_at_least(self, 0, "max_minutes", "checkpoint_every", "checkpoint_minutes")
 
 
@@ -278,6 +279,10 @@ class Recipe:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     validation: ValidationConfig = field(default_factory=ValidationConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+    def __post_init__(self) -> None:
+        check_at_least(self, 0, "seed")
+        check_at_most(self, LARGEST_SEED, "seed")
 
     def as_dict(self) -> dict[str, Any]:
         """The recipe as plain data, every default written out."""
