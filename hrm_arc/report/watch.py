@@ -28,7 +28,7 @@ from hrm_arc.runs.metrics import SMALL_FILE, Row, check_row, read_metrics
 log = logging.getLogger(__name__)
 
 BARS = "▁▂▃▄▅▆▇█"
-KINDS = ("train", "validation")
+ROW_KINDS = ("train", "validation")
 # A live view keeps this number of rows, and compares so many bytes to notice that a file was written anew. A last
 # row without a line break is kept for the next reading if it is shorter than LONGEST_KEPT.
 MOST_ROWS, TAIL, LONGEST_KEPT = 10_000, 256, 2**20
@@ -123,7 +123,7 @@ class MetricsFollower:
 
     def _append(self, content: bytes) -> None:
         content = content[: content.rfind(b"\n") + 1]
-        newest = {kind: max((r["step"] for r in self._rows if r["kind"] == kind), default=-1) for kind in KINDS}
+        newest = {kind: max((r["step"] for r in self._rows if r["kind"] == kind), default=-1) for kind in ROW_KINDS}
         for line in content.splitlines():
             try:
                 row = check_row(parse_json(line))

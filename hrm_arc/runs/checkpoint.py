@@ -65,7 +65,7 @@ def save_checkpoint(
     # A name that nobody can guess and prepare.
     beside = root / f".{folder.name}.{secrets.token_hex(8)}"
     try:
-        root.mkdir(exist_ok=True)  # Without its parents: a run folder that has been removed must not come back.
+        root.mkdir(parents=True, exist_ok=True)
         beside.mkdir()
         for name, tensors in ((WEIGHTS, weights), (TRAINING, training)):
             save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, beside / name)
