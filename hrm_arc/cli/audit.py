@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> None:
 
 def _audit_run(options: argparse.Namespace) -> dict[str, Any]:
     from hrm_arc.evaluation.dependence import dependence
-    from hrm_arc.evaluation.evaluate import predict_tasks, warnings
+    from hrm_arc.evaluation.evaluate import all_warnings, predict_tasks
     from hrm_arc.evaluation.predict import keys
     from hrm_arc.evaluation.provenance import tasks_to_score
     from hrm_arc.evaluation.scores import score
@@ -78,7 +78,7 @@ def _audit_run(options: argparse.Namespace) -> dict[str, Any]:
         answered = answer(tasks, card.rows())
         depends = dependence(tasks, card.rows(), answered, answer)
         progress(total)
-    unfair = warnings(card, tasks)
+    unfair = all_warnings(card, tasks)
     for line in unfair:
         note(line)
     return {**_verdict(score(tasks, answered), depends, options.data), "warnings": unfair}
@@ -86,7 +86,7 @@ def _audit_run(options: argparse.Namespace) -> dict[str, Any]:
 
 def _audit_answers(path: Path, data: str | None) -> dict[str, Any]:
     from hrm_arc.evaluation.dependence import observed
-    from hrm_arc.evaluation.scores import score
+    from hrm_arc.evaluation.scores import score, unknown_answers
     from hrm_arc.evaluation.submission import read_answers
     from hrm_arc.puzzles.sources import load_tasks
 
@@ -94,7 +94,10 @@ def _audit_answers(path: Path, data: str | None) -> dict[str, Any]:
         raise UserError(path, "a file of answers needs --data: the tasks that it answers")
     tasks = load_tasks(data)
     predictions = read_answers(path, tasks)
-    return _verdict(score(tasks, predictions), observed(predictions), data)
+    verdict, unfair = _verdict(score(tasks, predictions), observed(predictions), data), unknown_answers(tasks)
+    for line in unfair:
+        note(line)
+    return {**verdict, "warnings": unfair}
 
 
 def _verdict(scores: dict[str, Any], depends: Dependence, data: str | None) -> dict[str, Any]:

@@ -15,9 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from hrm_arc.cli import data_build, data_check
-from hrm_arc.cli.show import ACCURACY_COLUMNS, add_json, baseline_rows, emit, note, result_console, table
+from hrm_arc.cli.show import ACCURACY_COLUMNS, add_json, baseline_rows, counted, emit, note, result_console, table
 
 BOARDS_SHOWN = 3
+PARTS = (("train", "training"), ("test", "test"))
+# Test samples on which baselines are computed: those of arc-aug-1000. Of more, an evenly spaced part is taken.
+MOST_SCORED = 500_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -89,12 +92,15 @@ def _list_rows(key: str, title: str, columns: list[str], rows: Sequence[tuple[ob
 
 def _show(options: argparse.Namespace) -> None:
     from hrm_arc.puzzles.sources import find_task
-    from hrm_arc.report.grids import save_task_png, terminal_task
+    from hrm_arc.report.grids import part_to_show, save_task_png, terminal_task
 
     task = find_task(options.task)
     if task.boards:
         note(f"{len(task.demonstrations)} boards to train on and {len(task.tests)} to solve; the first of them:")
         task = replace(task, demonstrations=task.demonstrations[:BOARDS_SHOWN], tests=task.tests[:1])
+    task, left_out = part_to_show(task)
+    if left_out:
+        note(f"shown: {left_out}")
     if options.png:
         save_task_png(task, options.png, options.answers)
         note(f"wrote {options.png}")
@@ -115,22 +121,33 @@ def _info(options: argparse.Namespace) -> None:
     settings = {"augment": options.augment, "seed": options.seed, "repeat": options.repeat}
     training = AugmentedSet(corpus.training_puzzles(), translate=True, **settings)
     held_out = AugmentedSet(corpus.held_out_puzzles(), **settings)
+    # Copies of a sample have the same scores.
+    once = AugmentedSet(corpus.held_out_puzzles(), **settings | {"repeat": 1})
+    scored = None if len(once) <= MOST_SCORED else once.part(MOST_SCORED / len(once))
     result = {
         "tasks": len(corpus.tasks),
         "tasks_to_solve": len(corpus.solve),
         "train_samples": len(training),
         "test_samples": len(held_out),
+        "test_outputs": sum(len(task.tests) for task in corpus.solve),
+        "unknown_outputs": sum(test.output is None for task in corpus.solve for test in task.tests),
         "leaks": [str(each) for each in leaks(corpus)],
-        "baselines": baselines(held_out),
+        "baseline_samples": len(once) if scored is None else len(scored),
+        "baselines": baselines(once, scored) if len(once) else {},
     }
 
     def human(result: dict[str, Any]) -> None:
-        print(f"{result['tasks']} tasks, {result['tasks_to_solve']} of them to solve")
-        print(f"{result['train_samples']:,} training samples, {result['test_samples']:,} test samples")
+        print(f"{counted(result['tasks'], 'tasks')}, {result['tasks_to_solve']} of them to solve")
+        samples = (counted(result[f"{part}_samples"], f"{name} samples") for part, name in PARTS)
+        print(", ".join(samples))
+        if result["unknown_outputs"]:
+            print(f"{result['unknown_outputs']} of {counted(result['test_outputs'], 'test outputs')} not known")
         for leak in result["leaks"]:
             print(f"leak: {leak}")
+        if not result["baselines"]:
+            return
         print()
-        rows = baseline_rows(result["baselines"])
-        table("baselines on the test samples", ACCURACY_COLUMNS, rows)
+        which = f"{result['baseline_samples']:,} of the test samples" if scored is not None else "the test samples"
+        table(f"baselines on {which}", ACCURACY_COLUMNS, baseline_rows(result["baselines"]))
 
     emit(result, options.json, human)

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hrm_arc.cli.show import add_json, counting, emit, note
+from hrm_arc.cli.show import add_json, counted, counting, emit, note
 from hrm_arc.errors import UserError
 
 if TYPE_CHECKING:
@@ -85,5 +85,5 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _human(result: dict[str, Any]) -> None:
-    print(f"{result['train_samples']:,} training samples, {result['test_samples']:,} test samples")
+    print(f"{counted(result['train_samples'], 'training samples')}, {counted(result['test_samples'], 'test samples')}")
     print(f"{result['bytes'] / 1e9:.2f} GB in {result['out']}, {result['seconds']:.0f} s")

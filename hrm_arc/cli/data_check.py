@@ -12,7 +12,7 @@ import argparse
 import sys
 from typing import Any
 
-from hrm_arc.cli.show import add_json, emit, note
+from hrm_arc.cli.show import add_json, counted, emit, note
 from hrm_arc.errors import UserError
 
 
@@ -47,7 +47,8 @@ def run(options: argparse.Namespace) -> None:
     if found.problems:
         sys.stdout.flush()
         files = len({file for file, _ in found.problems})
-        raise UserError(", ".join(options.path), f"{len(found.problems)} problems in {files} of {found.files} files")
+        what = f"{counted(len(found.problems), 'problems')} in {files} of {counted(found.files, 'files')}"
+        raise UserError(", ".join(options.path), what)
 
 
 def _human(result: dict[str, Any]) -> None:
@@ -59,4 +60,4 @@ def _human(result: dict[str, Any]) -> None:
         against = f"{result['shared_tasks']} of {result['tasks']} tasks are found in {result['against']}"
         print(f"{against}, where they match {result['shared_others']} tasks")
     if not result["problems"]:
-        note(f"{result['files']} files, {result['tasks']} tasks, no problems")
+        note(f"{counted(result['files'], 'files')}, {counted(result['tasks'], 'tasks')}, no problems")

@@ -55,9 +55,8 @@ def run(options: argparse.Namespace) -> None:
 
 def _validate(options: argparse.Namespace) -> dict[str, Any]:
     from hrm_arc.deploy import agreement, validating
-    from hrm_arc.evaluation.evaluate import warnings
+    from hrm_arc.evaluation.evaluate import all_warnings
     from hrm_arc.evaluation.provenance import tasks_to_score
-    from hrm_arc.evaluation.scores import unknown_answers
     from hrm_arc.puzzles.augmented import AugmentedSet
     from hrm_arc.puzzles.corpus import Corpus
     from hrm_arc.puzzles.sources import load_corpus
@@ -82,7 +81,7 @@ def _validate(options: argparse.Namespace) -> dict[str, Any]:
         if file.resolve() == options.against.resolve():
             raise UserError("--against", f"{file} is the file of this validation, too; name another one with --out")
     validating.prepare_file(file, fingerprint, options.resume)
-    unfair = [*warnings(card, corpus.solve), *unknown_answers(corpus.solve)]
+    unfair = all_warnings(card, corpus.solve)
     for line in unfair:
         note(line)
     with counting("validating", len(indices)) as count:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from hrm_arc.deploy.exported import refuse_pointer
-from hrm_arc.errors import UserError, and_more
+from hrm_arc.errors import UserError, and_more, unwritable
 from hrm_arc.evaluation.torch_backend import check_weights
 from hrm_arc.models import build_model
 from hrm_arc.puzzles.arrays import SEPARATOR, read_identifiers
@@ -98,6 +98,10 @@ def import_checkpoint(
     check_weights(file, weights)
     weights = {name: tensor.float().contiguous() for name, tensor in weights.items()}
     card = Card(kind, config, tasks, "full", True, [], [], 0, 1, 0, [], 0, file.stem, {"imported": str(file)})
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(out, error) from None
     save_checkpoint(out / "checkpoints", LATEST, card, weights, {})
     mapped = [(names.get(own, TABLE), own, tuple(tensor.shape)) for own, tensor in weights.items() if own != TABLE]
     if tasks:

@@ -134,9 +134,11 @@ class OnnxBackend:
     def _answer(self, samples: Samples) -> Answers:
         controller = HaltingController(self.exported.segments, self.early_exit)
         output, segments = run_until_halted(self._segment(samples), controller)
-        confidence = 1 / (1 + np.exp(-output.q_halt))
-        # Not a number in any logit: the answer is none, and the confidence says so.
-        confidence[np.isnan(output.logits).any(axis=(1, 2))] = np.nan
+        with np.errstate(over="ignore", invalid="ignore"):
+            confidence = 1 / (1 + np.exp(-output.q_halt))
+        # NaN or infinity in any logit: the answer is none, and the confidence says so.
+        broken = (np.isnan(output.logits) | np.isposinf(output.logits)).any(axis=(1, 2))
+        confidence[broken], output.logits[broken] = np.nan, 0
         return Answers(self._tokens(output.logits, samples), confidence, segments)
 
     def _segment(self, samples: Samples) -> OnnxSegment:

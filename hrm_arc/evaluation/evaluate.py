@@ -163,6 +163,13 @@ def _change_warnings(changes: Mapping[str, Sequence[str]], apart: bool) -> list[
     return [f"{name}: {', '.join(said)} since training; {counted}" for name, said in changes.items()]
 
 
+def all_warnings(card: Card, tasks: Sequence[Task]) -> list[str]:
+    """What a score of all these tasks together does not say: what is not fair, not known, or has changed."""
+    changes = changed_tasks(card, tasks).items()
+    changed = [f"{name}: {', '.join(said)} since training" for name, said in changes]
+    return [*warnings(card, tasks), *unknown_answers(tasks), *changed]
+
+
 def score_predictions(
     card: Card,
     tasks: Sequence[Task],

@@ -96,10 +96,11 @@ class TorchBackend:
     def _answer(self, samples: Samples) -> Answers:
         with _evaluating(self.model):
             output, segments = infer(self.model, Batch.from_samples(samples, self.device), self.early_exit)
-        confidence = output.q_halt.sigmoid()
-        # Not a number in any logit: the answer is none, and the confidence says so.
-        confidence = confidence.masked_fill(output.logits.isnan().flatten(1).any(dim=1), torch.nan)
-        return Answers(self._tokens(output.logits, samples), _numpy(confidence.float()), _numpy(segments))
+        # NaN or infinity in any logit: the answer is none, and the confidence says so.
+        broken = (output.logits.isnan() | output.logits.isposinf()).flatten(1).any(dim=1)
+        confidence = output.q_halt.sigmoid().masked_fill(broken, torch.nan)
+        logits = output.logits.masked_fill(broken[:, None, None], 0)
+        return Answers(self._tokens(logits, samples), _numpy(confidence.float()), _numpy(segments))
 
     @torch.inference_mode()
     def refine(self, samples: Samples) -> np.ndarray:

@@ -7,8 +7,9 @@ variants are not read: the program makes variants itself.
 
 from __future__ import annotations
 
-import json
 import math
+import os
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ import numpy as np
 
 from hrm_arc.errors import UserError
 from hrm_arc.puzzles.canvas import EOS, FIRST_COLOR, FULL, VOCABULARY, Canvas
+from hrm_arc.puzzles.listing import is_there
 from hrm_arc.puzzles.symmetry import turn
-from hrm_arc.puzzles.task import COLORS, MAX_SIDE, Grid, Pair, Task, make_grid
+from hrm_arc.puzzles.task import COLORS, MAX_SIDE, Grid, Pair, Task, make_grid, name_problem
+from hrm_arc.reading import open_regular, read_json
 
 FIELDS = ("inputs", "labels", "puzzle_identifiers", "puzzle_indices", "group_indices")
 SEPARATOR = "|||"
@@ -39,7 +42,7 @@ PUBLISHED_DIHEDRALS = _published_dihedrals()
 
 def is_array_folder(path: Path) -> bool:
     """Whether a folder has the layout that the published loaders expect."""
-    return (path / "train" / "dataset.json").is_file()
+    return is_there(path / "train" / "dataset.json")
 
 
 def read_array_folder(path: Path, split: str = "", most: int | None = None) -> tuple[Task, ...]:
@@ -55,8 +58,8 @@ def read_array_folder(path: Path, split: str = "", most: int | None = None) -> t
         UserError: a file is missing, damaged, or does not fit the other files.
     """
     train = _Part(path / "train")
-    test = _Part(path / "test") if (path / "test" / "dataset.json").is_file() else None
-    names = read_identifiers(path / "identifiers.json") if (path / "identifiers.json").is_file() else []
+    test = _Part(path / "test") if is_there(path / "test" / "dataset.json") else None
+    names = read_identifiers(path / "identifiers.json") if is_there(path / "identifiers.json") else []
     if train.vocabulary in BOARD_TOKENS or len(names) <= 1:
         # A game is one task to solve; the boards in ``train`` are its demonstrations.
         return () if split == "training" else (_game(path.name, train, test, most),)
@@ -121,6 +124,8 @@ class _Part:
                 raise UserError(self._file(name), f"shape {self._arrays[name].shape}, expected {(rows, side * side)}")
         self._puzzles = self._bounds("puzzle_indices", rows)
         self._groups = self._bounds("group_indices", len(self._puzzles) - 1)
+        if self._arrays["puzzle_identifiers"].ndim != 1:
+            raise UserError(self._file("puzzle_identifiers"), "expected a 1-D array")
         if len(self._arrays["puzzle_identifiers"]) < len(self._puzzles) - 1:
             raise UserError(self._file("puzzle_identifiers"), f"fewer than {len(self._puzzles) - 1} identifiers")
         self.groups = len(self._groups) - 1
@@ -158,9 +163,15 @@ class _Part:
     def _map(self, name: str) -> np.ndarray:
         file = self._file(name)
         try:
-            array = np.load(file, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise UserError(file, f"cannot be read as an array: {' '.join(str(error).split())}") from None
+            os.close(open_regular(file))  # NumPy would wait for the writer of a FIFO.
+            # Unlike np.load it reads .npy files only: a .npz archive with this name is refused.
+            array = np.lib.format.open_memmap(file, mode="r")
+        except UserError:
+            raise
+        except Exception as error:  # The header of a damaged file is Python text, which can make anything fail.
+            what = " ".join(str(error).split())[:200] or type(error).__name__
+            what = "it is a zip archive such as .npz, expected .npy" if zipfile.is_zipfile(file) else what
+            raise UserError(file, f"cannot be read as an array: {what}") from None
         if array.dtype.kind not in "iu" or array.ndim == 0:
             raise UserError(file, f"a {array.ndim}-D array of {array.dtype}, expected an array of integers")
         return array
@@ -202,15 +213,14 @@ def read_identifiers(file: Path) -> list[str]:
     names = _read(file)
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise UserError(file, "expected a list of names")
+    for number, name in enumerate(names):
+        if what := name_problem(name.split(SEPARATOR)[0]):
+            raise UserError(file, f"[{number}]: {what}")
     return names
 
 
 def _read(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(path, f"cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise UserError(path, f"not JSON: {error}") from None
-    except RecursionError:
-        raise UserError(path, "nested too deeply") from None
+        return read_json(path)
+    except FileNotFoundError:
+        raise UserError(path, "cannot be read: there is no such file") from None

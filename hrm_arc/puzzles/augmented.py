@@ -12,12 +12,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hrm_arc.errors import UserError
 from hrm_arc.puzzles.canvas import Canvas, CanvasKind
 from hrm_arc.puzzles.corpus import Puzzle
 from hrm_arc.puzzles.counter_rng import below, name_key, permute
 from hrm_arc.puzzles.identity import Identity
 from hrm_arc.puzzles.orbit import Orbit, Orbits
 from hrm_arc.puzzles.token_cache import TokenCache
+
+# Indices of samples are computed with in 64 bits.
+LARGEST_SET = 2**40
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,9 @@ class AugmentedSet:
         pairs: the number of pairs of each puzzle, ``[puzzles]``.
         counts: the number of samples of each puzzle, ``variants * pairs``, ``[puzzles]``.
         starts: the index of the first sample of each puzzle, and then their total, ``[puzzles + 1]``.
+
+    Raises:
+        UserError: these are more samples than indices can count.
     """
 
     def __init__(
@@ -104,6 +111,9 @@ class AugmentedSet:
         # The number of samples in one repetition.
         self._length = int(self.starts[-1])
         self.repeat = repeat
+        if self._length * repeat > LARGEST_SET:
+            what = f"give {self._length * repeat:,} samples, expected at most {LARGEST_SET:,}"
+            raise UserError("augment, copies", what)
         self._inputs = TokenCache(self.puzzles, canvas, "input")
         self._labels = TokenCache(self.puzzles, label_canvas or canvas, "output")
 

@@ -7,18 +7,15 @@ blank is color 0, so that a permutation of colors is a permutation of digits, wh
 
 from __future__ import annotations
 
-import csv
 import itertools
-import math
 from collections import deque
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 
 from hrm_arc.errors import UserError
 from hrm_arc.puzzles.counter_rng import mix
-from hrm_arc.puzzles.task import MAX_SIDE, Grid, Pair, Problem, PuzzleError, Task, make_grid
+from hrm_arc.puzzles.task import MAX_SIDE, Grid, Pair, Task, make_grid
 
 # Height and width of a Sudoku's boxes, by the side of the board.
 BOXES = {4: (2, 2), 6: (2, 3), 9: (3, 3)}
@@ -34,40 +31,6 @@ MAX_REPEATS = 50
 
 # One board in ten is held out.
 HELD_OUT_EVERY = 10
-
-
-def read_boards(path: Path, most: int | None = None) -> tuple[list[Task], list[Problem]]:
-    """The game in a CSV file with the columns ``question`` and ``answer``.
-
-    If the file is ``train.csv`` and ``test.csv`` is in the same folder, the boards of ``test.csv``
-    are held out. Otherwise every tenth board of the file is held out.
-
-    Args:
-        path: the file.
-        most: the largest number of boards to read, in each file; None for all.
-
-    Returns:
-        The task, or no task if there is a problem, and the problems.
-
-    Raises:
-        PuzzleError: the file cannot be read, or does not have these columns.
-    """
-    boards, problems = _read_csv(path, most)
-    tests_file = path.with_name("test.csv")
-    if path.name == "train.csv" and tests_file.is_file():
-        tests, more = _read_csv(tests_file, most)
-        problems += more
-    else:
-        boards, tests = _hold_out(boards)
-    if problems or not boards or not tests:
-        return [], problems or [
-            Problem("", "fewer than two boards, expected at least one to train on and one to solve")
-        ]
-    shapes = {pair.input.shape for pair in (*boards, *tests)}
-    if len(shapes) > 1:
-        return [], [Problem("", f"boards of {len(shapes)} sizes, expected one")]
-    name = path.parent.name if path.stem == "train" else path.stem
-    return [Task(name, tuple(boards), tuple(tests), boards=True)], []
 
 
 def generate(game: str, side: int, count: int) -> Task:
@@ -131,63 +94,6 @@ def shortest_path(maze: Grid) -> Grid | None:
         solved[here] = PATH
         here = came[here]
     return make_grid(solved)
-
-
-def _read_csv(path: Path, most: int | None) -> tuple[list[Pair], list[Problem]]:
-    pairs: list[Pair] = []
-    problems: list[Problem] = []
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            columns = reader.fieldnames or []
-            if "question" not in columns or "answer" not in columns:
-                raise PuzzleError(path, "not a file of boards: expected columns 'question' and 'answer'")
-            for row in reader:
-                if len(pairs) == most or len(problems) > 1000:
-                    break
-                wrong = _row_problem(row["question"], row["answer"])
-                if wrong:
-                    problems.append(Problem(f"line {reader.line_num}", wrong))
-                else:
-                    pairs.append(Pair(_board(row["question"]), _board(row["answer"])))
-    except OSError as error:
-        raise PuzzleError(path, f"cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise PuzzleError(path, f"not UTF-8 text: bad byte at position {error.start}") from None
-    except csv.Error as error:
-        raise PuzzleError(path, f"not CSV: {error}") from None
-    return pairs, problems
-
-
-def _row_problem(question: str | None, answer: str | None) -> str | None:
-    """The mistake in a row of the file, or None."""
-    if not question or not answer:
-        return "a question or an answer is missing"
-    side = math.isqrt(len(question))
-    if side * side != len(question) or not 1 <= side <= MAX_SIDE:
-        return f"a question of {len(question)} characters, expected a square board of a side up to {MAX_SIDE}"
-    if len(answer) != len(question):
-        return f"an answer of {len(answer)} characters, expected {len(question)} as in the question"
-    cells = set(question) | set(answer)
-    if not (cells <= SUDOKU.keys() or cells <= MAZE.keys()):
-        unknown = sorted(cells - SUDOKU.keys()) if question[0] in SUDOKU else sorted(cells - MAZE.keys())
-        return f"character {unknown[0]!r}, expected digits and '.' (Sudoku) or '# SGo' (Maze)"
-    return None
-
-
-def _board(cells: str) -> Grid:
-    colors = SUDOKU if cells[0] in SUDOKU else MAZE
-    side = math.isqrt(len(cells))
-    flat = [colors[cell] for cell in cells]
-    return make_grid([flat[start : start + side] for start in range(0, len(flat), side)])
-
-
-def _hold_out(boards: Sequence[Pair]) -> tuple[list[Pair], list[Pair]]:
-    """The boards to train on, and the held-out boards: every tenth, or the last if there are fewer than ten."""
-    if len(boards) < HELD_OUT_EVERY:
-        return list(boards[:-1]), list(boards[-1:])
-    training = [board for number, board in enumerate(boards, start=1) if number % HELD_OUT_EVERY]
-    return training, list(boards[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY])
 
 
 class _Sudoku:

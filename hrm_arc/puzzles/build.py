@@ -7,36 +7,31 @@ in a journal, so a build that was interrupted can be resumed.
 from __future__ import annotations
 
 import hashlib
-import json
-import math
-import multiprocessing
 import os
-import shutil
-import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hrm_arc.errors import ReportedError, UserError, unwritable
-from hrm_arc.files import atomic_write, exclusive_lock, write_text
+from hrm_arc.errors import ReportedError, unwritable
+from hrm_arc.files import exclusive_lock, open_append
 from hrm_arc.puzzles.arrays import PUBLISHED_DIHEDRALS, SEPARATOR
 from hrm_arc.puzzles.augmented import AugmentedSet
-from hrm_arc.puzzles.canvas import FULL, PAD, VOCABULARY, Canvas, CanvasKind
+from hrm_arc.puzzles.build_folder import JOURNAL, RECORD, TOKENS, open_journal, reserve, write_compact
+from hrm_arc.puzzles.canvas import FULL, PAD, VOCABULARY, CanvasKind
 from hrm_arc.puzzles.corpus import Corpus, Puzzle
 from hrm_arc.puzzles.formats import task_json
+from hrm_arc.puzzles.processes import processes, signals_held
 
 # Samples of one part, and samples that a process holds in memory at a time.
 PART = 8192
 AT_ONCE = 1024
-JOURNAL, RECORD = "building.journal", "build.json"
 BLANK = "<blank>"
-# The large arrays of a split, with one byte for each cell of each sample.
-TOKENS = ("inputs", "labels")
 
 
 @dataclass(frozen=True)
@@ -98,16 +93,17 @@ def build(
     except OSError as error:
         raise unwritable(out, error) from None
     with exclusive_lock(out, "writing"):
-        done = _open_journal(out, record)
+        files = [out / split / f"all__{name}.npy" for split in plan.sets for name in TOKENS]
+        done = open_journal(out, record, files)
         if done is not None:
             _fill(plan, out, done, part, workers, progress)
-            _write_json(out / RECORD, record | {"finished": True})
+            write_compact(out / RECORD, record | {"finished": True})
             (out / JOURNAL).unlink(missing_ok=True)
     return {
         "train_samples": len(plan.sets["train"]),
         "test_samples": len(plan.sets["test"]) if "test" in plan.sets else 0,
         "bytes": sum(file.stat().st_size for file in out.rglob("*") if file.is_file()),
-        "identifiers": len(plan.names),
+        "identifiers": plan.identifiers,
     }
 
 
@@ -116,12 +112,12 @@ def _fill(
 ) -> None:
     """Write all parts that are not ``done``, with a line in the journal for each, and then the small files."""
     sizes = {split: len(data) for split, data in plan.sets.items()}
-    _reserve(out, sizes, plan.canvas)
+    reserve(out, sizes, plan.canvas)
     todo = [(split, start) for split in sizes for start in range(0, sizes[split], part) if (split, start) not in done]
     total = sum(sizes.values())
     written = total - sum(min(part, sizes[split] - start) for split, start in todo)
     progress(written, total)
-    with (out / JOURNAL).open("a", encoding="utf-8") as journal:
+    with open_append(out / JOURNAL) as journal:
         for split, start in _write_parts(plan, out, todo, part, workers):
             journal.write(f"{split} {start}\n")
             journal.flush()
@@ -165,8 +161,17 @@ class _Plan:
         kind: CanvasKind = "full" if self.canvas == FULL else "cropped"
         self.parts = {split: _Part(part, config, kind, split == "train") for split, part in puzzles.items() if part}
         self.sets = {split: part.open() for split, part in self.parts.items()}
-        # As in the published sets, boards have no identifiers of their own.
-        self.names = [BLANK] if games else [BLANK, *self._variant_names()]
+        self._games = games
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The names of the identifiers. As in the published sets, boards have no identifiers of their own."""
+        return [BLANK] if self._games else [BLANK, *self._variant_names()]
+
+    @property
+    def identifiers(self) -> int:
+        """The number of identifiers; they are not named for it."""
+        return 1 if self._games else 1 + int(self.sets["train"].variants.sum())
 
     def fingerprint(self) -> str:
         """A hash of all grids and ids of the corpus, test outputs included, as hexadecimal digits."""
@@ -183,9 +188,7 @@ class _Plan:
         first = self._first_names()
         for split, data in self.sets.items():
             identifiers = [
-                np.zeros(count, np.int32)
-                if len(self.names) == 1
-                else np.arange(first[puzzle.id], first[puzzle.id] + count)
+                np.zeros(count, np.int32) if self._games else np.arange(first[puzzle.id], first[puzzle.id] + count)
                 for puzzle, count in zip(data.puzzles, data.variants.tolist(), strict=True)
             ]
             pairs = np.tile(np.repeat(data.pairs, data.variants), self._repeat)
@@ -196,9 +199,9 @@ class _Plan:
             }
             for name, array in arrays.items():
                 np.save(out / split / f"all__{name}.npy", array.astype(np.int32))
-            _write_json(out / split / "dataset.json", self._card(data, len(pairs)))
-        _write_json(out / "identifiers.json", self.names)
-        _write_json(out / "test_puzzles.json", {task.id: task_json(task) for task in self.corpus.solve})
+            write_compact(out / split / "dataset.json", self._card(data, len(pairs)))
+        write_compact(out / "identifiers.json", self.names)
+        write_compact(out / "test_puzzles.json", {task.id: task_json(task) for task in self.corpus.solve})
 
     def _card(self, data: AugmentedSet, puzzles: int) -> dict[str, Any]:
         """The content of a split's ``dataset.json``, with the keys that the published loaders read."""
@@ -208,7 +211,7 @@ class _Plan:
             "pad_id": PAD,
             "ignore_label_id": PAD,
             "blank_identifier_id": 0,
-            "num_puzzle_identifiers": len(self.names),
+            "num_puzzle_identifiers": self.identifiers,
             "total_groups": len(data.puzzles) * self._repeat,
             "total_puzzles": puzzles,
             "mean_puzzle_examples": len(data) / puzzles,
@@ -241,10 +244,11 @@ def _write_parts(
         _sets.update(plan.sets)
         yield from (_write_part(out, *each, part) for each in parts)
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _open_sets, (plan.parts,)) as pool:
+    with processes(workers, _open_sets, plan.parts) as pool:
         try:
-            for future in as_completed([pool.submit(_write_part, out, *each, part) for each in parts]):
+            with signals_held():
+                futures = [pool.submit(_write_part, out, *each, part) for each in parts]
+            for future in as_completed(futures):
                 yield future.result()
         except BrokenProcessPool:
             what = "a worker process was killed, perhaps because memory ran out"
@@ -264,8 +268,7 @@ _sets: dict[str, AugmentedSet] = {}
 
 
 def _open_sets(parts: dict[str, _Part]) -> None:
-    """Initialize a worker process. It ignores Ctrl-C, which the main process handles."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Initialize a worker process."""
     _sets.update({split: part.open() for split, part in parts.items()})
 
 
@@ -281,63 +284,3 @@ def _write_part(out: Path, split: str, start: int, part: int) -> tuple[str, int]
     for array in arrays:
         array.flush()
     return split, start
-
-
-def _reserve(out: Path, samples: Mapping[str, int], canvas: Canvas) -> None:
-    """Create the arrays of tokens at their full size, unless they exist.
-
-    Args:
-        out: the folder of the build.
-        samples: the number of samples of each split.
-        canvas: the canvas of all samples.
-
-    Raises:
-        UserError: the disk has too little space.
-    """
-    files = [(out / split / f"all__{name}.npy", count) for split, count in samples.items() for name in TOKENS]
-    missing = {file: (count, canvas.cells) for file, count in files if not file.is_file()}
-    needed, free = sum(map(math.prod, missing.values())), shutil.disk_usage(out).free
-    if free < needed:
-        raise UserError(out, f"needs {needed / 1e9:.1f} GB, but the disk has {free / 1e9:.1f} GB free")
-    for file, shape in missing.items():
-        with atomic_write(file) as beside:
-            np.lib.format.open_memmap(beside, "w+", np.uint8, shape).flush()
-            _allocate(beside)
-
-
-def _allocate(file: Path) -> None:
-    """Allocate all blocks of a file, where the system can: a write to a memory map on a full disk is a crash."""
-    if hasattr(os, "posix_fallocate"):
-        with file.open("r+b") as handle:
-            os.posix_fallocate(handle.fileno(), 0, file.stat().st_size)
-
-
-def _open_journal(out: Path, record: dict[str, Any]) -> set[tuple[str, int]] | None:
-    """The parts that are done, or None if the whole build is done.
-
-    Raises:
-        UserError: the folder holds something else, or cannot be written to.
-    """
-    journal = out / JOURNAL
-    if not (out / RECORD).is_file():
-        if any(out.iterdir()):
-            raise UserError(out, "is not empty; choose another folder or remove it")
-        _write_json(out / RECORD, record | {"finished": False})
-    try:
-        found = json.loads((out / RECORD).read_text(encoding="utf-8"))
-    except ValueError:
-        found = {}
-    finished = found.pop("finished", False)
-    if found != record:
-        raise UserError(out, "holds another build; choose another folder or remove it")
-    if finished:
-        return None
-    # An incomplete last line, from a process that was killed, is dropped.
-    lines = journal.read_text(encoding="utf-8").splitlines(keepends=True) if journal.is_file() else []
-    done = [line.split() for line in lines if line.endswith("\n")]
-    write_text(journal, "".join(f"{split} {start}\n" for split, start in done))
-    return {(split, int(start)) for split, start in done}
-
-
-def _write_json(path: Path, data: Any) -> None:
-    write_text(path, json.dumps(data))

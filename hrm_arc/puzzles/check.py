@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hrm_arc.errors import UserError
-from hrm_arc.files import existing
 from hrm_arc.puzzles.arrays import is_array_folder, read_array_folder
-from hrm_arc.puzzles.formats import SUFFIXES, examine_file, puzzle_files, solutions_beside
-from hrm_arc.puzzles.sources import is_registered, load_tasks
+from hrm_arc.puzzles.formats import examine_file
+from hrm_arc.puzzles.listing import SUFFIXES, Listing, list_folder, second_file
+from hrm_arc.puzzles.sources import is_registered, load_tasks, located, puzzle_files
 from hrm_arc.puzzles.task import Problem, Task
 
 
@@ -21,7 +21,8 @@ class Checked:
     Attributes:
         files: the number of files that were read.
         tasks: the tasks without a problem.
-        problems: every problem, with the file that it is in.
+        problems: every problem, with the file that it is in; also answers that a solutions file lacks, with which
+            a run would go on.
     """
 
     files: int = 0
@@ -40,40 +41,43 @@ def check(paths: Sequence[str]) -> Checked:
     """
     found = Checked()
     for name in paths:
-        path = None if is_registered(name) else existing(name)
-        if path is None:
+        place = None if is_registered(name) else located(name)
+        if place is None:
             found.tasks += load_tasks(name)
-        elif path.is_dir() and is_array_folder(path):
-            _check_arrays(found, path)
-        elif not path.is_file() and not path.is_dir():
-            raise UserError(path, "is not a regular file, expected a puzzle file or a folder")
+        elif place[0].is_dir() and is_array_folder(place[0]):
+            _check_arrays(found, *place)
         else:
-            _check_files(found, path)
+            _check_files(found, *place)
     return found
 
 
-def _check_files(found: Checked, path: Path) -> None:
-    files = [path] if path.is_file() else puzzle_files(path)
-    if not files:
+def _check_files(found: Checked, path: Path, split: str) -> None:
+    listing = list_folder(path) if path.is_dir() and not split else Listing()
+    found.problems += listing.problems
+    # Files that are one source, as training takes them. Kaggle's folder has others beside: its test challenges
+    # may have the tasks of the other splits again.
+    together = [] if listing.problems else [file for file, _ in puzzle_files(path, split)]
+    files = [*together, *(file for file in listing.files if file not in set(together))]
+    if not files and not listing.problems:
         raise UserError(path, f"no puzzle files here, expected {' or '.join(SUFFIXES)}")
     here: dict[str, Path] = {}
-    for file in files:
-        # A solutions file is read together with its challenges file.
-        found.files += 1 if solutions_beside(file) is None else 2
+    for number, file in enumerate(files):
+        found.files += 1 if second_file(file) is None else 2
         examined = examine_file(file)
         found.tasks += examined.tasks
-        found.problems += examined.problems
+        found.problems += examined.problems + examined.gaps
+        if number >= len(together):
+            continue
         for task in examined.tasks:
             if task.id in here:
-                found.problems.append(
-                    (file, Problem("", f"task {task.id} is also in {here[task.id]}; ids have to differ"))
-                )
+                what = f"task {task.id} is also in {here[task.id]}; ids have to differ"
+                found.problems.append((file, Problem("", what)))
             here.setdefault(task.id, file)
 
 
-def _check_arrays(found: Checked, path: Path) -> None:
+def _check_arrays(found: Checked, path: Path, split: str) -> None:
     found.files += len(list(path.rglob("*.npy")))
     try:
-        found.tasks += read_array_folder(path)
+        found.tasks += read_array_folder(path, split)
     except UserError as error:
         found.problems.append((Path(error.where), Problem("", error.what)))

@@ -7,19 +7,22 @@ both use it, so that ``hrm data check`` reports exactly the problems that would 
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import json
-import re
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hrm_arc.errors import and_more
-from hrm_arc.puzzles.boards import read_boards
-from hrm_arc.puzzles.task import Problem, PuzzleError, Task, build_task, grid_problems, task_problems
+from hrm_arc.errors import UserError, and_more
+from hrm_arc.puzzles.board_files import read_boards
+from hrm_arc.puzzles.listing import solutions_beside
+from hrm_arc.puzzles.task import Problem, PuzzleError, Task, build_task, grid_problems, name_problem, task_problems
+from hrm_arc.reading import read_text
 
-SUFFIXES = (".json", ".csv")
+log = logging.getLogger(__name__)
 # Reading stops at this number of problems: the file is most likely not a puzzle file.
 MOST_PROBLEMS = 1000
 LARGEST_FILE = 2**29
@@ -32,12 +35,14 @@ class Examined:
     Attributes:
         tasks: the tasks without a problem, in the order of the file.
         problems: every problem, with the file that it is in.
+        gaps: what is missing in these files, but does not stop a run: answers that the solutions file lacks.
     """
 
     tasks: list[Task] = field(default_factory=list)
     problems: list[tuple[Path, Problem]] = field(default_factory=list)
+    gaps: list[tuple[Path, Problem]] = field(default_factory=list)
 
-    def add(self, path: Path, problems: Iterator[Problem]) -> bool:
+    def add(self, path: Path, problems: Iterable[Problem]) -> bool:
         """Add the problems of one part of a file; returns whether there was none."""
         before = len(self.problems)
         for problem in problems:
@@ -48,7 +53,7 @@ class Examined:
         return len(self.problems) == before
 
     def only_tasks(self) -> tuple[Task, ...]:
-        """The tasks, if there is no problem.
+        """The tasks, if there is no problem. Gaps are logged.
 
         Raises:
             PuzzleError: there is one; the message gives the first problem and the number of further ones.
@@ -56,7 +61,16 @@ class Examined:
         if self.problems:
             path, problem = self.problems[0]
             raise PuzzleError(path, f"{problem}{and_more(self.problems)}")
+        if self.gaps:
+            path, gap = self.gaps[0]
+            _warn_once(f"{path}: {gap}{and_more(self.gaps)}")
         return tuple(self.tasks)
+
+
+@functools.cache
+def _warn_once(message: str) -> None:
+    """Log a warning, once: the tasks of a source are loaded more than once."""
+    log.warning(message)
 
 
 class _TooManyError(Exception):
@@ -77,38 +91,16 @@ def examine_file(path: Path, group: str = "", most: int | None = None) -> Examin
     try:
         if path.suffix.lower() == ".csv":
             tasks, problems = read_boards(path, most)
-            found.add(path, iter(problems))
+            for file, problem in problems:
+                found.add(file, [problem])
             found.tasks += tasks
         else:
             _examine_json(found, path, group)
     except PuzzleError as error:
-        found.problems.append((path, Problem("", error.what)))
+        found.problems.append((Path(error.where), Problem("", error.what)))
     except _TooManyError:
         pass
     return found
-
-
-def puzzle_files(folder: Path) -> list[Path]:
-    """The puzzle files in a folder and its subfolders, sorted by path.
-
-    Submissions are left out, and so are solutions that belong to a challenges file: they are read with it.
-    """
-    files = [
-        file
-        for file in sorted(folder.rglob("*"))
-        if file.suffix.lower() in SUFFIXES and file.is_file() and "submission" not in file.name
-    ]
-    beside = {solutions_beside(file) for file in files}
-    return [file for file in files if file not in beside]
-
-
-def solutions_beside(path: Path) -> Path | None:
-    """The solutions file of a Kaggle challenges file, if there is one; spelled with ``-`` or ``_``."""
-    if "challenges" not in path.name:
-        return None
-    name = path.name.replace("challenges", "solutions")
-    spellings = (name, re.sub(r"[-_]solutions", "_solutions", name), re.sub(r"[-_]solutions", "-solutions", name))
-    return next((path.with_name(each) for each in spellings if path.with_name(each).is_file()), None)
 
 
 def read_json(path: Path) -> Any:
@@ -118,15 +110,14 @@ def read_json(path: Path) -> Any:
         PuzzleError: the file cannot be read, is not JSON, or has a repeated key.
     """
     try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise PuzzleError(path, f"larger than {LARGEST_FILE // 2**20} MiB, expected a file of tasks")
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path, LARGEST_FILE)
         with _garbage_collector_off():
             return json.loads(text, object_pairs_hook=_object)
-    except OSError as error:
-        raise PuzzleError(path, f"cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise PuzzleError(path, f"not UTF-8 text: bad byte at position {error.start}") from None
+    except FileNotFoundError:
+        what = "is a link that leads nowhere" if path.is_symlink() else "there is no such file"
+        raise PuzzleError(path, what) from None
+    except UserError as error:
+        raise PuzzleError(path, error.what) from None
     except json.JSONDecodeError as error:
         raise PuzzleError(path, f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
     except RecursionError:
@@ -158,8 +149,11 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object without repeated keys; without this check the decoder keeps only the last value."""
     result = dict(pairs)
     if len(result) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise _RepeatedKeyError(next(key for n, key in enumerate(keys) if key in keys[:n]))
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise _RepeatedKeyError(key)
+            seen.add(key)
     return result
 
 
@@ -198,7 +192,8 @@ def _name_in(task: Any, otherwise: str) -> str:
 
 def _examine_task(found: Examined, path: Path, data: Any, name: str, place: str, group: str) -> None:
     prefix = f"{place}." if place else ""
-    problems = (Problem(f"{prefix}{p.place}".rstrip("."), p.what) for p in task_problems(data))
+    problems = [Problem(place, what)] if (what := name_problem(name)) else []
+    problems += (Problem(f"{prefix}{p.place}".rstrip("."), p.what) for p in task_problems(data))
     if found.add(path, problems):
         found.tasks.append(build_task(data, name, group))
 
@@ -211,10 +206,10 @@ def _solutions(found: Examined, path: Path) -> tuple[Path | None, Mapping[str, A
     try:
         answers = read_json(beside)
     except PuzzleError as error:
-        found.problems.append((beside, Problem("", error.what)))
+        found.add(beside, [Problem("", error.what)])
         return None, {}
     if not isinstance(answers, dict):
-        found.problems.append((beside, Problem("", "expected an object with a list of grids for each task")))
+        found.add(beside, [Problem("", "expected an object with a list of grids for each task")])
         return None, {}
     return beside, answers
 
@@ -222,12 +217,16 @@ def _solutions(found: Examined, path: Path) -> tuple[Path | None, Mapping[str, A
 def _answer(found: Examined, solutions: Path, task: Any, answers: Any, name: str) -> Any:
     """A challenge with the outputs from its solutions, or the challenge alone if either has a problem."""
     tests = task.get("test") if isinstance(task, dict) else None
-    if answers is None or not isinstance(tests, list) or not all(isinstance(test, dict) for test in tests):
+    if not isinstance(tests, list) or not all(isinstance(test, dict) for test in tests):
+        return task
+    if answers is None:
+        if any(test.get("output") is None for test in tests):
+            found.gaps.append((solutions, Problem("", f"no solution of task {name}, so it has no known answer")))
         return task
     if not isinstance(answers, list) or len(answers) != len(tests):
         got = f"{len(answers)} grids" if isinstance(answers, list) else "not a list"
         what = f"{got}, expected a list of {len(tests)}, one grid for each test"
-        found.problems.append((solutions, Problem(name, what)))
+        found.add(solutions, [Problem(name, what)])
         return task
     valid = [found.add(solutions, grid_problems(answer, f"{name}[{n}]")) for n, answer in enumerate(answers)]
     if not all(valid):

@@ -18,6 +18,7 @@ The number of boards of a game can be given after a colon, as in ``sudoku-9x9:10
 from __future__ import annotations
 
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -29,8 +30,9 @@ from hrm_arc.files import existing
 from hrm_arc.puzzles import boards, hub
 from hrm_arc.puzzles.arrays import is_array_folder, read_array_folder
 from hrm_arc.puzzles.corpus import Corpus
-from hrm_arc.puzzles.formats import examine_file, puzzle_files
-from hrm_arc.puzzles.task import Task, parse_task
+from hrm_arc.puzzles.formats import examine_file
+from hrm_arc.puzzles.listing import challenges, is_there, list_folder
+from hrm_arc.puzzles.task import PuzzleError, Task, name_problem, parse_task
 from hrm_arc.registry import REFERENCE, Registry, import_reference
 
 # load(rest) -> tasks; rest: what follows the name and ``:`` or ``/`` in the source, or "".
@@ -41,8 +43,8 @@ SPLITS = ("training", "evaluation")
 BUILT_IN = {"arc-agi-1": "arcagi", "arc-agi-2": "arcagi2"}
 SOURCES: Registry[SourceLoader] = Registry("source")
 GENERATED = re.compile(r"(sudoku|maze)-(\d{1,2})x\2")
-# The number of generated boards, unless the source gives it.
-BOARDS = 200
+# The number of generated boards, unless the source gives it, and the largest one.
+BOARDS, MOST_BOARDS = 200, 1_000_000
 
 
 def register_source(name: str, load: SourceLoader) -> None:
@@ -98,14 +100,13 @@ def load_tasks(source: str) -> tuple[Task, ...]:
             raise UserError(source, f"no split {split!r}, expected {base}/training or {base}/evaluation")
         return tuple(task for each in splits for task in _built_in(base, each))
     if match := GENERATED.fullmatch(name):
+        if most is not None and most > MOST_BOARDS:
+            raise UserError(source, f"expected at most {MOST_BOARDS:,} boards")
         return (_generated(match[1], int(match[2]), most or BOARDS),)
     if name.startswith(hub.PREFIX):
         return _from_path(hub.download(name.removeprefix(hub.PREFIX)), "", most, source)
-    if (path := existing(name)) is not None:
-        return _from_path(path, "", most, source)
-    part = Path(name)
-    if part.name in (*SPLITS, "test") and (path := existing(str(part.parent))) is not None and path.is_dir():
-        return _from_path(path, part.name, most, source)
+    if (found := located(name)) is not None:
+        return _from_path(*found, most, source)
     if REFERENCE.fullmatch(source):
         return _call(import_reference(source, "source", source), "", source)
     for task in (task for built_in in BUILT_IN for each in SPLITS for task in _built_in(built_in, each)):
@@ -114,6 +115,23 @@ def load_tasks(source: str) -> tuple[Task, ...]:
             return (task,)
     known = ", ".join((*BUILT_IN, *SOURCES, "sudoku-9x9", "maze-11x11"))
     raise UserError(source, f"no such source or path; sources are {known}, a folder, a file, or a task's name")
+
+
+def located(name: str) -> tuple[Path, str] | None:
+    """The path and the split of a source that is a file or folder, or None; ``path/training`` is a split of ``path``.
+
+    Args:
+        name: the source, without a number of boards.
+
+    Raises:
+        UserError: the path cannot be accessed.
+    """
+    if (path := existing(name)) is not None:
+        return path, ""
+    part = Path(name)
+    if part.name in (*SPLITS, "test") and (path := existing(str(part.parent))) is not None and path.is_dir():
+        return path, part.name
+    return None
 
 
 def load_corpus(sources: Sequence[str], study: Sequence[str] = ()) -> Corpus:
@@ -196,9 +214,12 @@ def _call(load: Any, rest: str, source: str) -> tuple[Task, ...]:
 
 
 def _checked(tasks: tuple[Task, ...], source: str) -> tuple[Task, ...]:
-    """The tasks of a source, if there is at least one and their ids differ."""
+    """The tasks of a source, if there is at least one, and their ids differ and can be written to files."""
     if not tasks:
         raise UserError(source, "has no tasks")
+    for task in tasks:
+        if what := name_problem(task.id):
+            raise UserError(source, f"has {what}")
     if twice := [name for name, count in Counter(task.id for task in tasks).items() if count > 1]:
         raise UserError(source, f"has task {twice[0]}{and_more(twice)} more than once; ids have to differ")
     return tasks
@@ -208,9 +229,11 @@ def _counted(source: str) -> tuple[str, int | None]:
     """A source without its number of boards, and this number."""
     name, colon, count = source.rpartition(":")
     if colon and count.isdecimal() and existing(source) is None:
-        if int(count) < 1:
+        # Python refuses to convert thousands of digits.
+        number = int(count) if len(count) < 100 else sys.maxsize
+        if number < 1:
             raise UserError(source, "0 boards, expected at least 1")
-        return name, int(count)
+        return name, number
     return source, None
 
 
@@ -225,22 +248,43 @@ def _has_splits(source: str) -> bool:
         return False
     if is_array_folder(path):
         return bool(read_array_folder(path, "training")) and bool(read_array_folder(path, "evaluation"))
-    return all(_challenges(path, split) for split in SPLITS)
+    return all(challenges(path, [split]) for split in SPLITS)
+
+
+def puzzle_files(path: Path, split: str = "") -> list[tuple[Path, str]]:
+    """The files that make up a source that is a file or folder, each with the group of its tasks.
+
+    Args:
+        path: a file; Kaggle's folder; a folder with the boards of a game in ``train.csv``; or a folder of task files,
+            in which the name of a subfolder is the group of its tasks.
+        split: the split of Kaggle's folder; "" for training and evaluation. Other folders have none.
+
+    Raises:
+        PuzzleError: a subfolder cannot be read.
+        UserError: the path is a FIFO or a device.
+    """
+    if path.is_file():
+        return [(path, "")]
+    if not path.is_dir():
+        raise UserError(path, "is not a regular file, expected a puzzle file or a folder")
+    if files := challenges(path, [split] if split else SPLITS):
+        return [(file, "") for file in files]
+    if split:
+        return []
+    if is_there(path / "train.csv"):
+        return [(path / "train.csv", "")]
+    listing = list_folder(path)
+    for where, problem in listing.problems:
+        raise PuzzleError(where, str(problem))
+    return [(file, "" if file.parent == path else file.parent.name) for file in listing.files]
 
 
 def _from_path(path: Path, split: str, most: int | None, source: str) -> tuple[Task, ...]:
-    if path.is_file():
-        tasks = examine_file(path, most=most).only_tasks()
-    elif is_array_folder(path):
+    if path.is_dir() and is_array_folder(path):
         tasks = read_array_folder(path, split, most)
-    elif challenges := _challenges(path, split):
-        tasks = tuple(task for file in challenges for task in examine_file(file).only_tasks())
-    elif (path / "train.csv").is_file() and not split:
-        tasks = examine_file(path / "train.csv", most=most).only_tasks()
-    elif path.is_dir() and not split:
-        tasks = _folder(path)
     else:
-        tasks = ()
+        files = puzzle_files(path, split)
+        tasks = tuple(task for file, group in files for task in examine_file(file, group, most).only_tasks())
     if not tasks:
         what = f"no {split} tasks" if split else "no tasks"
         raise UserError(source, f"{what} here, expected puzzle files or a folder of them")
@@ -252,19 +296,6 @@ def _from_path(path: Path, split: str, most: int | None, source: str) -> tuple[T
 def _refuse_count(source: str, most: int | None) -> None:
     if most is not None:
         raise UserError(source, "a count is for the boards of a game, and this source has tasks; leave the count out")
-
-
-def _challenges(folder: Path, split: str = "") -> list[Path]:
-    """Kaggle's challenges files of a split, or of training and evaluation if no split is given."""
-    files = [file for file in sorted(folder.glob("*.json")) if "challenges" in file.name]
-    splits = [split] if split else SPLITS
-    return [file for each in splits for file in files if each in file.name]
-
-
-def _folder(path: Path) -> tuple[Task, ...]:
-    """The tasks of a folder and of its subfolders; the name of a subfolder is the group of its tasks."""
-    groups = [(file, "" if file.parent == path else file.parent.name) for file in puzzle_files(path)]
-    return tuple(task for file, group in groups for task in examine_file(file, group).only_tasks())
 
 
 def _join(sources: Sequence[str], excluded: frozenset[str]) -> tuple[Task, ...]:

@@ -12,6 +12,8 @@ from hrm_arc.errors import UserError, and_more
 
 MAX_SIDE = 30
 COLORS = 10
+# Characters of a task's name; the names of files have at most as many.
+LONGEST_NAME = 255
 # Answers that are scored for each test input, by the rules of ARC Prize.
 ATTEMPTS = 2
 
@@ -193,6 +195,19 @@ def task_problems(data: Any) -> Iterator[Problem]:
             yield from _pair_problems(pair, f"{part}[{index}]", output_needed=part == "train")
 
 
+def name_problem(name: Any) -> str | None:
+    """What is wrong with the name of a task, or None: names are written to files and printed."""
+    if not isinstance(name, str):
+        return f"a name that is {_kind(name)}, expected text"
+    if not name.strip():
+        return "an empty name, expected a name for each task"
+    if len(name) > LONGEST_NAME:
+        return f"a name of {len(name):,} characters, expected at most {LONGEST_NAME}"
+    if any("\ud800" <= character <= "\udfff" for character in name):
+        return "a name that is not valid Unicode text; rename it"
+    return None
+
+
 def _pair_problems(pair: Any, place: str, output_needed: bool) -> Iterator[Problem]:
     if not isinstance(pair, dict):
         yield Problem(place, f"expected an object with 'input' and 'output', got {_kind(pair)}")
@@ -216,7 +231,9 @@ def parse_task(data: Any, id: str, where: object, group: str = "") -> Task:
     Raises:
         PuzzleError: the object is not valid; the message gives the first problem and the number of further ones.
     """
-    problems = list(task_problems(data))
+    problems = [*task_problems(data)]
+    if what := name_problem(id):
+        problems.insert(0, Problem("", what))
     if problems:
         raise PuzzleError(where, f"{problems[0]}{and_more(problems)}")
     return build_task(data, id, group)

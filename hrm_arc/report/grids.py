@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
+import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Group, RenderableType
@@ -27,6 +29,8 @@ PALETTE = (
     "#aaaaaa", "#f012be", "#ff851b", "#7fdbff", "#870c25",
 )  # fmt: skip
 LINE = "#555555"
+# Pairs that are shown of a task, tests among them that always are, and columns of a PNG picture.
+MOST_PAIRS, FEWEST_TESTS, PNG_COLUMNS = 24, 6, 8
 
 
 def terminal_grid(grid: Grid, color: bool = True) -> Text:
@@ -61,35 +65,71 @@ def terminal_answer(
     table = Table.grid(padding=(0, 2))
     named = [("input", input), *((f"attempt {n}: {word}", grid) for n, (grid, word) in enumerate(attempts, start=1))]
     table.add_row(*(terminal_grid(grid, color) for _, grid in named))
-    table.add_row(*(name for name, _ in named))
+    table.add_row(*(Text(printable(name)) for name, _ in named))
+    title = printable(title)
     if not attempts:
         return Group(Text(title, style="bold"), table, Text("no readable grid"), Text(""))
     return Group(Text(title, style="bold"), table, Text(""))
 
 
+def part_to_show(task: Task) -> tuple[Task, str]:
+    """The pairs of a task that a person can look at, and what was left out.
+
+    Returns:
+        The task with its first pairs, at most 24 in total and at least one test; and how many are shown, in words,
+        such as ``23 of 1,000 demonstrations``, or "" if all are.
+    """
+    tests = task.tests[: max(FEWEST_TESTS, MOST_PAIRS - len(task.demonstrations))]
+    demonstrations = task.demonstrations[: MOST_PAIRS - len(tests)]
+    parts = (("demonstrations", demonstrations, task.demonstrations), ("tests", tests, task.tests))
+    left_out = [f"{len(few)} of {len(all):,} {name}" for name, few, all in parts if len(few) < len(all)]
+    return replace(task, demonstrations=demonstrations, tests=tests), ", ".join(left_out)
+
+
 def save_task_png(task: Task, path: Path, answers: bool = False) -> None:
-    """Write a task as a PNG picture.
+    """Write a task as a PNG picture, or the part of a large one that :func:`part_to_show` gives.
 
     Raises:
         UserError: it cannot be written.
     """
     from matplotlib.figure import Figure  # Takes half a second, so it is imported only here.
 
-    columns = _pairs(task, answers)
-    figure = Figure(figsize=(2.4 * len(columns), 5.2), dpi=110, layout="constrained")
-    axes = figure.subplots(2, len(columns), squeeze=False)
-    for column, (name, pair, shown) in enumerate(columns):
+    task, left_out = part_to_show(task)
+    pairs = _pairs(task, answers)
+    columns = min(len(pairs), PNG_COLUMNS)
+    rows = -(-len(pairs) // columns)
+    height = 4.8 * rows + 0.5  # In inches; the title has half of one.
+    figure = Figure(figsize=(2.4 * columns, height), dpi=110)
+    # Fixed places: to compute a layout takes most of the time.
+    places = {"left": 0.1 / columns, "right": 1 - 0.1 / columns, "bottom": 0.1 / height, "top": 1 - 0.75 / height}
+    places |= {"wspace": 0.1, "hspace": 0.15}
+    no_ticks: dict[str, Any] = {"xticks": [], "yticks": []}
+    axes = figure.subplots(2 * rows, columns, squeeze=False, gridspec_kw=places, subplot_kw=no_ticks)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for number, (name, pair, shown) in enumerate(pairs):
+        row, column = divmod(number, columns)
         output = pair.output if shown else None
-        for axis, grid, side in ((axes[0][column], pair.input, "input"), (axes[1][column], output, "output")):
+        for side, axis, grid in (
+            ("input", axes[2 * row][column], pair.input),
+            ("output", axes[2 * row + 1][column], output),
+        ):
             axis.set_title(f"{name} {side}", fontsize=9)
-            axis.set_axis_off()
             if grid is None:
                 axis.text(0.5, 0.5, "?", fontsize=28, ha="center", va="center", color=LINE)
             else:
                 _draw(axis, grid)
-    figure.suptitle(f"{task.id}  {task.group}".rstrip(), fontsize=11)
-    with atomic_write(path) as beside:
+    title = printable(f"{task.id}  {task.group}".rstrip())
+    lines = [_cut(title, 24 * columns), *([left_out] if left_out else [])]
+    # A name is not a formula, whatever dollar signs and backslashes are in it.
+    figure.suptitle("\n".join(lines), y=1 - 0.1 / height, fontsize=11, parse_math=False, usetex=False)
+    with atomic_write(path) as beside, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # A character that the font lacks is drawn as a box.
         figure.savefig(beside, format="png")
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def svg(grid: Grid, wrong: np.ndarray | None = None, cell: int = 26) -> str:

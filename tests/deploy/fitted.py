@@ -69,6 +69,7 @@ def save_run(folder: Path, name: str, canvas: CanvasKind, model: Reasoner, step:
     names = [task.id for task in TASKS]
     options = options_of(model)
     card = Card(name, options, names, canvas, True, [SOURCE], [], len(names), 1, 0, [], step, folder.name, {})
+    folder.mkdir(parents=True, exist_ok=True)
     save_checkpoint(folder / "checkpoints", "step", card, model.state_dict(), {})
     config = {"name": "tiny", "model": {"name": name}, "training": {"max_steps": 1}}
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
