@@ -141,7 +141,8 @@ def _info(options: argparse.Namespace) -> None:
         samples = (counted(result[f"{part}_samples"], f"{name} samples") for part, name in PARTS)
         print(", ".join(samples))
         if result["unknown_outputs"]:
-            print(f"{result['unknown_outputs']} of {counted(result['test_outputs'], 'test outputs')} not known")
+            unknown, verb = result["unknown_outputs"], "is" if result["unknown_outputs"] == 1 else "are"
+            print(f"{unknown} of {counted(result['test_outputs'], 'test outputs')} {verb} not known")
         for leak in result["leaks"]:
             print(f"leak: {leak}")
         if not result["baselines"]:

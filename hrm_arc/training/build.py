@@ -117,9 +117,8 @@ def absolute_sources(recipe: Recipe) -> Recipe:
             return f"{Path(base).expanduser().resolve()}/{split}"
         return source
 
-    data = recipe.data
-    solve, study, exclude = ([absolute(each) for each in sources] for sources in (data.solve, data.study, data.exclude))
-    return replace(recipe, data=replace(data, solve=solve, study=study, exclude=exclude))
+    sources = {key: [absolute(each) for each in getattr(recipe.data, key)] for key in ("solve", "study", "exclude")}
+    return replace(recipe, data=replace(recipe.data, **sources))
 
 
 def load_corpus(recipe: Recipe) -> Corpus:

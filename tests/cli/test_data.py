@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import HRM, answer, hrm
+from tests.cli.commands import HRM, answer, check_one_line, hrm
 from tests.made import write_tasks
 
 
@@ -72,6 +73,78 @@ def test_a_build_that_was_stopped_goes_on(number: signal.Signals, status: int, t
             assert file.read_bytes() == (out / file.relative_to(tmp_path / "one")).read_bytes()
 
 
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
+@pytest.mark.parametrize("delay", [0.0, 0.15, 0.4])
+def test_the_workers_of_a_stopped_build_end_without_a_word(name: str, delay: float, tmp_path: Path) -> None:
+    out = tmp_path / "set"
+    command = [*HRM, "data", "build", "arc-agi-1/training", "--augment", "60", "--workers", "2", "--out", str(out)]
+    # A group of its own, so that the signal reaches the workers, too, as that of a terminal does.
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while process.poll() is None and not (out / "test" / "all__labels.npy").is_file():
+        time.sleep(0.002)
+    time.sleep(delay)  # The workers start.
+    os.killpg(process.pid, getattr(signal, name))
+    _, messages = process.communicate(timeout=60)
+    assert (process.returncode, messages) == (130, "interrupted\n")
+
+
+def test_the_workers_of_a_killed_build_end_with_it(tmp_path: Path) -> None:
+    out = tmp_path / "set"
+    command = [*HRM, "data", "build", "arc-agi-1/training", "--augment", "200", "--workers", "2", "--out", str(out)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    while process.poll() is None and not (
+        (out / "building.journal").is_file() and (out / "building.journal").read_text()
+    ):
+        time.sleep(0.002)
+    process.kill()
+    # Its workers have these pipes, too: their ends are those of the last one.
+    process.communicate(timeout=10)
+
+
+def test_names_and_files_that_mislead(tmp_path: Path) -> None:
+    tasks = write_tasks(tmp_path / "tasks", 1)
+    task = (tasks / "flip0.json").read_text()
+    (tasks / "\x1b[2J\x1b]0;x\x07.json").write_text(task)
+    (tasks / "._flip0.json").write_bytes(b"\0")
+    listed = hrm("data", "list", tasks)
+    assert "\\x1b[2J\\x1b]0;x\\x07" in listed.stdout
+    shown = hrm("data", "show", tasks / "\x1b[2J\x1b]0;x\x07.json")
+    assert "\x1b" not in listed.stdout + listed.stderr + shown.stdout + shown.stderr
+    (tmp_path / "$\\frac$.json").write_text(task)
+    drawn = hrm("data", "show", tmp_path / "$\\frac$.json", "--png", tmp_path / "x.png")
+    assert (drawn.returncode, drawn.stderr) == (0, f"wrote {tmp_path / 'x.png'}\n")
+    os.mkfifo(tmp_path / "fifo.json")
+    for verb in ("list", "show", "info", "check"):
+        for path in (tmp_path / "fifo.json", Path("/dev/zero")):
+            check_one_line(hrm("data", verb, path), str(path), "is not a regular file")
+
+
+def test_what_is_not_shown_or_not_known_is_named(tmp_path: Path) -> None:
+    task = json.loads((write_tasks(tmp_path / "tasks", 1) / "flip0.json").read_text())
+    large = {"train": task["train"] * 400, "test": [*task["test"], {"input": [[1]]}]}
+    (tmp_path / "large.json").write_text(json.dumps(large))
+    for flags in ([], ["--png", str(tmp_path / "x.png")]):
+        done = hrm("data", "show", tmp_path / "large.json", *flags)
+        assert done.returncode == 0
+        assert "shown: 22 of 1,200 demonstrations" in done.stderr.splitlines()
+    assert "1 of 2 test outputs is not known" in hrm("data", "info", tmp_path / "large.json").stdout.splitlines()
+    check_one_line(
+        hrm(
+            "data",
+            "build",
+            tmp_path / "large.json",
+            "--augment",
+            "2000000000",
+            "--copies",
+            "100",
+            "--out",
+            tmp_path / "set",
+        ),
+        str(tmp_path / "set"),
+        "GB free",
+    )
+
+
 def test_a_leak_needs_a_word_and_every_score_tells_of_it(tmp_path: Path) -> None:
     tasks = write_tasks(tmp_path / "tasks")
     (tmp_path / "given").mkdir()
@@ -109,10 +182,12 @@ def test_games_and_downloads_are_sources() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["bench", "nosuch"], "error: nosuch: no such benchmark, expected one of data"),
+        (["bench", "nosuch"], "error: nosuch: no such benchmark, expected one of "),
         (["bench", "data", "--nosuch"], "error: --nosuch: bench data has no such argument"),
         (["bench", "data", "--files", "x"], "error: hrm bench data: argument --files"),
         (["data", "build", "arc-agi-1/training", "--out", "/proc/nosuch"], "error: /proc/nosuch"),
+        (["data", "info", "sudoku-4x4", "--seed", "1" + "0" * 30], "error: --seed: a number of 31 digits"),
+        (["data", "info", "sudoku-4x4", "--augment", "1" + "0" * 30], "error: --augment: "),
         (["data", "build", "arc-agi-1", "--out", "x", "--augment", "-1"], "error: --augment, --copies"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

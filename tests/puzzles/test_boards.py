@@ -98,6 +98,8 @@ def test_generated_boards_are_the_same_every_time_and_differ_from_each_other() -
         ("sudoku-5x5", "no Sudoku of side 5, expected one of 4, 6, 9"),
         ("maze-31x31", "no maze of side 31, expected 5 to 30"),
         ("maze-5x5:100000", "different boards were found; request fewer"),
+        ("maze-9x9:" + "9" * 20, "expected at most 1,000,000 boards"),
+        ("maze-9x9:" + "9" * 5000, "expected at most 1,000,000 boards"),
     ],
 )
 def test_games_that_cannot_be_generated_are_refused(source: str, message: str) -> None:
@@ -141,6 +143,37 @@ def test_a_folder_with_a_train_and_a_test_file(tmp_path: Path) -> None:
     assert [leak.answers for leak in leaks(Corpus(solve=(task,)))] == [2], "the same boards on both sides"
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        "question,answer",
+        "Question,Answer",
+        "question;answer",
+        "question\tanswer",
+        "\ufeffquestion,answer",
+        " ANSWER ; Question",
+    ],
+)
+def test_spreadsheets_write_csv_in_several_ways(tmp_path: Path, header: str) -> None:
+    delimiter = next(each for each in ";\t," if each in header)
+    columns = (SOLVED, OPEN) if "ANSWER" in header else (OPEN, SOLVED)
+    path = tmp_path / "boards.csv"
+    path.write_bytes("\r\n".join([header, *[delimiter.join(columns)] * 3, ""]).encode())
+    (task,) = load_tasks(str(path))
+    assert task.demonstrations[0].input.tolist()[0] == [1, 0, 3, 4]
+
+
+def test_the_file_of_a_wrong_board_is_named(tmp_path: Path) -> None:
+    csv(tmp_path / "train.csv", [(OPEN, SOLVED)] * 3)
+    csv(tmp_path / "test.csv", [(OPEN, SOLVED), ("1", "12")])
+    with pytest.raises(UserError) as caught:
+        load_tasks(str(tmp_path))
+    assert (
+        str(caught.value)
+        == f"{tmp_path / 'test.csv'}: line 3: an answer of 2 characters, expected 1 as in the question"
+    )
+
+
 def test_maze_from_csv(tmp_path: Path) -> None:
     path = csv(tmp_path / "maze.csv", [("S  # G###", "So # G###")] * 2)
     (task,) = load_tasks(str(path))
@@ -152,7 +185,12 @@ def test_maze_from_csv(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a,b\n1,2\n", "expected columns 'question' and 'answer'"),
+        ("a,b\n1,2\n", "expected columns 'question' and 'answer', found 'a', 'b'"),
+        ("puzzle;solution\n1;2\n", "expected columns 'question' and 'answer', found 'puzzle', 'solution'"),
+        ("question,question,answer\n", "found 'question', 'question', 'answer'"),
+        ("", "the first line is empty"),
+        ("question,answer\n1234,1234,1\n", "line 2: 3 columns, the first line has 2"),
+        ("1" * 3_000_000, "not CSV: field larger"),
         ("question,answer\n12345,12345\n", "line 2: a question of 5 characters, expected a square board"),
         ("question,answer\n1234,12\n", "line 2: an answer of 2 characters, expected 4"),
         ("question,answer\n12x4,1234\n", "line 2: character 'x', expected digits"),

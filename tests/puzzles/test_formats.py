@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from hrm_arc.errors import UserError
 from hrm_arc.puzzles.check import check
 from hrm_arc.puzzles.sources import load_corpus, load_tasks
+from hrm_arc.puzzles.task import Task
 
 
 def task(number: int, answered: bool = True) -> dict[str, Any]:
@@ -64,6 +66,75 @@ def test_kaggles_folder_has_splits(tmp_path: Path) -> None:
     assert [t.id for t in corpus.solve] == ["e1"]
     assert [t.id for t in corpus.study] == ["t1", "t2"]
     assert not check([str(tmp_path)]).problems
+
+
+def test_a_checked_folder_is_one_that_can_be_loaded(tmp_path: Path) -> None:
+    kaggle(tmp_path, "training", ["t1", "t2"])
+    kaggle(tmp_path, "evaluation", ["e1"])
+    # As in Kaggle's folder, the tasks of the test are some of the others.
+    write(tmp_path / "arc-agi_test_challenges.json", {name: task(1, answered=False) for name in ("t1", "e1")})
+    found = check([str(tmp_path)])
+    assert (found.files, found.problems) == (5, [])
+    assert len(load_tasks(str(tmp_path))) == 3
+    kaggle(tmp_path, "training", ["t1", "e1"])
+    assert [problem.what.split(" is also")[0] for _, problem in check([str(tmp_path)]).problems] == ["task e1"]
+    with pytest.raises(UserError, match="has task e1 more than once"):
+        load_tasks(str(tmp_path))
+
+
+def test_a_missing_solution_is_named_and_does_not_stop_a_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    kaggle(tmp_path, "evaluation", ["a", "b", "c"])
+    solutions = write(tmp_path / "arc-agi_evaluation_solutions.json", {"a": [[[1]]]})
+    whats = [f"no solution of task {name}, so it has no known answer" for name in ("b", "c")]
+    for source in (str(tmp_path), f"{tmp_path}/evaluation"):
+        found = check([source])
+        assert [(file, problem.what) for file, problem in found.problems] == [(solutions, what) for what in whats]
+        assert len(found.tasks) == 3
+    with caplog.at_level("WARNING", "hrm_arc"):
+        assert answers(f"{tmp_path}/evaluation") == {"a": [[1]], "b": None, "c": None}
+    assert caplog.messages == [f"{solutions}: {whats[0]} (and 1 more)"]
+    # A task that has its answer already needs no solution.
+    challenges = {"a": task(1, answered=False), "b": task(2), "c": task(3)}
+    write(tmp_path / "arc-agi_evaluation_challenges.json", challenges)
+    assert not check([str(tmp_path)]).problems
+
+
+@pytest.mark.parametrize("count", [20_000, 300_000])
+def test_a_repeated_key_is_found_in_linear_time(tmp_path: Path, count: int) -> None:
+    path = tmp_path / "keys.json"
+    path.write_text("{" + ",".join(f'"k{n}":1' for n in range(count)) + f',"k{count - 1}":1}}')
+    started = time.perf_counter()
+    assert lines(path) == [f"keys.json: key 'k{count - 1}' appears twice in one object, expected once"]
+    assert time.perf_counter() - started < 2
+
+
+def test_a_byte_order_mark_is_accepted(tmp_path: Path) -> None:
+    path = tmp_path / "marked.json"
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(task(1)).encode())
+    assert answers(str(path)) == {"marked": [[1]]}
+    kaggle(tmp_path / "kaggle", "evaluation", ["a"])
+    for file in (tmp_path / "kaggle").iterdir():
+        file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert answers(str(tmp_path / "kaggle" / "evaluation")) == {"a": [[0]]}
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("\ud800", "a name that is not valid Unicode text"),
+        ("", "an empty name"),
+        (" ", "an empty name"),
+        ("x" * 5000, "a name of 5,000 characters, expected at most 255"),
+    ],
+)
+def test_a_name_that_cannot_be_written_is_a_problem(tmp_path: Path, name: str, message: str) -> None:
+    path = write(tmp_path / "named.json", {name: task(1), "good": task(2)})
+    ((_, problem),) = check([str(path)]).problems
+    assert message in problem.what
+    with pytest.raises(UserError, match=message):
+        load_tasks(str(path))
+    with pytest.raises(UserError, match=message):
+        Task.from_lists(name, [([[1]], [[1]])], [([[1]], None)])
 
 
 def test_tasks_in_one_file(tmp_path: Path) -> None:
@@ -129,6 +200,7 @@ def test_solutions_alone_are_checked_too(tmp_path: Path) -> None:
         (b'{"train": [{"input": [[NaN]], "output": [[1]]}], "test": [{"input": [[1]]}]}', "got a decimal number"),
         (b'{"train": [{"input": [[1e999]], "output": [[1]]}], "test": [{"input": [[1]]}]}', "got a decimal number"),
         (b"[" * 10_000_000, "nested too deeply"),
+        (b'{"a":' * 100_000, "nested too deeply"),
         (b"[" + b"[]," * 3_000_000 + b"[]]", "more than 1000 problems"),
         (b"\xff", "not UTF-8"),
     ],

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,17 @@ from rich.console import Console
 
 from hrm_arc.errors import UserError
 from hrm_arc.puzzles.sources import find_task
-from hrm_arc.puzzles.task import Grid, make_grid
+from hrm_arc.puzzles.task import Grid, Pair, Task, make_grid
 from hrm_arc.report.charts import PANELS, training_curves, training_details
-from hrm_arc.report.grids import PALETTE, save_task_png, svg, terminal_grid, terminal_task
+from hrm_arc.report.grids import (
+    PALETTE,
+    part_to_show,
+    save_task_png,
+    svg,
+    terminal_answer,
+    terminal_grid,
+    terminal_task,
+)
 from tests.strategies import grids
 
 
@@ -57,6 +66,39 @@ def test_the_png_shows_arcs_colors(tmp_path: Path) -> None:
     for color in used:
         rgb = tuple(int(PALETTE[color][i : i + 2], 16) for i in (1, 3, 5))
         assert rgb in drawn, color
+
+
+@pytest.mark.parametrize("name", ["$\\frac$", "$a_{$", "^_{}\\", "\x1b[2J", "a\nb", "\ud800", "名前", "x" * 300])
+def test_a_name_is_not_a_formula(name: str, tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    pair = Pair(make_grid([[1]]), make_grid([[2]]))
+    save_task_png(Task(name, (pair,), (pair,), group=name), tmp_path / "task.png")
+    assert imread(tmp_path / "task.png").shape[1] < 1000
+    assert not recwarn.list
+
+
+def test_of_a_large_task_a_part_is_drawn(tmp_path: Path) -> None:
+    pair = Pair(*[make_grid(np.arange(900).reshape(30, 30) % 10)] * 2)
+    task = Task("large", (pair,) * 1000, (pair,) * 3)
+    part, left_out = part_to_show(task)
+    assert (len(part.demonstrations), len(part.tests), left_out) == (21, 3, "21 of 1,000 demonstrations")
+    few, left_out = part_to_show(Task("tests", (pair,) * 2, (pair,) * 1000))
+    assert (len(few.demonstrations), len(few.tests), left_out) == (2, 22, "22 of 1,000 tests")
+    assert part_to_show(find_task("0d3d703e"))[1] == ""
+    started = time.process_time()
+    save_task_png(task, tmp_path / "task.png")
+    assert time.process_time() - started < 5
+    height, width, _ = imread(tmp_path / "task.png").shape
+    assert max(height, width) < 2500
+
+
+def test_names_in_the_terminal_have_no_control_characters() -> None:
+    pair = Pair(make_grid([[1]]), make_grid([[2]]))
+    console = Console(width=100, force_terminal=True)
+    with console.capture() as capture:
+        console.print(terminal_task(Task("\x1b]0;x\x07", (pair,), (pair,)), color=False))
+        console.print(terminal_answer("\x1b[2J", pair.input, [(pair.input, "\x9b1m")], color=False))
+    assert "\\x1b]0;x\\x07" in capture.get()
+    assert not [mark for mark in ("\x1b]", "\x07", "\x1b[2J", "\x9b") if mark in capture.get()]
 
 
 def test_a_picture_that_cannot_be_written_is_a_user_error(tmp_path: Path) -> None:
