@@ -117,8 +117,8 @@ def absolute_sources(recipe: Recipe) -> Recipe:
             return f"{Path(base).expanduser().resolve()}/{split}"
         return source
 
-    sources = {key: [absolute(each) for each in getattr(recipe.data, key)] for key in ("solve", "study", "exclude")}
-    return replace(recipe, data=replace(recipe.data, **sources))
+    paths: dict[str, Any] = {k: [absolute(s) for s in getattr(recipe.data, k)] for k in ("solve", "study", "exclude")}
+    return replace(recipe, data=replace(recipe.data, **paths))
 
 
 def load_corpus(recipe: Recipe) -> Corpus:
