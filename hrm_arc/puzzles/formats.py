@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
+import itertools
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping
@@ -192,9 +193,10 @@ def _name_in(task: Any, otherwise: str) -> str:
 
 def _examine_task(found: Examined, path: Path, data: Any, name: str, place: str, group: str) -> None:
     prefix = f"{place}." if place else ""
-    problems = [Problem(place, what)] if (what := name_problem(name)) else []
-    problems += (Problem(f"{prefix}{p.place}".rstrip("."), p.what) for p in task_problems(data))
-    if found.add(path, problems):
+    named = [Problem(place, what)] if (what := name_problem(name)) else []
+    # Not a list: a file can have a million problems, and the first thousand end its reading.
+    problems = (Problem(f"{prefix}{p.place}".rstrip("."), p.what) for p in task_problems(data))
+    if found.add(path, itertools.chain(named, problems)):
         found.tasks.append(build_task(data, name, group))
 
 

@@ -108,6 +108,15 @@ def test_a_repeated_key_is_found_in_linear_time(tmp_path: Path, count: int) -> N
     assert time.perf_counter() - started < 2
 
 
+def test_reading_stops_at_a_thousand_problems(tmp_path: Path) -> None:
+    pair = {"input": [[99] * 30] * 30, "output": [[99] * 30] * 30}
+    write(tmp_path / "wrong.json", {"train": [pair] * 400, "test": [pair]})
+    started = time.perf_counter()
+    found = lines(tmp_path / "wrong.json")
+    assert (len(found), found[-1]) == (1001, "wrong.json: more than 1000 problems; the rest is not listed")
+    assert time.perf_counter() - started < 2
+
+
 def test_a_byte_order_mark_is_accepted(tmp_path: Path) -> None:
     path = tmp_path / "marked.json"
     path.write_bytes(b"\xef\xbb\xbf" + json.dumps(task(1)).encode())
