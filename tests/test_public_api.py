@@ -267,8 +267,8 @@ def test_a_run_starts_from_the_weights_of_another(tmp_path: Path) -> None:
     recipe = tiny({"name": f"{__name__}:SPEC"})
     first = Trainer(recipe, corpus=Corpus(solve=flips("a", "b", "c")), root=tmp_path)
     first.fit()
-    pretrained, card = hrm_arc.Pretrained.load(first.folder.path)
-    assert card.tasks == ["a", "b", "c"]
+    pretrained = hrm_arc.Pretrained.load(first.folder.path)
+    assert pretrained.card.tasks == ["a", "b", "c"]
     second = Trainer(recipe, corpus=Corpus(solve=flips("another", "c")), root=tmp_path, pretrained=pretrained)
     check_started_from(second.model.state_dict(), first.model.state_dict(), "tasks.weight")
     assert second.fit()["state"] == "finished"

@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         path, stopped = start, False
         if seconds:
-            path, stopped = _learn(options, start, tasks, seconds, options.out or Path(scratch))
+            path, stopped = _learn(options, start, seconds, options.out or Path(scratch))
         assert path is not None, "without a model something is learned"
         model = open_model(path, options)
         unfair = warnings(model.card, tasks)
@@ -86,17 +86,13 @@ def _default_seconds(start: Path | None) -> float:
     return 0.0 if is_exported(start) else FINETUNE_SECONDS
 
 
-def _learn(
-    options: argparse.Namespace, start: Path | None, tasks: tuple[Task, ...], seconds: float, root: Path
-) -> tuple[Path, bool]:
+def _learn(options: argparse.Namespace, start: Path | None, seconds: float, root: Path) -> tuple[Path, bool]:
     """Train on the demonstrations; returns the run, and whether it was stopped early."""
     from hrm_arc.cli.train import train
     from hrm_arc.training.build import Pretrained, finetuning_recipe
 
-    card = pretrained = None
-    if start is not None:
-        pretrained, card = Pretrained.load(start, [task.id for task in tasks])
-    recipe = finetuning_recipe(options.task, seconds, options.seed, card)
+    pretrained = None if start is None else Pretrained.load(start)
+    recipe = finetuning_recipe(options.task, seconds, options.seed, None if pretrained is None else pretrained.card)
     trained = train(recipe, root, pretrained=pretrained)
     assert trained is not None, "hrm solve runs in one process"
     stopped = trained["state"] == "interrupted"

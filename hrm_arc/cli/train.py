@@ -77,7 +77,7 @@ def run(options: argparse.Namespace) -> None:
         recipe = load_recipe(options.recipe, options.rest)
         folder = restarted_run(recipe, options.out)
         if options.init_from and folder is None:
-            pretrained = Pretrained.load(options.init_from, solve_names(recipe))[0]
+            pretrained = Pretrained.load(options.init_from)
     else:
         raise UserError("hrm train", "name a recipe: a YAML file, or a packaged one such as quickstart")
     changes = "data" in options.override
@@ -86,13 +86,6 @@ def run(options: argparse.Namespace) -> None:
         emit(result, options.json, _human)
     if result is not None and result["state"] == "interrupted":
         raise KeyboardInterrupt
-
-
-def solve_names(recipe: Recipe) -> list[str]:
-    """The IDs of the tasks that a recipe is to solve."""
-    from hrm_arc.puzzles.sources import load_tasks
-
-    return [task.id for source in recipe.data.solve for task in load_tasks(source)]
 
 
 def train(

@@ -10,7 +10,7 @@ from hrm_arc.evaluation.breakdown import breakdown, groups
 from hrm_arc.evaluation.journal import Journal
 from hrm_arc.evaluation.metrics import Metric
 from hrm_arc.evaluation.predict import Backend, Key, Prediction, keys, predict
-from hrm_arc.evaluation.provenance import changed_tasks
+from hrm_arc.evaluation.provenance import answers_seen, changed_tasks
 from hrm_arc.evaluation.refinement import refinement
 from hrm_arc.evaluation.results import result_row, write_results
 from hrm_arc.evaluation.scores import outcomes, score, unknown_answers
@@ -21,14 +21,6 @@ from hrm_arc.runs.card import Card
 from hrm_arc.runs.folder import RunFolder
 from hrm_arc.runs.status import amend_status
 from hrm_arc.runs.versions import versions
-
-
-def answers_seen(card: Card, tasks: Sequence[Task]) -> list[str]:
-    """Tasks whose test outputs the checkpoint was trained on: its scores on them prove nothing."""
-    if card.imported:
-        return []
-    given = set(card.tasks[card.held_out :])
-    return [task.id for task in tasks if task.id in given]
 
 
 def unseen_tasks(card: Card, tasks: Sequence[Task]) -> list[str]:
@@ -125,7 +117,7 @@ def scores_of(
     changes = changed_tasks(card, tasks)
     # If all of them have changed there is nothing to count them apart from; the warnings say so.
     apart = [task for task in tasks if task.id in changes] if len(changes) < len(tasks) else []
-    tasks = [task for task in tasks if task not in apart]
+    tasks = [task for task in tasks if not apart or task.id not in changes]
     return {
         "changed_tasks": changes,
         "scored_apart": _scored_apart(apart, predictions),
@@ -208,8 +200,9 @@ def warnings(card: Card, tasks: Sequence[Task]) -> list[str]:
     """The reasons why a checkpoint's scores on some tasks are not fair."""
     found = []
     unseen, seen, leaks = len(unseen_tasks(card, tasks)), len(answers_seen(card, tasks)), card.leaks
-    if card.imported:
-        found.append("an imported checkpoint: which answers its training was given is not known here")
+    if card.goes_back_to_import:
+        what = "an imported checkpoint" if card.imported else "it began with an imported checkpoint"
+        found.append(f"{what}: which answers its training was given is not known here")
     if seen:
         found.append(f"the checkpoint was trained on the test outputs of {seen} of these tasks: not a fair score")
     if leaks:

@@ -56,6 +56,12 @@ def located(source: str, card: Card, run: RunFolder | None) -> str:
     raise UserError(source, "is no longer there, nor moved together with the run; name the tasks with --data")
 
 
+def answers_seen(card: Card, tasks: Sequence[Task]) -> list[str]:
+    """Tasks whose test outputs the checkpoint was trained on, under any name: its scores on them prove nothing."""
+    given = card.given_answers()
+    return [task.id for task in tasks if given.include(task)]
+
+
 def changed_tasks(card: Card, tasks: Sequence[Task]) -> dict[str, list[str]]:
     """Tasks that differ from those of the same name that the checkpoint was trained on, with what differs."""
     changes = {task.id: task_changes(task, card.fingerprints.get(task.id)) for task in tasks}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from hrm_arc.puzzles.task import Grid, Pair, Task
@@ -29,6 +30,65 @@ def task_fingerprint(task: Task) -> dict[str, Any]:
 def pair_fingerprint(pair: Pair) -> str:
     """16 hexadecimal digits of an input with its output."""
     return _digest(pair.input) if pair.output is None else _digest(pair.input, pair.output)
+
+
+@dataclass(frozen=True)
+class GivenAnswers:
+    """The outputs that a training was given, by digests, so that an answer is recognized under any name.
+
+    Grids are compared cell by cell: a digest cannot be turned or recolored. Tasks of more than 200 pairs are known
+    by their names only.
+
+    Attributes:
+        names: IDs of the tasks whose test outputs were given.
+        pairs: digests of the demonstrations.
+        tests: the digest of each test input whose output was given, with that of the output.
+    """
+
+    names: frozenset[str] = frozenset()
+    pairs: frozenset[str] = frozenset()
+    tests: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, fingerprints: Mapping[str, Any], names: Collection[str]) -> GivenAnswers:
+        """What a training on tasks with these fingerprints was given.
+
+        Args:
+            fingerprints: of all its tasks; see :func:`task_fingerprint`.
+            names: those of which it was also given the test outputs.
+        """
+        pairs = {each for known in fingerprints.values() for each in _digests(known, "pairs") if each is not None}
+        answers = [
+            zip(_digests(fingerprints.get(name), "tests"), _digests(fingerprints.get(name), "answers"), strict=False)
+            for name in names
+        ]
+        return cls(
+            frozenset(names),
+            frozenset(pairs),
+            {test: answer for tests in answers for test, answer in tests if test is not None and answer is not None},
+        )
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> GivenAnswers:
+        """The inverse of :meth:`as_json`."""
+        return cls(frozenset(data.get("names", ())), frozenset(data.get("pairs", ())), dict(data.get("tests", {})))
+
+    def as_json(self) -> dict[str, Any]:
+        """The digests as plain data."""
+        return {"names": sorted(self.names), "pairs": sorted(self.pairs), "tests": dict(self.tests)}
+
+    def __or__(self, other: GivenAnswers) -> GivenAnswers:
+        return GivenAnswers(self.names | other.names, self.pairs | other.pairs, {**self.tests, **other.tests})
+
+    def include(self, task: Task) -> bool:
+        """Whether a test output of a task was given; one that is not known here counts if its input was."""
+        return task.id in self.names or any(map(self._include_test, task.tests))
+
+    def _include_test(self, test: Pair) -> bool:
+        known = self.tests.get(_digest(test.input))
+        if test.output is None:
+            return known is not None
+        return known == _digest(test.output) or pair_fingerprint(test) in self.pairs
 
 
 def task_changes(task: Task, known: Mapping[str, Any] | None) -> list[str]:
@@ -61,6 +121,12 @@ def _only_hidden(now: Any, known: Any) -> bool:
     if not isinstance(now, list) or not isinstance(known, list) or len(now) != len(known):
         return False
     return all(a is None or b is None or a == b for a, b in zip(now, known, strict=True))
+
+
+def _digests(known: Any, part: str) -> list[str | None]:
+    """The digests of a part of a task's fingerprint; none where they were combined."""
+    values = known.get(part) if isinstance(known, Mapping) else None
+    return values if isinstance(values, list) else []
 
 
 def _combined(digests: list[str | None]) -> Any:

@@ -7,6 +7,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, get_args
 
 from hrm_arc.puzzles.canvas import CanvasKind
+from hrm_arc.puzzles.fingerprint import GivenAnswers
 from hrm_arc.reading import kind_of
 
 # A model's options are sizes and counts; larger ones are those of no model and could exhaust the memory.
@@ -35,6 +36,9 @@ class Card:
         training: further state for resuming: numbers, text, lists.
         fingerprints: of each task's grids at training time, see :mod:`hrm_arc.puzzles.fingerprint`.
         places: for each source that is a path, the path relative to the run's folder.
+        earlier: the answers that were given to the trainings which it goes back to, see
+            :class:`hrm_arc.puzzles.fingerprint.GivenAnswers`, and whether the first of them was ``imported``, so that
+            its answers are not known; empty for a training from scratch.
     """
 
     model: str
@@ -53,11 +57,26 @@ class Card:
     training: dict[str, Any]
     fingerprints: dict[str, Any] = field(default_factory=dict)
     places: dict[str, str] = field(default_factory=dict)
+    earlier: dict[str, Any] = field(default_factory=dict)
 
     @property
     def imported(self) -> bool:
         """Whether it was imported from a published system."""
         return "imported" in self.training
+
+    @property
+    def goes_back_to_import(self) -> bool:
+        """Whether its weights go back to a published system, of whose training nothing is known here."""
+        return self.imported or bool(self.earlier.get("imported"))
+
+    def given_answers(self) -> GivenAnswers:
+        """The outputs that its training was given, and those that earlier trainings were given."""
+        earlier = GivenAnswers.from_json(self.earlier)
+        return earlier if self.imported else earlier | GivenAnswers.of(self.fingerprints, self.tasks[self.held_out :])
+
+    def for_later(self) -> dict[str, Any]:
+        """The field ``earlier`` of a card of a training that begins with its weights."""
+        return {**self.given_answers().as_json(), "imported": self.goes_back_to_import}
 
     def rows(self) -> dict[str, int]:
         """The row of each task in the model's table."""
@@ -126,7 +145,7 @@ def _object(name: str, value: Any) -> None:
         raise ValueError(f"{name} is {kind_of(value)}, expected an object")
 
 
-def _paths(name: str, value: Any) -> None:
+def _texts_by_name(name: str, value: Any) -> None:
     _object(name, value)
     if not all(isinstance(each, str) for each in value.values()):
         raise ValueError(f"{name} holds something else than texts")
@@ -152,6 +171,13 @@ def check_options(name: str, value: Any) -> None:
                 raise ValueError(f"{name}.{key} is {kind_of(each)}, expected a number, a text or a list of them")
 
 
+def _earlier(name: str, value: Any) -> None:
+    _object(name, value)
+    for key, check in (("names", _texts), ("pairs", _texts), ("tests", _texts_by_name), ("imported", _truth)):
+        if key in value:
+            check(f"{name}.{key}", value[key])
+
+
 _CHECKS = {
     **dict.fromkeys(("model", "run_id"), _text),
     **dict.fromkeys(("tasks", "solve", "study", "leaks"), _texts),
@@ -162,5 +188,6 @@ _CHECKS = {
     "ignores_padding": _truth,
     "variants": _variants,
     "seed": _seed,
-    "places": _paths,
+    "places": _texts_by_name,
+    "earlier": _earlier,
 }

@@ -13,12 +13,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonargparse import ArgumentParser
 from torch import Tensor
 
 from hrm_arc.errors import UserError, and_more
 from hrm_arc.evaluation.metrics import find_metrics
+from hrm_arc.evaluation.provenance import answers_seen
 from hrm_arc.files import existing
 from hrm_arc.models.reasoner import Reasoner, load_pretrained
 from hrm_arc.models.spec import MODELS, find_model
@@ -28,7 +28,9 @@ from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.leaks import leaks
 from hrm_arc.puzzles.selection import smallest
 from hrm_arc.puzzles.sources import BUILT_IN, SPLITS, make_corpus
+from hrm_arc.puzzles.task import Task
 from hrm_arc.puzzles.transforms import find_transforms
+from hrm_arc.reading import LARGEST_YAML, parse_yaml, read_text
 from hrm_arc.runs.card import Card
 from hrm_arc.runs.checkpoint import WEIGHTS, newest_checkpoint, read_card, read_tensors
 from hrm_arc.training.config import SECTIONS, Recipe
@@ -56,7 +58,7 @@ def load_recipe(recipe: str | Path | Mapping[str, Any], flags: Sequence[str] = (
         config = text
     else:
         path = find_recipe(str(recipe))
-        text, config = _read(path), str(path)
+        text, config = read_text(path, LARGEST_YAML), str(path)
     parser = recipe_parser(_chosen_model(path, text, flags))
     try:
         parsed = parser.parse_args(["--config", config, *flags])
@@ -181,31 +183,34 @@ class Pretrained:
 
     Attributes:
         weights: a model's state dict.
-        rows: the row of each known task in its task table, where it has one row for each task.
-        leaks: what the weights were trained on that answers what the new run is to solve.
+        card: of their checkpoint.
     """
 
     weights: Mapping[str, Tensor]
-    rows: Mapping[str, int]
-    leaks: Sequence[str] = ()
+    card: Card
 
     @classmethod
-    def load(cls, path: Path, solve: Sequence[str] = ()) -> tuple[Pretrained, Card]:
-        """The weights of a run or checkpoint, and its card.
+    def load(cls, path: str | Path) -> Pretrained:
+        """The weights of a run or checkpoint.
 
         Args:
             path: a run folder or a checkpoint folder.
-            solve: IDs of the tasks to be solved; a task whose answer the weights were trained on is a leak.
 
         Raises:
             UserError: there is none, or it is damaged.
         """
-        folder = newest_checkpoint(path)
-        card = read_card(folder)
-        given = set(card.tasks[card.held_out :]) if not card.imported else set()
-        seen = [f"{name}, given away in the training that it began with" for name in solve if name in given]
-        rows = card.rows() if card.variants == 1 else {}
-        return cls(read_tensors(folder, WEIGHTS), rows, [*card.leaks, *seen]), card
+        folder = newest_checkpoint(Path(path))
+        return cls(read_tensors(folder, WEIGHTS), read_card(folder))
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """The row of each known task in their task table, where it has one row for each task."""
+        return self.card.rows() if self.card.variants == 1 else {}
+
+    def leaks(self, tasks: Sequence[Task]) -> list[str]:
+        """What the weights were trained on that answers one of the tasks to be solved."""
+        seen = answers_seen(self.card, tasks)
+        return [*self.card.leaks, *(f"{name}, given away in the training that it began with" for name in seen)]
 
 
 def initialize(model: Reasoner, recipe: Recipe, corpus: Corpus, pretrained: Pretrained | None) -> None:
@@ -254,15 +259,6 @@ def finetuning_recipe(source: str, seconds: float, seed: int, card: Card | None 
     )
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(path, f"cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UserError(path, "not YAML: not UTF-8 text") from None
-
-
 def _chosen_model(path: Path, text: str, flags: Sequence[str]) -> str:
     """The model of a recipe; it decides which keys the model's section has."""
     for place, flag in enumerate(flags):
@@ -270,10 +266,7 @@ def _chosen_model(path: Path, text: str, flags: Sequence[str]) -> str:
             return flags[place + 1]
         if flag.startswith("--model.name="):
             return flag.partition("=")[2]
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(path, f"not YAML: {' '.join(str(error).split())}") from None
+    data = parse_yaml(text, path)
     if not isinstance(data, dict) or not isinstance(data.get("model"), dict) or "name" not in data["model"]:
         raise UserError(path, "not a recipe: it has no 'model' with a 'name'")
     if "config" in data:

@@ -147,8 +147,9 @@ def make_card(
     step: int,
     run: Path,
     training: dict[str, Any],
+    earlier: dict[str, Any],
 ) -> Card:
-    """The card of a checkpoint of a run."""
+    """The card of a checkpoint of a run; see :class:`hrm_arc.runs.card.Card`."""
     return Card(
         model=recipe.model["name"],
         options=recipe.model_options,
@@ -166,6 +167,7 @@ def make_card(
         training=training,
         fingerprints={task.id: task_fingerprint(task) for task in corpus.tasks},
         places=places_of([*recipe.data.solve, *recipe.data.study], run),
+        earlier=earlier,
     )
 
 

@@ -133,10 +133,10 @@ class Trainer:
         self._training_step = TrainingStep(recipe, distributed, self.model, self._optimizers, self._ema, self._clock)
         # Weights are the same in all processes; dropout is not.
         torch.manual_seed(recipe.seed + 1 + distributed.rank)
-        self.step = self._began = 0
+        self.step, self._began, self.stopping = 0, 0, False
         own_leaks = leaks(self.corpus) if recipe.data.allow_leak else ()
-        self._leaks = [*map(str, own_leaks), *(pretrained.leaks if pretrained else ())]
-        self.stopping = False
+        self._leaks = [*map(str, own_leaks), *(pretrained.leaks(self.corpus.solve) if pretrained else ())]
+        self._earlier = pretrained.card.for_later() if pretrained else {}
         self.folder = resume or self._make_folder(Path(root))
         self._profiler = (
             Profiler(self.folder.trace_file, distributed.device.type == "cuda") if profile and self.is_main else None
@@ -217,7 +217,7 @@ class Trainer:
         precision = self._distributed.precision.state_dict()
         training = {"seconds": self._clock.seconds(), **self._validator.as_dict(), "precision": precision}
         where = (self.step, self.folder.path)
-        return make_card(self.recipe, self.corpus, self.model.variants, self._leaks, *where, training)
+        return make_card(self.recipe, self.corpus, self.model.variants, self._leaks, *where, training, self._earlier)
 
     def _loop(self) -> RunState:
         """Train, and save at the end; returns the state in which the run ends."""
@@ -338,7 +338,7 @@ class Trainer:
         if card is None:
             return
         self.step = self._began = card.step
-        self._leaks = card.leaks
+        self._leaks, self._earlier = card.leaks, card.earlier
         self._validator.restore(card.training)
         self._clock.go_on_from(card.training["seconds"])
         if card.training["precision"]:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hrm_arc.errors import UserError
+from hrm_arc.evaluation.evaluate import warnings
+from hrm_arc.evaluation.provenance import answers_seen
+from hrm_arc.puzzles.corpus import Corpus
+from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.runs.checkpoint import CARD, LATEST, _text_digest, list_checkpoints, read_card
 from hrm_arc.runs.folder import RunFolder
+from hrm_arc.training.build import Pretrained
 from hrm_arc.training.trainer import Trainer
 from tests.cli.commands import answer, check_one_line, hrm
 from tests.made import OnStep, tiny_recipe, write_tasks
@@ -68,6 +74,52 @@ def test_a_changed_task_is_named_scored_apart_and_not_trained_on(change: Any, wh
     gone_on = hrm("train", "--resume", run.path, "--override", "data")
     assert gone_on.returncode == 0, gone_on.stderr
     assert "warning: flip1: its" in gone_on.stderr
+
+
+def test_answers_are_recognized_under_another_name_and_through_every_training(tmp_path: Path) -> None:
+    one, other, studied = load_tasks(str(write_tasks(tmp_path / "tasks")))
+    renamed = replace(studied, id="renamed")
+    recipe = tiny_recipe(tmp_path / "tasks", "grid-hrm", "--training.max_steps=1", "--validation.every=0")
+
+    def train(corpus: Corpus, begin: Trainer | None = None) -> Trainer:
+        start = None if begin is None else Pretrained.load(begin.folder.path)
+        trainer = Trainer(recipe, corpus, root=tmp_path / "r", pretrained=start)
+        trainer.fit()
+        return trainer
+
+    first = train(Corpus(solve=[one], study=[studied]))
+    assert answers_seen(first.card(), [one, renamed, other]) == ["renamed"]
+    second = train(Corpus(solve=[other]), first)
+    assert second.card().leaks == []
+    assert answers_seen(second.card(), [one, renamed, other]) == ["renamed"]
+    assert answers_seen(second.card(), [renamed.blind()]) == ["renamed"], "its unknown output may be the same"
+    third = train(Corpus(solve=[renamed]), second)
+    assert third.card().leaks == ["renamed, given away in the training that it began with"]
+    resumed = Trainer(recipe, Corpus(solve=[renamed]), root=tmp_path / "r", resume=third.folder)
+    assert (resumed.card().leaks, resumed.card().earlier) == (third.card().leaks, third.card().earlier)
+    shown = replace(other, id="shown", demonstrations=(*other.demonstrations, *one.tests))
+    assert answers_seen(train(Corpus(solve=[shown])).card(), [one]) == ["flip0"], "a demonstration of another task"
+
+
+def test_what_began_with_an_imported_checkpoint_says_so(tmp_path: Path) -> None:
+    (task, *_) = load_tasks(str(write_tasks(tmp_path / "tasks")))
+    recipe = tiny_recipe(tmp_path / "tasks", "grid-hrm", "--training.max_steps=1", "--validation.every=0")
+    first = Trainer(recipe, Corpus(solve=[task]), root=tmp_path / "r")
+    card = replace(first.card(), training={"imported": "weights.pt"})
+    second = Trainer(
+        recipe, Corpus(solve=[task]), root=tmp_path / "r", pretrained=Pretrained(first.model.state_dict(), card)
+    )
+    third = Trainer(
+        recipe,
+        Corpus(solve=[task]),
+        root=tmp_path / "r",
+        pretrained=Pretrained(first.model.state_dict(), second.card()),
+    )
+    for trainer in (second, third):
+        assert warnings(trainer.card(), [task]) == [
+            "it began with an imported checkpoint: which answers its training was given is not known here"
+        ]
+    assert warnings(first.card(), [task]) == []
 
 
 def test_a_hidden_answer_that_became_known_is_no_change(tmp_path: Path) -> None:
