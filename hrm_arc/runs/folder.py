@@ -26,12 +26,13 @@ from typing import Any
 import yaml
 
 from hrm_arc.errors import UserError
-from hrm_arc.files import checksum, write_text
+from hrm_arc.files import write_text
 from hrm_arc.reading import LARGEST_YAML, kind_of, parse_yaml, read_text
 from hrm_arc.runs.status import read_status
 
 log = logging.getLogger(__name__)
 
+# The first line of config.yaml, with the checksum of the lines below.
 SEAL = re.compile(r"# The recipe of this run; crc32 ([0-9a-f]{8})\n")
 
 
@@ -113,7 +114,8 @@ class RunFolder:
         config = parse_yaml(text, self.config_file)
         if (wrong := _config_problem(config)) is not None:
             raise UserError(self.config_file, f"damaged: {wrong}")
-        if SEAL.match(text) is None or SEAL.match(text)[1] != checksum(config):  # type: ignore[index]
+        seal = SEAL.match(text)
+        if seal is None or seal[1] != _sum(text[seal.end() :]):
             _warn_of_edit(self.config_file)
         return config
 
@@ -171,6 +173,9 @@ def create_run(root: Path, config: dict[str, Any]) -> RunFolder:
     """
     folder = RunFolder(root / new_run_id())
     text = yaml.safe_dump(config, sort_keys=False)
-    seal = checksum(parse_yaml(text, folder.config_file))
-    write_text(folder.config_file, f"# The recipe of this run; crc32 {seal}\n{text}")
+    write_text(folder.config_file, f"# The recipe of this run; crc32 {_sum(text)}\n{text}")
     return folder
+
+
+def _sum(text: str) -> str:
+    return f"{zlib.crc32(text.encode()):08x}"

@@ -7,7 +7,7 @@ import json
 import re
 from argparse import ArgumentError
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -55,13 +55,12 @@ def load_recipe(recipe: str | Path | Mapping[str, Any], flags: Sequence[str] = (
     """
     if isinstance(recipe, Mapping):
         path, text = Path("recipe"), json.dumps(recipe)
-        config = text
     else:
         path = find_recipe(str(recipe))
-        text, config = read_text(path, LARGEST_YAML), str(path)
-    parser = recipe_parser(_chosen_model(path, text, flags))
+        text = read_text(path, LARGEST_YAML)
+    parser = recipe_parser(_chosen_model(path, parse_yaml(text, path), flags))
     try:
-        parsed = parser.parse_args(["--config", config, *flags])
+        parsed = parser.parse_args([f"--config={text}", *flags])
     except ArgumentError as error:
         raise _explain(str(error), path, parser) from None
     return _checked(_assemble(parsed.as_dict(), path))
@@ -239,7 +238,7 @@ def finetuning_recipe(source: str, seconds: float, seed: int, card: Card | None 
         seed: of weights, variants and the order of samples.
         card: of a checkpoint to start from, which then decides on the model, its canvas and what its loss counts.
     """
-    recipe = load_recipe("solve", ["--seed", str(seed), "--training.max_minutes", f"{seconds / 60:.6f}"])
+    recipe = load_recipe("solve", ["--seed", str(seed), "--training.max_minutes", repr(seconds / 60)])
     # The source is not a flag, because a path or name may contain what has a meaning in YAML. A folder in which one
     # task gives away another's answer may be solved; the caller reports it.
     data = replace(recipe.data, solve=[source], allow_leak=True)
@@ -259,14 +258,8 @@ def finetuning_recipe(source: str, seconds: float, seed: int, card: Card | None 
     )
 
 
-def _chosen_model(path: Path, text: str, flags: Sequence[str]) -> str:
-    """The model of a recipe; it decides which keys the model's section has."""
-    for place, flag in enumerate(flags):
-        if flag == "--model.name" and place + 1 < len(flags):
-            return flags[place + 1]
-        if flag.startswith("--model.name="):
-            return flag.partition("=")[2]
-    data = parse_yaml(text, path)
+def _chosen_model(path: Path, data: Any, flags: Sequence[str]) -> str:
+    """The model of a recipe, which decides on the keys of the model's section; the recipe has sections of keys."""
     if not isinstance(data, dict) or not isinstance(data.get("model"), dict) or "name" not in data["model"]:
         raise UserError(path, "not a recipe: it has no 'model' with a 'name'")
     if "config" in data:
@@ -274,12 +267,19 @@ def _chosen_model(path: Path, text: str, flags: Sequence[str]) -> str:
     for section in SECTIONS:
         if not isinstance(data.get(section, {}), dict):
             raise UserError(path, f"'{section}' is a single value, expected a section of keys")
+    for place, flag in enumerate(flags):
+        if flag == "--model.name" and place + 1 < len(flags):
+            return flags[place + 1]
+        if flag.startswith("--model.name="):
+            return flag.partition("=")[2]
     return str(data["model"]["name"])
 
 
 def _assemble(parsed: dict[str, Any], path: Path) -> Recipe:
     """A Recipe from what the parser read; each section checks its own values."""
     sections: dict[str, Any] = {}
+    if missing := [key for key in ("name", "seed") if parsed[key] is None]:
+        raise UserError(path, f"{missing[0]} has no value")
     for section, config in SECTIONS.items():
         if missing := [key for key, value in parsed[section].items() if value is None]:
             raise UserError(path, f"{section}.{missing[0]} has no value")
@@ -288,8 +288,12 @@ def _assemble(parsed: dict[str, Any], path: Path) -> Recipe:
         except ValueError as error:
             raise UserError(path, f"{section}: {error}") from None
     model = dict(parsed["model"])
+    schema = find_model(model["name"]).config
+    for each in fields(schema):
+        if model.get(each.name, each) is None and "None" not in str(each.type):
+            raise UserError(path, f"model.{each.name} has no value")
     try:
-        find_model(model["name"]).config(**{key: value for key, value in model.items() if key != "name"})
+        schema(**{key: value for key, value in model.items() if key != "name"})
     except ValueError as error:
         raise UserError(path, f"model: {error}") from None
     try:

@@ -14,6 +14,8 @@ from hrm_arc.runs.trackers import TrackerName
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 Sampling = Literal["samples", "tasks"]
+# Of a task; there are not many more that differ.
+MOST_VARIANTS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class DataConfig:
     def __post_init__(self) -> None:
         check_at_least(self, 0, "smallest", "augment")
         check_at_least(self, 1, "repeat")
+        check_at_most(self, MOST_VARIANTS, "augment", "repeat")
 
 
 @dataclass(frozen=True)
@@ -239,6 +242,7 @@ class ValidationConfig:
         if self.full_when == "every" and self.full_every < 1:
             raise ValueError("full_when is 'every', so full_every has to be at least 1")
         check_at_least(self, 0, "every", "full_every", "min_improvement", "augment")
+        check_at_most(self, MOST_VARIANTS, "augment")
 
 
 @dataclass(frozen=True)
@@ -255,6 +259,7 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "votes")
+        check_at_most(self, MOST_VARIANTS, "votes")
 
 
 @dataclass(frozen=True)

@@ -115,12 +115,15 @@ class EMA:
         self.decay = decay
         # As in TRM, rows of a puzzle embedding are not averaged: they are used rarely, and averaging the whole
         # table at every update would cost more than the step.
-        tables = {table.data_ptr() for table in puzzle_embeddings(model)}
-        averaged = {
-            name: t for name, t in model.state_dict().items() if t.is_floating_point() and t.data_ptr() not in tables
-        }
-        self._names = list(averaged)
-        self._live = list(averaged.values())
+        taken = {table.data_ptr() for table in puzzle_embeddings(model)}
+        self._names: list[str] = []
+        self._live: list[Tensor] = []
+        for name, tensor in model.state_dict().items():
+            # Tied weights have several names and one average: exchanged twice, they would not change at all.
+            if tensor.is_floating_point() and tensor.data_ptr() not in taken:
+                self._names.append(name)
+                self._live.append(tensor)
+                taken.add(tensor.data_ptr())
         self._mean = [t.clone() for t in self._live]
 
     @torch.no_grad()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,17 +11,20 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from hrm_arc.models import build_model
 from hrm_arc.models.reasoner import Output
 from hrm_arc.puzzles.augmented import AugmentedSet
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.sources import load_tasks
+from hrm_arc.runs.card import Card
+from hrm_arc.runs.checkpoint import LATEST, WEIGHTS, read_tensors, save_checkpoint
 from hrm_arc.training.config import LossConfig, OptimizerConfig, ScheduleConfig, TrainingConfig
 from hrm_arc.training.data import Batches, Prefetcher
 from hrm_arc.training.distributed import Distributed
 from hrm_arc.training.losses import segment_losses
-from hrm_arc.training.optim import EMA, SignSGD, build_optimizers, lr_factor, set_lr
+from hrm_arc.training.optim import EMA, SignSGD, build_optimizers, lr_factor, set_lr, swapped_in
 
 
 def two_samples() -> tuple[Output, torch.Tensor]:
@@ -221,3 +225,23 @@ def test_a_puzzle_table_is_not_averaged() -> None:
     average.swap()
     same = [name for name, tensor in model.named_parameters() if torch.equal(tensor, before[name])]
     assert same == [name for name, _ in model.named_parameters() if name == "puzzle_emb.weights"] != []
+
+
+def test_tied_weights_have_one_average(tmp_path: Path) -> None:
+    model = nn.Module()
+    model.one, model.other = nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)
+    model.other.weight = model.one.weight
+    average = EMA(model, decay=0.5)
+    start = model.one.weight.detach().clone()
+    with torch.no_grad():
+        model.one.weight += 1
+    average.update(100)
+    with swapped_in(average):
+        torch.testing.assert_close(model.other.weight.detach(), start + 0.5)
+        card = Card("own", {}, [], "full", True, [], [], 0, 1, 0, [], 1, "run", {})
+        saved = save_checkpoint(tmp_path, LATEST, card, model.state_dict(), {})
+    torch.testing.assert_close(model.other.weight.detach(), start + 1)
+    weights = read_tensors(saved, WEIGHTS)
+    assert list(weights) == ["one.weight", "other.weight"]
+    for weight in weights.values():
+        torch.testing.assert_close(weight, start + 0.5)

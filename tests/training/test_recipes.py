@@ -8,7 +8,14 @@ import yaml
 
 from hrm_arc.errors import UserError
 from hrm_arc.models import MODELS
-from hrm_arc.training.build import find_recipe, known_keys, load_recipe, recipe_folders, recipe_parser
+from hrm_arc.training.build import (
+    find_recipe,
+    finetuning_recipe,
+    known_keys,
+    load_recipe,
+    recipe_folders,
+    recipe_parser,
+)
 
 RECIPES = sorted(str(f.relative_to(root).with_suffix("")) for root in recipe_folders() for f in root.rglob("*.yaml"))
 
@@ -91,6 +98,12 @@ def test_mistakes_in_flags_are_one_line(flags: list[str], message: str) -> None:
         ("model: {name: grid-hrm}\ntraining: {max_steps: many}", "training.max_steps: expected a int"),
         ("model: {name: grid-hrm}\ntraining: 3", "'training' is a single value, expected a section of keys"),
         ("model: {name: grid-hrm}\ntraining: {trackers: }", "training.trackers has no value"),
+        ("model: {name: grid-hrm, hidden_size: }", "model.hidden_size has no value"),
+        ("model: {name: grid-hrm}\nseed:", "seed has no value"),
+        ("model: {name: grid-hrm}\nname:", "name has no value"),
+        ("model: {name: grid-hrm}\ndata: {augment: 10000000000000000000}", "augment is 10000000000000000000"),
+        ("model: {name: grid-hrm}\nevaluation: {votes: 2000000000}", "votes is 2000000000"),
+        ("model: &a {name: grid-hrm}\ndata: *a", "aliases (*name) are not supported"),
         ("- 1", "not a recipe"),
         ("model: grid-hrm", "not a recipe"),
         ("{]", "not YAML"),
@@ -165,8 +178,13 @@ def test_former_and_published_keys_in_files_are_answered(tmp_path: Path, section
 def test_a_recipe_cannot_include_another_file(tmp_path: Path) -> None:
     path = tmp_path / "r.yaml"
     path.write_text("model: {name: grid-hrm}\nconfig: other.yaml")
-    with pytest.raises(UserError, match="a recipe cannot include another file"):
-        load_recipe(str(path))
+    for flags in ([], ["--model.name", "dual-loop"], ["--model.name=dual-loop"]):
+        with pytest.raises(UserError, match="a recipe cannot include another file"):
+            load_recipe(str(path), flags)
+
+
+def test_the_seconds_of_a_fine_tuning_are_never_rounded_to_no_limit() -> None:
+    assert finetuning_recipe("0d3d703e", 1e-5, 0).training.max_minutes == pytest.approx(1e-5 / 60)
 
 
 def test_a_recipe_can_be_plain_data() -> None:
