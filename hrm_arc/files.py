@@ -228,12 +228,23 @@ def write_json(path: Path, data: Any, lasting: bool = False) -> None:
 
 def write_sealed_json(path: Path, data: dict[str, Any], lasting: bool = False) -> None:
     """Write a JSON object atomically with its checksum, which :func:`hrm_arc.reading.read_sealed_json` verifies."""
+    data = finite(data)
     write_json(path, {**data, CHECKSUM: checksum(data)}, lasting)
 
 
 def sealed_row(row: dict[str, Any]) -> str:
     """A row of a file of one JSON object per line, with its checksum and line break."""
+    row = finite(row)
     return json.dumps({**row, CHECKSUM: checksum(row)}) + "\n"
+
+
+def finite(data: dict[str, Any]) -> dict[str, Any]:
+    """An object with null for NaN and infinities, which are not JSON: as it is read back."""
+    try:
+        json.dumps(data, allow_nan=False)
+    except ValueError:
+        data = json.loads(json.dumps(data), parse_constant=lambda name: None)
+    return data
 
 
 def checksum(data: dict[str, Any]) -> str:

@@ -118,11 +118,14 @@ def build_model(name: str, options: Mapping[str, Any], num_tasks: int, num_varia
         num_variants: variants of each task, the original included, where each has a row.
 
     Raises:
-        UserError: there is no such model, or it does not fit this machine's memory.
-        TypeError, ValueError: the options do not fit its configuration.
+        UserError: there is no such model, it has other options, or it does not fit this machine's memory.
+        ValueError: an option has a wrong value.
     """
     spec = find_model(name)
-    config = spec.config(**options)
+    try:
+        config = spec.config(**options)
+    except TypeError as error:
+        raise UserError("model", f"{name} does not have these options: {error}") from None
     needed, there = _bytes_needed(spec, config, num_tasks, num_variants), _physical_memory()
     if needed is not None and there is not None and needed > there:
         what = f"the model's weights take {needed / 2**30:,.0f} GiB, and this machine has {there / 2**30:,.0f} GiB"

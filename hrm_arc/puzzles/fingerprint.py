@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from hrm_arc.puzzles.task import Grid, Pair, Task
 
-# A game has thousands of boards; their fingerprints are combined.
-MOST_PAIRS = 200
+# A game may have millions of boards; beyond this number their digests are combined.
+MOST_PAIRS = 20_000
 
 
 def task_fingerprint(task: Task) -> dict[str, Any]:
@@ -18,7 +18,7 @@ def task_fingerprint(task: Task) -> dict[str, Any]:
 
     Returns:
         ``pairs``: of each demonstration; ``tests``: of each test input; ``answers``: of each test output, None where
-        it is not known: 16 hexadecimal digits each, or one for all of more than 200.
+        it is not known: 16 hexadecimal digits each, or one for all of more than 20,000.
     """
     return {
         "pairs": _combined([pair_fingerprint(pair) for pair in task.demonstrations]),
@@ -36,18 +36,18 @@ def pair_fingerprint(pair: Pair) -> str:
 class GivenAnswers:
     """The outputs that a training was given, by digests, so that an answer is recognized under any name.
 
-    Grids are compared cell by cell: a digest cannot be turned or recolored. Tasks of more than 200 pairs are known
-    by their names only.
+    Grids are compared cell by cell: a digest cannot be turned or recolored. Tasks of more than 20,000 pairs are
+    known by their names only.
 
     Attributes:
         names: IDs of the tasks whose test outputs were given.
         pairs: digests of the demonstrations.
-        tests: the digest of each test input whose output was given, with that of the output.
+        tests: digests of test inputs whose outputs were given, each with the digest of the output.
     """
 
     names: frozenset[str] = frozenset()
     pairs: frozenset[str] = frozenset()
-    tests: Mapping[str, str] = field(default_factory=dict)
+    tests: frozenset[tuple[str, str]] = frozenset()
 
     @classmethod
     def of(cls, fingerprints: Mapping[str, Any], names: Collection[str]) -> GivenAnswers:
@@ -65,30 +65,30 @@ class GivenAnswers:
         return cls(
             frozenset(names),
             frozenset(pairs),
-            {test: answer for tests in answers for test, answer in tests if test is not None and answer is not None},
+            frozenset((test, out) for tests in answers for test, out in tests if test is not None and out is not None),
         )
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> GivenAnswers:
         """The inverse of :meth:`as_json`."""
-        return cls(frozenset(data.get("names", ())), frozenset(data.get("pairs", ())), dict(data.get("tests", {})))
+        tests = frozenset((test, answer) for test, answer in data.get("tests", ()))
+        return cls(frozenset(data.get("names", ())), frozenset(data.get("pairs", ())), tests)
 
     def as_json(self) -> dict[str, Any]:
         """The digests as plain data."""
-        return {"names": sorted(self.names), "pairs": sorted(self.pairs), "tests": dict(self.tests)}
+        return {"names": sorted(self.names), "pairs": sorted(self.pairs), "tests": sorted(map(list, self.tests))}
 
     def __or__(self, other: GivenAnswers) -> GivenAnswers:
-        return GivenAnswers(self.names | other.names, self.pairs | other.pairs, {**self.tests, **other.tests})
+        return GivenAnswers(self.names | other.names, self.pairs | other.pairs, self.tests | other.tests)
 
     def include(self, task: Task) -> bool:
         """Whether a test output of a task was given; one that is not known here counts if its input was."""
         return task.id in self.names or any(map(self._include_test, task.tests))
 
     def _include_test(self, test: Pair) -> bool:
-        known = self.tests.get(_digest(test.input))
         if test.output is None:
-            return known is not None
-        return known == _digest(test.output) or pair_fingerprint(test) in self.pairs
+            return _digest(test.input) in {given for given, _ in self.tests}
+        return (_digest(test.input), _digest(test.output)) in self.tests or pair_fingerprint(test) in self.pairs
 
 
 def task_changes(task: Task, known: Mapping[str, Any] | None) -> list[str]:
@@ -109,9 +109,10 @@ def task_changes(task: Task, known: Mapping[str, Any] | None) -> list[str]:
         said.append("its test inputs have changed")
     elif now["answers"] != known.get("answers") and not _only_hidden(now["answers"], known.get("answers")):
         said.append("its answers have changed")
-    if isinstance(learned, Sequence) and not isinstance(learned, str):
+    if isinstance(learned, list):
+        shown = set(learned)
         for number, test in enumerate(task.tests, start=1):
-            if test.output is not None and pair_fingerprint(test) in learned:
+            if test.output is not None and pair_fingerprint(test) in shown:
                 said.append(f"its test {number} is a demonstration that was trained on")
     return said
 

@@ -74,6 +74,15 @@ class Card:
         earlier = GivenAnswers.from_json(self.earlier)
         return earlier if self.imported else earlier | GivenAnswers.of(self.fingerprints, self.tasks[self.held_out :])
 
+    @property
+    def chosen(self) -> bool:
+        """Whether it was kept because of its score on held-out test outputs."""
+        return bool(self.training.get("chosen"))
+
+    def has_data_of(self, other: Card) -> bool:
+        """Whether both were trained on the same grids, with the same test outputs held out."""
+        return (self.held_out, self.fingerprints) == (other.held_out, other.fingerprints)
+
     def for_later(self) -> dict[str, Any]:
         """The field ``earlier`` of a card of a training that begins with its weights."""
         return {**self.given_answers().as_json(), "imported": self.goes_back_to_import}
@@ -145,7 +154,7 @@ def _object(name: str, value: Any) -> None:
         raise ValueError(f"{name} is {kind_of(value)}, expected an object")
 
 
-def _texts_by_name(name: str, value: Any) -> None:
+def _paths(name: str, value: Any) -> None:
     _object(name, value)
     if not all(isinstance(each, str) for each in value.values()):
         raise ValueError(f"{name} holds something else than texts")
@@ -171,9 +180,15 @@ def check_options(name: str, value: Any) -> None:
                 raise ValueError(f"{name}.{key} is {kind_of(each)}, expected a number, a text or a list of them")
 
 
+def _couples(name: str, value: Any) -> None:
+    if not isinstance(value, list) or not all(isinstance(each, list) and len(each) == 2 for each in value):
+        raise ValueError(f"{name} is {kind_of(value)}, expected a list of pairs")
+    _texts(name, [text for each in value for text in each])
+
+
 def _earlier(name: str, value: Any) -> None:
     _object(name, value)
-    for key, check in (("names", _texts), ("pairs", _texts), ("tests", _texts_by_name), ("imported", _truth)):
+    for key, check in (("names", _texts), ("pairs", _texts), ("tests", _couples), ("imported", _truth)):
         if key in value:
             check(f"{name}.{key}", value[key])
 
@@ -188,6 +203,6 @@ _CHECKS = {
     "ignores_padding": _truth,
     "variants": _variants,
     "seed": _seed,
-    "places": _texts_by_name,
+    "places": _paths,
     "earlier": _earlier,
 }

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hrm_arc.errors import ReportedError, UserError, unwritable
-from hrm_arc.files import sync
+from hrm_arc.files import finite, sync
 from hrm_arc.reading import MIB, open_regular, read_json_object
 from hrm_arc.runs.card import Card
 
@@ -68,7 +68,7 @@ def save_checkpoint(
         root.mkdir(parents=True, exist_ok=True)
         beside.mkdir()
         for name, tensors in ((WEIGHTS, weights), (TRAINING, training)):
-            save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, beside / name)
+            save_file(_apart(tensors), beside / name)
         _write_card(beside, card)
         for path in (*beside.iterdir(), beside):
             sync(path)
@@ -211,9 +211,20 @@ def read_tensors(folder: Path, name: str) -> dict[str, Tensor]:
         raise UserError(folder / name, "missing or damaged") from None
 
 
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors, none of which shares memory with another: of tied weights each name gets a copy."""
+    apart: dict[str, Tensor] = {}
+    taken: set[int] = set()
+    for name, tensor in tensors.items():
+        where = tensor.untyped_storage().data_ptr()
+        apart[name] = tensor.clone().contiguous() if where in taken else tensor.contiguous()
+        taken.add(where)
+    return apart
+
+
 def _write_card(folder: Path, card: Card) -> None:
     sums = {path.name: _digest(path) for path in sorted(folder.iterdir())}
-    body = {**card.as_json(), "sha256": sums}
+    body = {**finite(card.as_json()), "sha256": sums}
     text = json.dumps({**body, "card_sha256": _text_digest(body)}, indent=1)
     (folder / CARD).write_text(text + "\n", encoding="utf-8")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import mmap
 import os
+import sys
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -96,8 +97,11 @@ def check_row(row: Any) -> Row:
     if row.get("kind") not in ("train", "validation"):
         raise ValueError("no kind, expected train or validation")
     for name in NUMBERS:
-        if row.get(name) is not None and type(row[name]) not in (int, float):
-            raise ValueError(f"{name} is {kind_of(row[name])}, expected a number")
+        value = row.get(name)
+        if value is not None and type(value) not in (int, float):
+            raise ValueError(f"{name} is {kind_of(value)}, expected a number")
+        if value is not None and not abs(value) <= sys.float_info.max:
+            raise ValueError(f"{name} is {value!r:.40}, which is too large")
     for name in ("exact_accuracy", "token_accuracy"):
         value = row.get(name)
         if value is not None and not (type(value) in (int, float) and 0 <= value <= 1):

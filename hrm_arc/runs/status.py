@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 import threading
 import time
 from datetime import datetime
@@ -147,6 +148,8 @@ KINDS_OF_FIELDS: dict[str, tuple[type, ...]] = {
 
 def _fits(value: Any, kinds: tuple[type, ...]) -> bool:
     """Whether a field is of its type; null is what is not known."""
+    if isinstance(value, int | float) and not abs(value) <= sys.float_info.max:
+        return False
     return value is None or (isinstance(value, kinds) and not isinstance(value, bool))
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from torch.optim import Optimizer
 
 from hrm_arc.errors import UserError, and_more
 from hrm_arc.evaluation.provenance import changed_tasks, places_of
+from hrm_arc.files import finite
 from hrm_arc.models.reasoner import Reasoner
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.fingerprint import task_fingerprint
 from hrm_arc.puzzles.task import Task
 from hrm_arc.runs.card import Card
 from hrm_arc.runs.checkpoint import (
+    BEST,
     LATEST,
     TRAINING,
     WEIGHTS,
@@ -77,6 +80,8 @@ class Checkpoints:
         tensors |= {f"{RANDOM}.{rank}": random_states[rank] for rank in range(self.distributed.world_size)}
         if self.ema is not None:
             tensors |= {f"{LIVE}.{name}": t.clone() for name, t in self.model.state_dict().items()}
+        if kind == BEST:
+            card = replace(card, training={**card.training, "chosen": True})
         with swapped_in(self.ema):
             folder = save_checkpoint(self.run.checkpoints, kind, card, self.model.state_dict(), tensors)
         prune_checkpoints(folder, self.keep_last if kind == LATEST else 1)
@@ -99,7 +104,7 @@ class Checkpoints:
         Raises:
             UserError: all are damaged or gone, were trained on other tasks, or do not fit the model or the optimizers.
         """
-        if not list_checkpoints(self.run.checkpoints, LATEST):
+        if not any(list_checkpoints(self.run.checkpoints, kind) for kind in (LATEST, BEST)):
             written = self.run.status().get("last_checkpoint")
             if written:
                 raise UserError(self.run.path, f"{written} is gone, and no other checkpoint is left: start a new run")
@@ -116,12 +121,14 @@ class Checkpoints:
             if self.ema is not None:
                 self.ema.load(weights)
             restore_optimizers(self.optimizers, tensors)
-        except (RuntimeError, ValueError):
+            own = tensors.get(f"{RANDOM}.{self.distributed.rank}")
+            if own is not None:
+                restore_random_state(own, self.distributed.device)
+        except (RuntimeError, TypeError, ValueError):
             what = "does not fit the recipe: the model, its sizes and the kind of optimizer have to stay as they were"
             raise UserError(folder, what) from None
-        own = tensors.get(f"{RANDOM}.{self.distributed.rank}")
-        if own is not None:
-            restore_random_state(own, self.distributed.device)
+        if not {"seconds", "best", "gate", "precision"} <= card.training.keys():
+            raise UserError(folder, "damaged: its card does not say where the training was")
         return card
 
     def _check_tasks(self, folder: Path, card: Card, tasks: Sequence[Task], accept_changes: bool) -> None:
@@ -149,8 +156,12 @@ def make_card(
     training: dict[str, Any],
     earlier: dict[str, Any],
 ) -> Card:
-    """The card of a checkpoint of a run; see :class:`hrm_arc.runs.card.Card`."""
-    return Card(
+    """The card of a checkpoint of a run; see :class:`hrm_arc.runs.card.Card`.
+
+    Raises:
+        UserError: it could not be read back, because the model's options are something else than numbers and texts.
+    """
+    card = Card(
         model=recipe.model["name"],
         options=recipe.model_options,
         tasks=[task.id for task in corpus.tasks],
@@ -169,6 +180,11 @@ def make_card(
         places=places_of([*recipe.data.solve, *recipe.data.study], run),
         earlier=earlier,
     )
+    try:
+        Card.from_json(finite(card.as_json()))
+    except ValueError as error:
+        raise UserError("the checkpoint's card", f"{error}: such a checkpoint could not be read") from None
+    return card
 
 
 def optimizer_tensors(optimizers: Sequence[Optimizer]) -> dict[str, Tensor]:
@@ -232,8 +248,8 @@ def resumed_recipe(run: RunFolder, recipe: str | None, flags: list[str], overrid
         UserError: other keys differ, or there is no run.
     """
     run.config()  # Raises the right error where this is no run.
-    own = load_recipe(str(run.config_file))
-    wanted = absolute_sources(load_recipe(recipe or str(run.config_file), flags))
+    own = load_recipe(run.config_file)
+    wanted = absolute_sources(load_recipe(recipe or run.config_file, flags))
     changed = [key for key in differences(own.as_dict(), wanted.as_dict()) if key not in overrides]
     if changed:
         raise UserError(
@@ -251,5 +267,9 @@ def restarted_run(recipe: Recipe, root: Path) -> RunFolder | None:
     if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) == 0:
         return None
     wanted = absolute_sources(recipe).as_dict()
-    runs = [RunFolder(path.parent) for path in sorted(root.glob("*/config.yaml"), reverse=True)]
-    return next((run for run in runs if run.config() == wanted and run.status().get("state") != "finished"), None)
+    for file in sorted(root.glob("*/config.yaml"), reverse=True):
+        run = RunFolder(file.parent)
+        with contextlib.suppress(UserError):  # Another run, which is damaged.
+            if run.config() == wanted and run.status().get("state") != "finished":
+                return run
+    return None

@@ -10,13 +10,16 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from hrm_arc.errors import ReportedError, UserError
 from hrm_arc.evaluation.halting import HaltingController
+from hrm_arc.files import write_json
 from hrm_arc.models.conditioning import puzzle_embeddings
 from hrm_arc.models.reasoner import Batch, Carry, Output, Reasoner, detach_carry, select_carry
 from hrm_arc.puzzles.augmented import Samples
@@ -304,6 +307,13 @@ class TrainingStep:
             return any(active)
         here = any(bool(each.active.any()) for batches in active for each in batches)
         return self._distributed.all_reduce([float(here)], "max")[0] > 0
+
+
+def explain_divergence(error: DivergedError, path: Path, step: int, indices: np.ndarray) -> DivergedError:
+    """Write the samples of a step that diverged to a file; returns the error that names it."""
+    write_json(path, {"step": step, "indices": indices.tolist()})
+    what = "the weights did not move, and the last checkpoint is untouched; a lower learning rate or 32-true may help"
+    return DivergedError(error.where, f"{error.what}; the samples are in {path}, {what}")
 
 
 def out_of_memory(options: TrainingConfig) -> UserError:

@@ -22,7 +22,7 @@ import torch
 from hrm_arc import telemetry
 from hrm_arc.errors import ReportedError
 from hrm_arc.evaluation.baselines import Baselines
-from hrm_arc.files import exclusive_lock, write_json
+from hrm_arc.files import exclusive_lock
 from hrm_arc.models.reasoner import Reasoner
 from hrm_arc.models.spec import build_model, options_of, reference_to
 from hrm_arc.puzzles.corpus import Corpus
@@ -49,7 +49,7 @@ from hrm_arc.training.distributed import Distributed
 from hrm_arc.training.metrics import Clock, StepMetrics
 from hrm_arc.training.optim import EMA, build_optimizers
 from hrm_arc.training.profiling import Profiler
-from hrm_arc.training.step import DivergedError, StepOutput, TrainingStep, out_of_memory
+from hrm_arc.training.step import DivergedError, StepOutput, TrainingStep, explain_divergence, out_of_memory
 from hrm_arc.training.validation import Validator
 
 log = logging.getLogger(__name__)
@@ -155,8 +155,10 @@ class Trainer:
         self._checkpoints = Checkpoints(
             self.folder, distributed, self.model, self._optimizers, self._ema, options.keep_last
         )
+        self._unsaved = pretrained is not None and resume is None
         if resume is not None:
             self._restore(accept_changes)
+        self.card()  # Raises now what the first checkpoint would raise.
 
     @property
     def best(self) -> dict[str, Any] | None:
@@ -224,6 +226,9 @@ class Trainer:
         options = self.recipe.training
         if self._validator.is_empty and self.is_main:
             log.warning("the tasks to be solved have no answers here: nothing to validate on")
+        # Without a checkpoint, a resumed run would begin with other weights than the pretrained ones.
+        if self._unsaved:
+            self._try_to_save(LATEST)
         last_call, saved = 0.0, self._began
         self._clock.start()
         progress, saved_at = self._progress(), time.monotonic()
@@ -263,19 +268,12 @@ class Trainer:
         try:
             output = self._training_step.run(passes, self.step, progress)
         except DivergedError as error:
-            path = self._keep_samples(self._batches.indices(self.step))
-            what = "the weights did not move, and the last checkpoint is untouched; a lower learning rate or 32-true "
-            raise DivergedError(error.where, f"{error.what}; the samples are in {path}, {what}may help") from None
+            path = self.folder.path / f"diverged-step-{self.step:08d}-rank-{self._distributed.rank}.json"
+            raise explain_divergence(error, path, self.step, self._batches.indices(self.step)) from None
         self.step += 1
         if self._profiler is not None:
             self._profiler.step()
         return output
-
-    def _keep_samples(self, indices: np.ndarray) -> Path:
-        """Write down the samples of a step that diverged."""
-        path = self.folder.path / f"diverged-step-{self.step:08d}-rank-{self._distributed.rank}.json"
-        write_json(path, {"step": self.step, "indices": indices.tolist()})
-        return path
 
     def _progress(self) -> float:
         """The share of the run that is done, by the main process's clock where there is a time limit."""
@@ -315,12 +313,12 @@ class Trainer:
 
     def _try_to_save(self, kind: str) -> bool:
         """Write a checkpoint; where that fails, warn and go on."""
+        saved = False
         try:
             self._save(kind)
             saved = True
         except ReportedError as error:
             log.warning("%s", error)
-            saved = False
         # The main process alone knows, and all have to agree on whether this step is saved.
         return self._distributed.broadcast(saved)
 
@@ -338,7 +336,9 @@ class Trainer:
         if card is None:
             return
         self.step = self._began = card.step
-        self._leaks, self._earlier = card.leaks, card.earlier
+        # Overrides may have changed what is held out; what was given before stays known.
+        self._leaks = [*dict.fromkeys([*card.leaks, *self._leaks])]
+        self._earlier = card.earlier if card.has_data_of(self.card()) else card.for_later()
         self._validator.restore(card.training)
         self._clock.go_on_from(card.training["seconds"])
         if card.training["precision"]:

@@ -173,6 +173,9 @@ class Validator:
     def restore(self, state: Mapping[str, Any]) -> None:
         """The inverse of :meth:`as_dict`."""
         self.best, self.gate = state["best"], Gate(self._config, **state["gate"])
+        if self.best is not None and self.best["score"] != self.best[self._config.metric]:
+            # Scores of another metric, which the run was resumed with, cannot be compared.
+            self.best = self.gate.best = None
 
     def maybe_run(self, step: int, callbacks: Sequence[Callback]) -> bool:
         """Score the fixed part when it is due, and the whole set when the gate opens.

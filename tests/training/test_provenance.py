@@ -9,15 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.evaluate import warnings
 from hrm_arc.evaluation.provenance import answers_seen
 from hrm_arc.puzzles.corpus import Corpus
+from hrm_arc.puzzles.fingerprint import GivenAnswers, task_fingerprint
 from hrm_arc.puzzles.sources import load_tasks
-from hrm_arc.runs.checkpoint import CARD, LATEST, _text_digest, list_checkpoints, read_card
+from hrm_arc.puzzles.task import Task
+from hrm_arc.runs.checkpoint import BEST, CARD, LATEST, _text_digest, list_checkpoints, read_card
 from hrm_arc.runs.folder import RunFolder
 from hrm_arc.training.build import Pretrained
+from hrm_arc.training.metrics import StepMetrics
 from hrm_arc.training.trainer import Trainer
 from tests.cli.commands import answer, check_one_line, hrm
 from tests.made import OnStep, tiny_recipe, write_tasks
@@ -99,6 +103,74 @@ def test_answers_are_recognized_under_another_name_and_through_every_training(tm
     assert (resumed.card().leaks, resumed.card().earlier) == (third.card().leaks, third.card().earlier)
     shown = replace(other, id="shown", demonstrations=(*other.demonstrations, *one.tests))
     assert answers_seen(train(Corpus(solve=[shown])).card(), [one]) == ["flip0"], "a demonstration of another task"
+
+
+def test_the_boards_of_a_game_are_recognized_one_by_one() -> None:
+    (many,), (few,) = load_tasks("maze-7x7:300"), load_tasks("maze-7x7:30")
+    given = GivenAnswers.of({many.id: task_fingerprint(many)}, [])
+    assert given.include(replace(few, id="other"))
+    assert not given.include(replace(few, tests=many.tests))
+    one, other = given_test([[1]], [[2]]), given_test([[1]], [[3]])
+    both = GivenAnswers.of({each.id: task_fingerprint(each) for each in (one, other)}, [one.id, other.id])
+    assert both.include(replace(one, id="a")), "one input, two outputs"
+    assert both.include(replace(other, id="b")), "one input, two outputs"
+
+
+def given_test(test: list[list[int]], output: list[list[int]]) -> Task:
+    return Task.from_lists(f"task{output}", train=[([[5]], [[6]])], test=[(test, output)])
+
+
+def test_a_resumed_run_does_not_forget_what_it_was_given(tmp_path: Path) -> None:
+    one, two, _ = load_tasks(str(write_tasks(tmp_path / "tasks")))
+    # The test output of one task is, turned, a demonstration of another.
+    flags = ("--training.max_steps=1", "--validation.every=0", "--data.allow_leak=true")
+    recipe = tiny_recipe(tmp_path / "tasks", "grid-hrm", *flags)
+    first = Trainer(recipe, Corpus(solve=[one], study=[two]), root=tmp_path / "r")
+    first.fit()
+    resumed = Trainer(recipe, Corpus(solve=[one, two]), root=tmp_path / "r", resume=first.folder)
+    assert answers_seen(resumed.card(), [one, two]) == ["flip1"]
+
+
+def test_pretrained_weights_survive_a_run_that_ends_before_its_first_checkpoint(tmp_path: Path) -> None:
+    tasks = load_tasks(str(write_tasks(tmp_path / "tasks")))
+    recipe = tiny_recipe(tmp_path / "tasks", "grid-hrm", "--validation.every=0")
+    first = Trainer(recipe, Corpus(solve=tasks), root=tmp_path / "r")
+    first.fit()
+    start = Pretrained.load(first.folder.path)
+
+    def crash(metrics: StepMetrics) -> None:
+        raise RuntimeError("the machine is lost")
+
+    second = Trainer(recipe, Corpus(solve=tasks), callbacks=[OnStep(crash)], root=tmp_path / "r", pretrained=start)
+    with pytest.raises(RuntimeError, match="the machine is lost"):
+        second.fit()
+    resumed = Trainer(recipe, Corpus(solve=tasks), root=tmp_path / "r", resume=second.folder)
+    assert resumed.step == 0
+    for name, weight in resumed.model.state_dict().items():
+        assert torch.equal(weight, start.weights[name]), name
+
+
+def test_a_checkpoint_that_was_chosen_by_answers_says_so(tmp_path: Path) -> None:
+    tasks = load_tasks(str(write_tasks(tmp_path / "tasks")))
+    best = ("--validation.keep_best=true", "--validation.every=1", "--validation.full_when=every")
+    best = (*best, "--validation.full_every=1")
+    trainer = Trainer(tiny_recipe(tmp_path / "tasks", "grid-hrm", *best), Corpus(solve=tasks), root=tmp_path / "r")
+    trainer.fit()
+    (chosen,) = list_checkpoints(trainer.folder.checkpoints, BEST)
+    assert any("chosen by its score" in line for line in warnings(read_card(chosen), tasks))
+    assert not any("chosen" in line for line in warnings(trainer.card(), tasks))
+    for folder in list_checkpoints(trainer.folder.checkpoints, LATEST):
+        shutil.rmtree(folder)
+    assert (
+        Trainer(trainer.recipe, Corpus(solve=tasks), root=tmp_path, resume=trainer.folder).step
+        == read_card(chosen).step
+    )
+
+
+def test_options_that_no_checkpoint_can_hold_are_refused_before_the_training(tmp_path: Path) -> None:
+    recipe = tiny_recipe(write_tasks(tmp_path / "tasks"), "dual-loop", "--model.halt_threshold", ".inf")
+    with pytest.raises(UserError, match="halt_threshold"):
+        Trainer(recipe, root=tmp_path / "r")
 
 
 def test_what_began_with_an_imported_checkpoint_says_so(tmp_path: Path) -> None:
