@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hrm_arc.cli.backends import open_run
 from hrm_arc.cli.show import ACCURACY_COLUMNS, add_json, baseline_rows, counting, emit, note, table
 from hrm_arc.errors import UserError
 
@@ -59,10 +60,9 @@ def _audit_run(options: argparse.Namespace) -> dict[str, Any]:
     from hrm_arc.evaluation.predict import keys
     from hrm_arc.evaluation.provenance import tasks_to_score
     from hrm_arc.evaluation.scores import score
-    from hrm_arc.evaluation.torch_backend import load_model
 
-    backend, card = load_model(options.path, options.device)
-    tasks = tasks_to_score(card, options.data)
+    backend, card, *_, run = open_run(options.path, options.device)
+    tasks = tasks_to_score(card, options.data, run)
     # Test inputs are answered as they are, shuffled, and as those of another task.
     total = 3 * len(keys(tasks))
     with counting("answering test inputs", total) as progress:

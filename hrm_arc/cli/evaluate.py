@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 # For a model without a recipe.
 VOTES = 64
-# As in hrm_arc.evaluation.predict, which is not imported for a help text.
-MOST_VOTES = 1_000_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,6 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    from hrm_arc.evaluation.predict import MOST_VOTES
+
     if options.votes is not None and not 1 <= options.votes <= MOST_VOTES:
         raise UserError("--votes", f"{options.votes}, expected 1 to {MOST_VOTES:,}")
     if (options.path is None) == (options.submission is None):
@@ -82,6 +82,8 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _usual_votes(model: Opened) -> int:
+    from hrm_arc.evaluation.predict import MOST_VOTES
+
     if model.card.imported and model.card.variants == 1:
         # An imported checkpoint has rows of the original tasks only: other variants were not trained with those.
         return 1

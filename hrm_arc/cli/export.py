@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from hrm_arc.deploy.exported import Exported
     from hrm_arc.deploy.parity import Parity
 
+MOST_SAMPLES = 1_000_000
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", metavar="RUN", type=Path, help="a run folder or a checkpoint folder")
@@ -43,8 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     if (options.out is None) == (options.check is None):
         raise UserError("hrm export", "expected --out FILE to write, or --check FILE to compare")
-    if options.samples < 1:
-        raise UserError("--samples", f"{options.samples}, expected at least 1")
+    if not 1 <= options.samples <= MOST_SAMPLES:
+        raise UserError("--samples", f"{options.samples}, expected 1 to {MOST_SAMPLES:,}")
     emit(_check(options) if options.check else _export(options), options.json, _human)
 
 
@@ -64,6 +66,7 @@ def _check(options: argparse.Namespace) -> dict[str, Any]:
     from hrm_arc.evaluation.provenance import tasks_to_score
     from hrm_arc.evaluation.torch_backend import load_model
     from hrm_arc.runs.checkpoint import checksum, newest_checkpoint
+    from hrm_arc.runs.folder import RunFolder
 
     other = OnnxBackend(options.check)
     checkpoint = newest_checkpoint(options.path)
@@ -71,8 +74,9 @@ def _check(options: argparse.Namespace) -> dict[str, Any]:
         theirs = f"{other.card.run_id}, step {other.card.step}"
         raise UserError(options.check, f"was exported from another checkpoint ({theirs}) than {checkpoint}")
     backend, card = load_model(checkpoint, "cpu")
+    tasks = tasks_to_score(card, options.data, RunFolder(checkpoint.parent.parent))
     with counting("comparing answers with torch") as progress:
-        compared = parity(backend, other, card, tasks_to_score(card, options.data), options.samples, progress)
+        compared = parity(backend, other, card, tasks, options.samples, progress)
     return _result(options.check, other.exported, compared)
 
 

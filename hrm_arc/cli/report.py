@@ -12,10 +12,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hrm_arc.cli.show import add_json, emit, table
+from hrm_arc.cli.show import add_json, emit, note, table
 from hrm_arc.errors import UserError
 
 if TYPE_CHECKING:
+    from hrm_arc.evaluation.results import Results
     from hrm_arc.runs.folder import RunFolder
 
 
@@ -50,11 +51,29 @@ def _versus(first: RunFolder, second: RunFolder, out: Path | None) -> dict[str, 
     check_target(page)
     results = (read_results(first), read_results(second))
     try:
-        comparison = compare(results[0].rows, results[1].rows)
+        comparison = compare(*_unchanged(*results))
     except ValueError as error:
         raise UserError(f"{first.path} and {second.path}", str(error)) from None
+    said = [
+        f"{run.path}: {line}"
+        for run, each in zip((first, second), results, strict=True)
+        for line in each.scores["warnings"]
+    ]
+    for line in said:
+        note(line)
+    comparison["warnings"] = said
     write_versus(first, second, comparison, page, results)
     return {**comparison, "report": str(page)}
+
+
+def _unchanged(first: Results, second: Results) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The rows of both results, without tasks that had changed since one of the trainings, unless all have.
+
+    The scores of each run leave them out, too.
+    """
+    changed = {*first.scores["changed_tasks"], *second.scores["changed_tasks"]}
+    ours, theirs = ([row for row in each.rows if row["task"] not in changed] for each in (first, second))
+    return (ours, theirs) if ours and theirs else (first.rows, second.rows)
 
 
 def _human(result: dict[str, Any]) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 from hrm_arc.cli.show import add_json, counted, emit, note, table
 from hrm_arc.errors import UserError
 
+UNKNOWN = "not known"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -36,7 +38,7 @@ def _human(result: dict[str, Any]) -> None:
     columns = ["run", "recipe", "model", "state", "step", "held-out exact", "pass@2"]
     rows = []
     for row in result["runs"]:
-        step = "-" if row["step"] is None else f"{row['step']:,}"
-        shares = ("-" if value is None else f"{value:.1%}" for value in (row["best"], row["pass_at_2"]))
-        rows.append([row["run_id"], row["name"] or "-", row["model"] or "-", row["state"], step, *shares])
+        step = UNKNOWN if row["step"] is None else f"{row['step']:,}"
+        shares = (UNKNOWN if value is None else f"{value:.1%}" for value in (row["best"], row["pass_at_2"]))
+        rows.append([row["run_id"], row["name"] or UNKNOWN, row["model"] or UNKNOWN, row["state"], step, *shares])
     table(counted(len(rows), "runs"), columns, rows)

@@ -144,9 +144,9 @@ def print_scores(scores: dict[str, Any]) -> None:
     rows = []
     for metric in scores["metrics"]:
         if metric["headline"]:
-            low, high = (metric_value(metric, value) for value in scores["intervals"][metric["name"]])
-            value = metric_value(metric, scores[metric["name"]])
-            rows.append([metric["name"], value, f"{low} to {high}", metric["title"]])
+            # Without a known value there is no interval.
+            span = " to ".join(metric_value(metric, bound) for bound in scores["intervals"].get(metric["name"], ()))
+            rows.append([metric["name"], metric_value(metric, scores[metric["name"]]), span, metric["title"]])
     table("scores", ["", "value", "95% interval", "counts"], rows, last_left=True)
     print()
     model = [["this model, one pass, no votes", f"{scores['exact_accuracy']:.2%}", f"{scores['token_accuracy']:.2%}"]]

@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from hrm_arc.evaluation.evaluate import predict_tasks, warnings
-    from hrm_arc.evaluation.predict import keys
+    from hrm_arc.evaluation.predict import MOST_VOTES, keys
     from hrm_arc.puzzles.sources import load_tasks
 
     start = None if options.model == NOTHING else Path(options.model)
@@ -57,8 +57,8 @@ def run(options: argparse.Namespace) -> None:
         raise UserError("--finetune-seconds", f"{seconds:g}, expected more than 0; 0 needs a trained --model")
     if seconds and start is not None and is_exported(start):
         raise UserError("--finetune-seconds", "an exported file cannot be trained: use 0, or give the run itself")
-    if options.votes < 1:
-        raise UserError("--votes", f"{options.votes}, expected at least 1")
+    if not 1 <= options.votes <= MOST_VOTES:
+        raise UserError("--votes", f"{options.votes}, expected 1 to {MOST_VOTES:,}")
     alone("hrm solve")
     tasks = load_tasks(options.task)
     with tempfile.TemporaryDirectory() as scratch:

@@ -13,6 +13,9 @@ from hrm_arc.cli.show import result_console
 from hrm_arc.cli.signals import TerminatedError
 from hrm_arc.errors import UserError
 
+# Seconds between two updates.
+LONGEST_WAIT = 86_400
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", metavar="RUN", nargs="?", type=Path, help="run folder (default: the newest run)")
@@ -29,8 +32,8 @@ def run(options: argparse.Namespace) -> None:
     from hrm_arc.report.watch import MetricsFollower, live_view
     from hrm_arc.runs.folder import RunFolder
 
-    if not options.every > 0:
-        raise UserError("--every", f"{options.every:g}, expected more than 0 seconds")
+    if not 0 < options.every <= LONGEST_WAIT:
+        raise UserError("--every", f"{options.every:g}, expected more than 0 and at most {LONGEST_WAIT} seconds")
     folder = RunFolder(options.path) if options.path else newest_run(options.root)
     metrics = MetricsFollower(folder.metrics_file)
     view, console = live_view(folder, metrics), result_console()

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from hrm_arc.errors import ReportedError, and_more
+from hrm_arc.errors import ReportedError, UserError, and_more
 from hrm_arc.evaluation.breakdown import breakdown, groups
 from hrm_arc.evaluation.journal import Journal
 from hrm_arc.evaluation.metrics import Metric
-from hrm_arc.evaluation.predict import Backend, Key, Prediction, keys, predict
+from hrm_arc.evaluation.predict import MOST_VOTES, Backend, Key, Prediction, keys, predict
 from hrm_arc.evaluation.provenance import answers_seen, changed_tasks
 from hrm_arc.evaluation.refinement import refinement
 from hrm_arc.evaluation.results import result_row, write_results
@@ -56,8 +56,11 @@ def predict_tasks(
         progress: called with the number of test inputs that have an answer.
 
     Raises:
+        UserError: ``votes`` is out of its range.
         ReportedError: a prediction that was written to the journal is no longer in it.
     """
+    if not 1 <= votes <= MOST_VOTES:
+        raise UserError("votes", f"{votes}, expected 1 to {MOST_VOTES:,}")
     wanted = keys(tasks) if only is None else only
     left = set(wanted).difference(() if journal is None else journal.read())
     predictions = predict(
@@ -203,6 +206,8 @@ def warnings(card: Card, tasks: Sequence[Task]) -> list[str]:
     if card.goes_back_to_import:
         what = "an imported checkpoint" if card.imported else "it began with an imported checkpoint"
         found.append(f"{what}: which answers its training was given is not known here")
+    if card.chosen and not {task.id for task in tasks}.isdisjoint(card.tasks[: card.held_out]):
+        found.append("the checkpoint was chosen by its score on test outputs of these tasks: its scores are biased")
     if seen:
         found.append(f"the checkpoint was trained on the test outputs of {seen} of these tasks: not a fair score")
     if leaks:

@@ -102,7 +102,8 @@ class Metric:
         """The number of one test output; None if it is not known.
 
         Raises:
-            UserError: ``compute`` raised an error, or its result is not a finite number.
+            UserError: ``compute`` raised an error, or its result is not a finite number or,
+                where it has to be a share, not between 0 and 1.
         """
         where, what = f"metric {self.name}", f"task {outcome.task}, test {outcome.test + 1}"
         try:
@@ -112,6 +113,8 @@ class Metric:
             raise UserError(where, f"{type(error).__name__} on {what}: {' '.join(str(error).split())}") from error
         if value is not None and not math.isfinite(value):
             raise UserError(where, f"{value} on {what}, expected a finite number")
+        if value is not None and self.share and not 0 <= value <= 1:
+            raise UserError(where, f"{value:g} on {what}, expected a share from 0 to 1; share=False takes any number")
         return value
 
     def as_dict(self) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hrm_arc.errors import UserError
 from hrm_arc.evaluation.evaluate import predict_tasks, scores_of, unseen_tasks
 from hrm_arc.evaluation.metrics import Metric
 from hrm_arc.evaluation.predict import Backend, Prediction
@@ -80,14 +79,12 @@ class Solver:
             one prediction for each test input, with all candidates and their votes, best first.
 
         Raises:
-            UserError: ``votes`` is below 1.
+            UserError: ``votes`` is out of its range, 1 to 1,000,000.
         """
         return self.predict_all([task], votes, seed)
 
     def predict_all(self, tasks: Sequence[Task], votes: int = VOTES, seed: int = 0) -> list[Prediction]:
         """Predict the test outputs of several tasks; see :meth:`predict`."""
-        if votes < 1:
-            raise UserError("votes", f"{votes}, expected at least 1")
         self._warn_if_unseen(tasks)
         return predict_tasks(self.backend, self.card, tasks, votes=votes, seed=seed)
 

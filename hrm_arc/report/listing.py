@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import re
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,7 @@ def _run_row(run: RunFolder) -> dict[str, Any]:
         what = {"name": config["name"], "model": config["model"]["name"], "steps": config["training"]["max_steps"]}
     try:
         best = (status.get("best") or {}).get("score")
-        if not isinstance(best, int | float | None):
+        if best is not None and not (isinstance(best, int | float) and abs(best) <= sys.float_info.max):
             raise ValueError("status.json: best.score is not a number")
     except (AttributeError, ValueError) as error:
         best, problem = None, problem or str(error)
@@ -121,8 +122,7 @@ def _run_row(run: RunFolder) -> dict[str, Any]:
         **what,
         "state": state_of(status) if problem is None else "damaged",
         "problem": problem,
-        # A run that has not written its status yet is at its start.
-        "step": status.get("current_step") or 0 if is_known else None,
+        "step": status.get("current_step") if is_known else None,
         "exact_accuracy": status.get("exact_accuracy"),
         "best": best,
         "pass_at_2": status.get("pass_at_2"),

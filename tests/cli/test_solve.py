@@ -70,7 +70,7 @@ def test_answers_given_away_before_are_told(tmp_path: Path, seconds: str) -> Non
     if seconds == "1":
         (kept,) = (tmp_path / "kept").iterdir()
         scores = answer("eval", kept, "--votes", "1")
-        assert "known, given away" in scores["warnings"][0]  # type: ignore[index]
+        assert "known, given away" in " ".join(scores["warnings"])  # type: ignore[arg-type]
     fair = answer("solve", tasks / "flip0.json", "--model", str(run), "--finetune-seconds", "1", "--votes", "2")
     assert fair["warnings"] == []
 
@@ -81,7 +81,7 @@ def test_answers_given_away_before_are_told(tmp_path: Path, seconds: str) -> Non
         (["nosuch"], "error: nosuch: no such source or path"),
         (["0d3d703e", "--finetune-seconds", "0"], "error: --finetune-seconds: 0, expected more than 0"),
         (["0d3d703e", "--finetune-seconds", "-1"], "error: --finetune-seconds: -1, expected more than 0"),
-        (["0d3d703e", "--votes", "0"], "error: --votes: 0, expected at least 1"),
+        (["0d3d703e", "--votes", "0"], "error: --votes: 0, expected 1 to 1,000,000"),
         (["0d3d703e", "--model", "nosuch"], "error: nosuch: "),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
