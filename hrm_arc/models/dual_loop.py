@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from hrm_arc.errors import check_at_least, check_at_most
+from hrm_arc.models.canvases import Canvases
 from hrm_arc.models.conditioning import SHARED_LENGTH, SharedConditioning
-from hrm_arc.models.layers import Canvases, PostNormBlock, sinusoids
+from hrm_arc.models.layers import PostNormBlock, sinusoids
 from hrm_arc.models.reasoner import Batch, Carry, Output, PackedReasoner
 from hrm_arc.models.spec import ExportSpec, ModelSpec
 from hrm_arc.puzzles.canvas import FULL, VOCABULARY

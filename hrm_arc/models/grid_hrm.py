@@ -16,8 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hrm_arc.errors import check_at_least, check_at_most
+from hrm_arc.models.canvases import Canvases
 from hrm_arc.models.conditioning import PARTS, Part, SharedConditioning
-from hrm_arc.models.layers import Canvases, PreNormBlock, Rotation, cached_table, rotary_2d, sinusoids
+from hrm_arc.models.fused import Rotation, rms_norm
+from hrm_arc.models.layers import PreNormBlock, cached_table, rotary_2d, sinusoids
 from hrm_arc.models.reasoner import Batch, Carry, Output, PackedReasoner
 from hrm_arc.models.spec import ExportSpec, ModelSpec
 from hrm_arc.puzzles.canvas import VOCABULARY
@@ -114,8 +116,10 @@ class GridHRM(PackedReasoner):
         for cycle in range(self.config.h_cycles):
             with_grad = self.config.grad_cycles == "all" or cycle == self.config.h_cycles - 1
             with torch.set_grad_enabled(with_grad and torch.is_grad_enabled()):
-                l = self.l_norm(self._level(x + h + l, self.l_layers or self.h_layers, canvases, rotation))
-                h = self.h_norm(self._level(h + l, self.h_layers, canvases, rotation))
+                l = rms_norm(
+                    self._level(x + h + l, self.l_layers or self.h_layers, canvases, rotation), self.l_norm.weight
+                )
+                h = rms_norm(self._level(h + l, self.h_layers, canvases, rotation), self.h_norm.weight)
         return [
             ((h, l), Output(logits[:, self.prefix :], self.halt(h.mean(dim=1))))
             for h, l, logits in zip(*(canvases.split(each) for each in (h, l, self._logits(h))), strict=True)

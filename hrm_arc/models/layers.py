@@ -3,89 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache, partial, wraps
+from collections.abc import Callable
+from functools import lru_cache, wraps
 from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hrm_arc.models.dropout import attend_with_dropout, drop
-from hrm_arc.models.reasoner import Batch
+from hrm_arc.models.attention import attention_within
+from hrm_arc.models.canvases import Canvases
+from hrm_arc.models.dropout import drop
+from hrm_arc.models.fused import Rotation, add_rms_norm, rms_norm, silu_gate, split_heads
 
-# Cosines and sines [tokens, head_size / 2] of the rotary angles.
-Rotation = tuple[Tensor, Tensor]
 Table = TypeVar("Table")
-
-
-@dataclass(frozen=True)
-class Canvases:
-    """The layout of samples on several canvases as one sequence of tokens, ``[tokens, ...]``.
-
-    Canvases follow each other, on each canvas its samples, of each sample ``prefix`` tokens without a position
-    and then the cells, row by row. Token-wise layers run once for all of them; attention and convolutions
-    ``split`` them by canvas.
-
-    Attributes:
-        sizes: number of samples, height and width of each canvas.
-        prefix: tokens in front of each sample's cells.
-    """
-
-    sizes: tuple[tuple[int, int, int], ...]
-    prefix: int
-
-    @classmethod
-    def of(cls, batches: Sequence[Batch], prefix: int) -> Canvases:
-        """The layout of batches, each on its own canvas, with ``prefix`` tokens in front of each sample."""
-        return cls(tuple((len(batch), batch.height, batch.width) for batch in batches), prefix)
-
-    @property
-    def lengths(self) -> list[int]:
-        """The number of tokens of one sample, for each canvas."""
-        return [self.prefix + height * width for _, height, width in self.sizes]
-
-    def join(self, parts: Sequence[Tensor]) -> Tensor:
-        """Join tensors ``[samples, tokens, ...]``, one for each canvas, into ``[all tokens, ...]``."""
-        flat = [part.flatten(0, 1) for part in parts]
-        return flat[0] if len(flat) == 1 else torch.cat(flat)
-
-    def split(self, x: Tensor) -> list[Tensor]:
-        """The inverse of :meth:`join`."""
-        if len(self.sizes) == 1:
-            return [x.view(self.sizes[0][0], self.lengths[0], *x.shape[1:])]
-        counts = [count for count, _, _ in self.sizes]
-        # One split for all canvases: its gradient is one concatenation.
-        parts = torch.split(x, [count * length for count, length in zip(counts, self.lengths, strict=True)])
-        return [
-            part.view(count, length, *x.shape[1:])
-            for part, count, length in zip(parts, counts, self.lengths, strict=True)
-        ]
-
-    def rotation(self, tables: Sequence[Rotation]) -> Rotation:
-        """Rotary angles of every token, from each canvas's table: ``[tokens, 1, head_size / 2]``."""
-        cos, sin = (
-            torch.cat([table.repeat(count, 1) for table, (count, _, _) in zip(each, self.sizes, strict=True)])
-            for each in zip(*tables, strict=True)
-        )
-        return cos[:, None], sin[:, None]
-
-
-def attention_within(canvases: Canvases, q: Tensor, k: Tensor, v: Tensor, attend: Callable[..., Tensor]) -> Tensor:
-    """Attention within each sample.
-
-    Args:
-        canvases: the layout of the tokens.
-        q, k, v: ``[tokens, num_heads, head_size]``.
-        attend: attention of ``[samples, num_heads, tokens, head_size]``.
-
-    Returns:
-        ``[tokens, num_heads * head_size]``.
-    """
-    parts = zip(*(canvases.split(each) for each in (q, k, v)), strict=True)
-    answers = [attend(*(each.transpose(1, 2) for each in part)).transpose(1, 2) for part in parts]
-    return canvases.join(answers).flatten(1)
 
 
 def cached_table(table: Callable[..., Table]) -> Callable[..., Table]:
@@ -123,13 +54,6 @@ def rotary_2d(height: int, width: int, prefix: int, head_size: int, device: torc
     return angles.cos(), angles.sin()
 
 
-def rotate(x: Tensor, rotation: Rotation) -> Tensor:
-    """Rotate the channel pairs (i, i + half) of ``x`` ``[..., tokens, head_size]``."""
-    cos, sin = (part.to(x.dtype) for part in rotation)
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
-
-
 class Attention(nn.Module):
     """Self-attention within each sample, with queries and keys normalized before rotation.
 
@@ -146,11 +70,8 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, canvases: Canvases, rotation: Rotation | None) -> Tensor:
         """``x`` and the result: ``[tokens, hidden_size]``."""
-        q, k, v = self.qkv(x).view(len(x), 3, self.num_heads, -1).unbind(1)
-        q, k = (F.rms_norm(part, part.shape[-1:]) for part in (q, k))
-        if rotation is not None:
-            q, k = rotate(q, rotation), rotate(k, rotation)
-        return self.out(attention_within(canvases, q, k, v, F.scaled_dot_product_attention))
+        q, k, v = split_heads(self.qkv(x), self.num_heads, rotation, normalize=True)
+        return self.out(attention_within(canvases, q, k, v))
 
 
 class SwiGLU(nn.Module):
@@ -174,8 +95,7 @@ class SwiGLU(nn.Module):
 
     def forward(self, x: Tensor, canvases: Canvases) -> Tensor:
         """``x`` and the result: ``[tokens, hidden_size]``."""
-        gate, up = self.gate_up(x).chunk(2, dim=-1)
-        inner = F.silu(gate) * up
+        inner = silu_gate(self.gate_up(x))
         return self.down(inner if self.mix is None else self._convolve(inner, self.mix, canvases))
 
     @staticmethod
@@ -211,8 +131,10 @@ class PreNormBlock(nn.Module):
 
     def forward(self, x: Tensor, canvases: Canvases, rotation: Rotation | None) -> Tensor:
         """``x`` and the result: ``[tokens, hidden_size]``."""
-        x = x + self.attention(self.attention_norm(x), canvases, rotation)
-        return x + self.feed_forward(self.feed_forward_norm(x), canvases)
+        norm = self.attention_norm
+        update = self.attention(rms_norm(x, norm.weight), canvases, rotation)
+        x, normed = add_rms_norm(x, update, self.feed_forward_norm.weight)
+        return x + self.feed_forward(normed, canvases)
 
 
 class PostNormBlock(nn.Module):
@@ -241,8 +163,8 @@ class PostNormBlock(nn.Module):
     def _attend(self, x: Tensor, canvases: Canvases) -> Tensor:
         projected = F.linear(x, self.self_attn.in_proj_weight, self.self_attn.in_proj_bias)
         q, k, v = projected.view(len(x), 3, self.num_heads, -1).unbind(1)
-        attend = partial(attend_with_dropout, rate=self.rate if self.training else 0.0)
-        return self.self_attn.out_proj(attention_within(canvases, q, k, v, attend))
+        dropout = self.rate if self.training else 0.0
+        return self.self_attn.out_proj(attention_within(canvases, q, k, v, dropout))
 
     def _drop(self, x: Tensor) -> Tensor:
         return drop(x, self.rate) if self.training else x

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hrm_arc.errors import check_at_least, check_at_most
+from hrm_arc.models.attention import attention_within
+from hrm_arc.models.canvases import Canvases
 from hrm_arc.models.conditioning import PuzzleEmbedding, SharedConditioning
-from hrm_arc.models.layers import Canvases, Rotation, attention_within, cached_table, rotate
+from hrm_arc.models.fused import Rotation, add_rms_norm, silu_gate, split_heads
+from hrm_arc.models.layers import cached_table
 from hrm_arc.models.reasoner import Batch, Carry, Output, PackedReasoner
 from hrm_arc.models.spec import ExportSpec
 from hrm_arc.puzzles.canvas import VOCABULARY
@@ -135,12 +137,12 @@ class PublishedBlock(nn.Module):
     def forward(self, x: Tensor, canvases: Canvases, rotation: Rotation) -> Tensor:
         """``x`` and the result: ``[tokens, hidden_size]``."""
         if self.mlp_t is None:
-            x = normed(x + self.self_attn(x, canvases, rotation))
+            x = sum_normed(x, self.self_attn(x, canvases, rotation))
         else:
             transposed = [part.transpose(1, 2) for part in canvases.split(x)]
             # As published, this norm is taken over positions.
-            x = canvases.join([normed(part + self.mlp_t(part)).transpose(1, 2) for part in transposed])
-        return normed(x + self.mlp(x))
+            x = canvases.join([sum_normed(part, self.mlp_t(part)).transpose(1, 2) for part in transposed])
+        return sum_normed(x, self.mlp(x))
 
 
 class Level(nn.Module):
@@ -169,9 +171,8 @@ class PublishedAttention(nn.Module):
 
     def forward(self, x: Tensor, canvases: Canvases, rotation: Rotation) -> Tensor:
         """``x`` and the result: ``[tokens, hidden_size]``."""
-        q, k, v = self.qkv_proj(x).view(len(x), 3, self.num_heads, -1).unbind(1)
-        q, k = rotate(q, rotation), rotate(k, rotation)
-        return self.o_proj(attention_within(canvases, q, k, v, F.scaled_dot_product_attention))
+        q, k, v = split_heads(self.qkv_proj(x), self.num_heads, rotation, normalize=False)
+        return self.o_proj(attention_within(canvases, q, k, v))
 
 
 class PublishedFeedForward(nn.Module):
@@ -184,13 +185,12 @@ class PublishedFeedForward(nn.Module):
         self.down_proj = linear(inner, hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        gate, up = self.gate_up_proj(x).chunk(2, dim=-1)
-        return self.down_proj(F.silu(gate) * up)
+        return self.down_proj(silu_gate(self.gate_up_proj(x)))
 
 
-def normed(x: Tensor) -> Tensor:
-    """RMSNorm without weights."""
-    return F.rms_norm(x, x.shape[-1:], eps=1e-5)
+def sum_normed(x: Tensor, update: Tensor) -> Tensor:
+    """RMSNorm without weights of a residual sum."""
+    return add_rms_norm(x, update, None, eps=1e-5)[1]
 
 
 def linear(inner: int, outer: int) -> nn.Linear:

@@ -82,10 +82,10 @@ def value_of(outcome: Outcome) -> float:
 
 def test_the_three_averages_by_hand() -> None:
     metrics = [
-        Metric("over_outputs", "", value_of),
+        Metric("over_outputs", "", value_of, share=False),
         Metric("over_tasks", "", lambda outcome: outcome.test + 0.0, "tasks_mean"),
         # The mean of task b is 1, but none of its test outputs has 1.
-        Metric("strictly", "", value_of, "tasks_strict"),
+        Metric("strictly", "", value_of, "tasks_strict", share=False),
     ]
     scores = score(*two_tasks(), metrics=metrics)
     assert scores["over_outputs"] == pytest.approx(3 / 3)
@@ -106,7 +106,9 @@ def test_an_outcome_has_everything_about_a_test_output() -> None:
 def test_each_board_of_a_game_is_a_task() -> None:
     boards = tuple(Pair(ZERO, ONE) for _ in range(4))
     game = Task("game", boards[:1], boards, boards=True)
-    scores = score([game], [], metrics=[Metric("numbers", "", lambda outcome: outcome.test + 0.0, "tasks_mean")])
+    scores = score(
+        [game], [], metrics=[Metric("numbers", "", lambda outcome: outcome.test + 0.0, "tasks_mean", share=False)]
+    )
     assert (scores["tasks"], scores["numbers"]) == (4, 1.5)
 
 

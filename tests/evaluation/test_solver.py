@@ -45,7 +45,7 @@ def test_attempts_are_grids_best_first() -> None:
     shown = f"Prediction({TASKS[0].id}, test 0, 1 candidates, best {height} x {width} with 8 of 8 votes)"
     assert repr(prediction) == shown
     assert repr(solver) == "Solver(grid-hrm, run 20250903_100435_3652c9d8, step 7, 3 tasks)"
-    with pytest.raises(UserError, match="votes: 0, expected at least 1"):
+    with pytest.raises(UserError, match="votes: 0, expected 1 to 1,000,000"):
         solver.solve(TASKS[0], votes=0)
 
 

@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hrm_arc.models import build_model, find_model
+from hrm_arc.models.canvases import Canvases
 from hrm_arc.models.conditioning import PARTS, Part
+from hrm_arc.models.fused import rotate
 from hrm_arc.models.grid_hrm import GridHRM, GridHRMConfig
-from hrm_arc.models.layers import Canvases, PreNormBlock, SwiGLU, rotary_2d, rotate
+from hrm_arc.models.layers import PreNormBlock, SwiGLU, rotary_2d
 from hrm_arc.models.reasoner import Batch, Reasoner
 from tests.models.examples import example_model, made_batch, stirred
 from tests.models.test_protocol import check_packing
