@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,7 +27,9 @@ def number(name: str, value: Any, least: float = -math.inf, most: float = math.i
     Raises:
         ValueError: it is something else.
     """
-    if type(value) not in (int, float) or not math.isfinite(value) or not least <= value <= most:
+    # math.isfinite raises an OverflowError for an integer that is too large for a float.
+    finite = type(value) in (int, float) and abs(value) <= sys.float_info.max
+    if not finite or not least <= value <= most:
         raise ValueError(f"{name} is {value!r:.40}, expected a number from {least:g} to {most:g}")
     checked: float = value
     return checked

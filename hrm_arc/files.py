@@ -123,13 +123,24 @@ def reserve(path: Path, size: int) -> None:
     """
     handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     try:
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(handle, 0, max(1, size))
-    except OSError as error:
-        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # This file system reserves nothing.
-            raise
+        allocate(handle, size)
     finally:
         os.close(handle)
+
+
+def allocate(handle: int, size: int) -> None:
+    """Allocate the blocks of the first ``size`` bytes of an open file, where the system and its file system can.
+
+    Raises:
+        OSError: there is no room.
+    """
+    if not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        os.posix_fallocate(handle, 0, max(1, size))
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # This file system allocates nothing in advance.
+            raise
 
 
 def fill(path: Path, content: bytes) -> None:
@@ -229,13 +240,13 @@ def write_json(path: Path, data: Any, lasting: bool = False) -> None:
 def write_sealed_json(path: Path, data: dict[str, Any], lasting: bool = False) -> None:
     """Write a JSON object atomically with its checksum, which :func:`hrm_arc.reading.read_sealed_json` verifies."""
     data = finite(data)
-    write_json(path, {**data, CHECKSUM: checksum(data)}, lasting)
+    write_json(path, {**data, CHECKSUM: object_checksum(data)}, lasting)
 
 
 def sealed_row(row: dict[str, Any]) -> str:
     """A row of a file of one JSON object per line, with its checksum and line break."""
     row = finite(row)
-    return json.dumps({**row, CHECKSUM: checksum(row)}) + "\n"
+    return json.dumps({**row, CHECKSUM: object_checksum(row)}) + "\n"
 
 
 def finite(data: dict[str, Any]) -> dict[str, Any]:
@@ -247,7 +258,7 @@ def finite(data: dict[str, Any]) -> dict[str, Any]:
     return data
 
 
-def checksum(data: dict[str, Any]) -> str:
+def object_checksum(data: dict[str, Any]) -> str:
     """Eight hexadecimal digits that depend on every value of an object, but not on the order of its keys."""
     return f"{zlib.crc32(json.dumps(data, sort_keys=True).encode()):08x}"
 

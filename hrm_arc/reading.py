@@ -16,14 +16,16 @@ from typing import Any, TypeVar
 import yaml
 
 from hrm_arc.errors import UserError
-from hrm_arc.files import CHECKSUM, checksum
+from hrm_arc.files import CHECKSUM, object_checksum
 
 T = TypeVar("T")
 MIB = 2**20
 # The largest file that is decoded as a whole.
 LARGEST_JSON = 512 * MIB
 LARGEST_YAML = MIB
-LARGEST_ROW = 16 * MIB
+LARGEST_ROW = 64 * MIB
+# The start of the small text that Git LFS leaves in place of a file that was not fetched.
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def open_regular(path: Path, within: Path | None = None) -> int:
@@ -35,7 +37,7 @@ def open_regular(path: Path, within: Path | None = None) -> int:
 
     Raises:
         FileNotFoundError: there is no such file.
-        UserError: it cannot be opened, is not a regular file, or is outside ``within``.
+        UserError: it cannot be opened, is not a regular file, is outside ``within``, or is a pointer of Git LFS.
     """
     try:
         if within is not None and not path.resolve().is_relative_to(within.resolve()):
@@ -46,9 +48,18 @@ def open_regular(path: Path, within: Path | None = None) -> int:
         raise
     except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: a loop of links; ValueError: a null byte.
         raise UserError(path, f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise UserError(path, "is not a regular file")
+        if os.read(handle, len(LFS_POINTER)) == LFS_POINTER:
+            raise UserError(path, "is a Git LFS pointer, not the file itself: fetch it with git lfs pull")
+        os.lseek(handle, 0, os.SEEK_SET)
+    except OSError as error:
         os.close(handle)
-        raise UserError(path, "is not a regular file")
+        raise UserError(path, f"cannot be read: {error.strerror}") from None
+    except UserError:
+        os.close(handle)
+        raise
     return handle
 
 
@@ -138,7 +149,7 @@ def unsealed(data: dict[str, Any]) -> dict[str, Any]:
     content = {key: value for key, value in data.items() if key != CHECKSUM}
     if CHECKSUM not in data:
         raise ValueError("has no checksum: it was not written by this version, or was edited")
-    if data[CHECKSUM] != checksum(content):
+    if data[CHECKSUM] != object_checksum(content):
         raise ValueError("its checksum is not that of its content: damaged or edited")
     return content
 
@@ -182,19 +193,6 @@ def check_sealed_row(row: Any) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise ValueError(f"{kind_of(row)}, expected an object")
     return unsealed(row)
-
-
-def read_yaml_object(path: Path, within: Path | None = None) -> dict[str, Any]:
-    """Decode a small YAML file that holds a mapping, without aliases.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        UserError: as :func:`read_text`, or it is not YAML or holds something else.
-    """
-    data = parse_yaml(read_text(path, LARGEST_YAML, within), path)
-    if not isinstance(data, dict):
-        raise UserError(path, f"holds {kind_of(data)}, expected a mapping")
-    return data
 
 
 def parse_yaml(text: str, path: Path) -> Any:

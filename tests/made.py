@@ -13,7 +13,7 @@ import yaml
 
 from hrm_arc.evaluation.evaluate import predict_tasks, score_predictions
 from hrm_arc.evaluation.predict import Answers
-from hrm_arc.files import write_json, write_lines, write_text
+from hrm_arc.files import write_lines, write_sealed_json, write_text
 from hrm_arc.models import find_model
 from hrm_arc.puzzles.augmented import Samples
 from hrm_arc.puzzles.canvas import FIRST_COLOR
@@ -69,6 +69,30 @@ def tiny_recipe(tasks: Path, model: str = "grid-hrm", *flags: str) -> Recipe:
     return load_recipe(str(path), list(flags))
 
 
+def made_run(
+    path: Path,
+    status: dict[str, Any] | None = None,
+    rows: Sequence[dict[str, Any]] | None = None,
+    name: str = "made",
+) -> RunFolder:
+    """A run folder without a training; by default of a finished run with two rows of metrics.
+
+    Args:
+        path: the folder to create.
+        status: the content of status.json.
+        rows: the rows of metrics.jsonl.
+        name: of its recipe.
+    """
+    run = RunFolder(path)
+    recipe = {"name": name, "model": {"name": "grid-hrm"}, "training": {"max_steps": 9, "max_minutes": 0}}
+    if rows is None:
+        rows = [{"kind": "train", "step": n, "seconds": 1.0 * n, "loss": 3.0 - n} for n in (1, 2)]
+    write_text(run.config_file, yaml.safe_dump(recipe))
+    write_lines(run.metrics_file, rows)
+    write_sealed_json(run.status_file, {"state": "finished", "current_step": 2} if status is None else status)
+    return run
+
+
 class OnStep(Callback):
     """A callback that hands each step's metrics to a function."""
 
@@ -107,8 +131,8 @@ def scored_run(path: Path, tasks: Sequence[Task], name: str = "made", wrong: flo
     folder = RunFolder(path)
     recipe = tiny_recipe(write_tasks(path / "tasks"))
     write_text(folder.config_file, yaml.safe_dump({**recipe.as_dict(), "name": name}))
-    write_json(folder.status_file, {"run_id": path.name, "current_step": 3, "state": "finished"})
-    training = {"kind": "train", "seconds": 60.0, "loss": 1.0, "exact_accuracy": 0.1}
+    write_sealed_json(folder.status_file, {"run_id": path.name, "current_step": 3, "state": "finished"})
+    training = {"kind": "train", "exact_accuracy": 0.1}
     write_lines(folder.metrics_file, [{**training, "step": n, "seconds": 60.0 * n, "loss": 1 / n} for n in (1, 2, 3)])
     names = [task.id for task in tasks]
     card = Card("grid-hrm", {}, names, "cropped", True, ["made"], [], len(names), 1, 0, [], 3, path.name, {})

@@ -32,7 +32,6 @@ _TAIL = len(_HEAD) + 64
 LARGEST_SEGMENTS, LARGEST_SIZE = 65_536, 65_536
 # ONNX files of two gigabytes or more need external data, which is not supported here.
 LARGEST_FILE = 2**31
-LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 @dataclass(frozen=True)
@@ -79,13 +78,14 @@ class Exported:
         """The inverse of :meth:`as_text`.
 
         Raises:
-            KeyError: it lacks a field.
             ValueError: the text is not such a description; saying what is wrong with it.
         """
         data = mapping("the description", parse_json(text))
         known = [each.name for each in fields(cls)]
         if unknown := [name for name in data if name not in known]:
             raise ValueError(f"the description has an unknown field {unknown[0]!r:.60}")
+        if missing := [name for name in known if name not in data]:
+            raise ValueError(f"the description has no {missing[0]}")
         values = {name: _CHECKS[name](name, data[name]) for name in known}
         made = cls(**values)
         options = made.card.options
@@ -153,20 +153,6 @@ def with_checksum(model: bytes) -> bytes:
     return model + _HEAD + hashlib.sha256(model).hexdigest().encode()
 
 
-def refuse_pointer(path: Path, content: bytes) -> None:
-    """Refuse the small text that stands for a file of Git LFS.
-
-    Args:
-        path: the file.
-        content: its first bytes at least.
-
-    Raises:
-        UserError: it is one.
-    """
-    if content.startswith(LFS_POINTER):
-        raise UserError(path, "is a Git LFS pointer, not the file itself: fetch it with git lfs pull")
-
-
 def read_checked(path: Path) -> bytes:
     """The content of an exported file, after its checksum was verified.
 
@@ -177,7 +163,6 @@ def read_checked(path: Path) -> bytes:
         content = read_bytes(path, LARGEST_FILE)
     except FileNotFoundError:
         raise UserError(path, "cannot be read: there is no such file") from None
-    refuse_pointer(path, content)
     model, tail = content[:-_TAIL], content[-_TAIL:]
     if not tail.startswith(_HEAD):
         raise UserError(path, "not written by hrm export, or incomplete")

@@ -17,7 +17,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hrm_arc.deploy.exported import refuse_pointer
 from hrm_arc.errors import UserError, and_more, unwritable
 from hrm_arc.evaluation.torch_backend import check_weights
 from hrm_arc.models import build_model
@@ -113,8 +112,6 @@ def import_checkpoint(
 def _read(file: Path) -> dict[str, Tensor]:
     try:
         with os.fdopen(open_regular(file), "rb") as opened:
-            refuse_pointer(file, opened.read(64))
-            opened.seek(0)
             data = torch.load(opened, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(file, "cannot be read: there is no such file") from None

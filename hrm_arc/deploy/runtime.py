@@ -105,9 +105,8 @@ class OnnxBackend:
         try:
             self.exported = Exported.from_text(described)
             _check_names(self._session, self.exported)
-        except (KeyError, ValueError) as error:
-            what = f"its description has no {error}" if isinstance(error, KeyError) else str(error)
-            raise UserError(path, f"not written by hrm export, or by another version of it: {what}") from None
+        except ValueError as error:
+            raise UserError(path, f"not written by hrm export, or by another version of it: {error}") from None
         self.card = self.exported.card
         # The hexadecimal digits at the end of the file, see exported.py.
         self.checksum = content[-64:].decode()

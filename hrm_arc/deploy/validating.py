@@ -106,15 +106,6 @@ def validate(
     return result
 
 
-def read_progress(file: Path, fingerprint: Fingerprint) -> Progress | None:
-    """Read a progress file; None if there is none.
-
-    Raises:
-        UserError: the file is damaged or was edited, or belongs to another validation.
-    """
-    return _read(file, fingerprint)[0]
-
-
 def _read(file: Path, fingerprint: Fingerprint) -> tuple[Progress | None, dict[str, Any] | None]:
     """The progress of this validation and, if it is finished, its result."""
     try:

@@ -1,4 +1,4 @@
-"""What a model was trained on, held against the tasks that it is to be scored on: by content, not by name."""
+"""What a model was trained on, compared with the tasks that it is to be scored on: by content, not by name."""
 
 from __future__ import annotations
 

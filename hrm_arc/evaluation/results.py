@@ -1,11 +1,12 @@
 """The results of an evaluation in a folder: predictions.jsonl, and scores.json that was computed from it.
 
-Whether a test output is solved is computed from the grids each time; a file's own word for it is not used.
+Whether a test output is solved is computed from the grids each time; what the file says about it is not used.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ from hrm_arc.evaluation.predict import Prediction
 from hrm_arc.evaluation.scores import same
 from hrm_arc.files import sealed_row, write_sealed_json, write_text
 from hrm_arc.puzzles.task import Task, make_grid
-from hrm_arc.reading import check_sealed_row, iterate_rows, read_bytes, read_sealed_json
+from hrm_arc.reading import MIB, check_sealed_row, iterate_rows, open_regular, read_sealed_json
 from hrm_arc.runs.folder import RunFolder
 
 # A row of predictions.jsonl.
@@ -76,16 +77,29 @@ def read_results(folder: RunFolder) -> Results:
     """
     scores, path = read_scores(folder), folder.predictions_file
     try:
-        content = read_bytes(path, within=folder.path)
+        has, digest = _rows_and_digest(path, folder.path)
     except FileNotFoundError:
         raise UserError(path, "there is no such file; run hrm eval again") from None
-    if hashlib.sha256(content).hexdigest() != scores["predictions"]["sha256"]:
-        has, expected = content.count(b"\n"), scores["predictions"]["rows"]
+    if digest != scores["predictions"]["sha256"]:
+        expected = scores["predictions"]["rows"]
         # The first damaged row is named, if there is one.
         list(read_rows(path, folder.path))
         what = f"it has {has} rows, and scores.json was made of {expected}" if has != expected else "it has changed"
         raise UserError(path, f"not the predictions that scores.json was made of: {what}; run hrm eval again")
     return Results(scores, [row for _, row in read_rows(path, folder.path)])
+
+
+def _rows_and_digest(path: Path, within: Path) -> tuple[int, str]:
+    """The number of line breaks of a file, and its SHA-256; it is read in parts, because it may be large."""
+    rows, digest = 0, hashlib.sha256()
+    with os.fdopen(open_regular(path, within), "rb") as file:
+        try:
+            while part := file.read(MIB):
+                rows += part.count(b"\n")
+                digest.update(part)
+        except OSError as error:
+            raise UserError(path, f"cannot be read: {error.strerror}") from None
+    return rows, digest.hexdigest()
 
 
 def read_scores(folder: RunFolder) -> dict[str, Any]:

@@ -47,8 +47,7 @@ class Solver:
         """Load a trained model.
 
         Args:
-            path: a run (its newest checkpoint), a checkpoint folder, or the name of weights that ship with the
-                package.
+            path: a run (its newest checkpoint) or a checkpoint folder.
             device: a torch device, or ``auto`` for the best one here.
 
         Raises:

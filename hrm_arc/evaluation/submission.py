@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,11 +12,10 @@ from hrm_arc.errors import UserError, and_more
 from hrm_arc.evaluation.predict import Candidate, Prediction, keys
 from hrm_arc.evaluation.results import read_rows
 from hrm_arc.puzzles.canvas import FULL, PAD
-from hrm_arc.puzzles.formats import read_json
+from hrm_arc.puzzles.formats import read_strict_json
 from hrm_arc.puzzles.task import Problem, Task, grid_problems, make_grid
-from hrm_arc.reading import open_regular
 
-ATTEMPTS = ("attempt_1", "attempt_2")
+ATTEMPT_KEYS = ("attempt_1", "attempt_2")
 # Stands for a malformed attempt.
 EMPTY = np.zeros((0, 0), dtype=np.uint8)
 
@@ -34,7 +31,7 @@ def submission(tasks: Sequence[Task], predictions: Sequence[Prediction]) -> dict
         prediction = given.get((task, test))
         grids = [grid.tolist() for grid in prediction.attempts()] if prediction else []
         grids = grids or [[[0]]]
-        return dict(zip(ATTEMPTS, (grids[0], grids[-1]), strict=True))
+        return dict(zip(ATTEMPT_KEYS, (grids[0], grids[-1]), strict=True))
 
     return {task.id: [attempts(task.id, index) for index in range(len(task.tests))] for task in tasks}
 
@@ -57,7 +54,7 @@ def submission_problems(data: Any, tasks: Sequence[Task]) -> Iterator[Problem]:
             yield Problem(task.id, f"{has}, expected a list of {len(task.tests)}, one for each test input")
             continue
         for number, attempts in enumerate(outputs):
-            for key in ATTEMPTS:
+            for key in ATTEMPT_KEYS:
                 place = f"{task.id}[{number}].{key}"
                 if not isinstance(attempts, dict) or key not in attempts:
                     yield Problem(place, "missing: every test input needs two attempts")
@@ -98,7 +95,7 @@ def read_submission(path: Path, tasks: Sequence[Task]) -> list[Prediction]:
     Raises:
         UserError: the file cannot be read, or does not answer the tasks; it names the first problem.
     """
-    data = _read(path)
+    data = read_strict_json(path)
     problems = list(submission_problems(data, tasks))
     if problems:
         raise UserError(path, f"{problems[0]}{and_more(problems)}")
@@ -114,7 +111,7 @@ def read_lenient(path: Path, tasks: Sequence[Task]) -> tuple[list[Prediction], l
     Raises:
         UserError: the file cannot be read, or is not an object of tasks.
     """
-    data = _read(path)
+    data = read_strict_json(path)
     problems = list(submission_problems(data, tasks))
     if not isinstance(data, dict):
         raise UserError(path, str(problems[0]))
@@ -127,15 +124,9 @@ def read_lenient(path: Path, tasks: Sequence[Task]) -> tuple[list[Prediction], l
     return predictions, [str(problem) for problem in problems]
 
 
-def _read(path: Path) -> Any:
-    with contextlib.suppress(FileNotFoundError):  # The reader says so.
-        os.close(open_regular(path))
-    return read_json(path)
-
-
 def _prediction(task: Task, number: int, attempts: Any) -> Prediction:
     """The prediction of two attempts; a malformed one becomes an empty grid, which equals no answer."""
-    given = [attempts.get(key) if isinstance(attempts, dict) else None for key in ATTEMPTS]
+    given = [attempts.get(key) if isinstance(attempts, dict) else None for key in ATTEMPT_KEYS]
     first, second = (EMPTY if any(grid_problems(grid, "")) else make_grid(grid) for grid in given)
     # An empty first attempt remains the first: the second one stays at rank 2.
     candidates = [Candidate(first, 2, 0.0)]
@@ -143,4 +134,4 @@ def _prediction(task: Task, number: int, attempts: Any) -> Prediction:
         candidates.append(Candidate(second, 1, 0.0))
     single = first if first.size else None
     tokens = np.full(FULL.cells, PAD, dtype=np.uint8) if single is None else FULL.encode(single)
-    return Prediction(task.id, number, tuple(candidates), single, tokens, 0.0, limit=len(ATTEMPTS))
+    return Prediction(task.id, number, tuple(candidates), single, tokens, 0.0, limit=len(ATTEMPT_KEYS))

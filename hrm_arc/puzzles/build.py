@@ -22,7 +22,7 @@ from hrm_arc.errors import ReportedError, unwritable
 from hrm_arc.files import exclusive_lock, open_append
 from hrm_arc.puzzles.arrays import PUBLISHED_DIHEDRALS, SEPARATOR
 from hrm_arc.puzzles.augmented import AugmentedSet
-from hrm_arc.puzzles.build_folder import JOURNAL, RECORD, TOKENS, open_journal, reserve, write_compact
+from hrm_arc.puzzles.build_folder import JOURNAL, RECORD, TOKENS, open_journal, reserve_arrays, write_compact
 from hrm_arc.puzzles.canvas import FULL, PAD, VOCABULARY, CanvasKind
 from hrm_arc.puzzles.corpus import Corpus, Puzzle
 from hrm_arc.puzzles.formats import task_json
@@ -112,7 +112,7 @@ def _fill(
 ) -> None:
     """Write all parts that are not ``done``, with a line in the journal for each, and then the small files."""
     sizes = {split: len(data) for split, data in plan.sets.items()}
-    reserve(out, sizes, plan.canvas)
+    reserve_arrays(out, sizes, plan.canvas)
     todo = [(split, start) for split in sizes for start in range(0, sizes[split], part) if (split, start) not in done]
     total = sum(sizes.values())
     written = total - sum(min(part, sizes[split] - start) for split, start in todo)
@@ -178,7 +178,7 @@ class _Plan:
         digest = hashlib.sha256()
         for side, tasks in (("solve", self.corpus.solve), ("study", self.corpus.study)):
             for task in tasks:
-                digest.update(f"{side} {task.id} {len(task.demonstrations)}".encode())
+                digest.update(f"{side} {task.id} {len(task.demonstrations)}".encode("utf-8", "surrogatepass"))
                 for grid in (grid for pair in task.demonstrations + task.tests for grid in (pair.input, pair.output)):
                     digest.update(b"-" if grid is None else repr(grid.shape).encode() + grid.tobytes())
         return digest.hexdigest()

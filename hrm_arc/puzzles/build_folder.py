@@ -1,10 +1,9 @@
-"""The folder of a build: the room for its arrays, and which parts of them are written."""
+"""The folder of a build: disk space for its arrays, and which parts of them are written."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from hrm_arc.errors import UserError
-from hrm_arc.files import atomic_write, write_text
+from hrm_arc.files import allocate, atomic_write, write_text
 from hrm_arc.puzzles.canvas import Canvas
 from hrm_arc.puzzles.listing import is_there
 from hrm_arc.reading import read_json_object, read_text
@@ -23,7 +22,7 @@ JOURNAL, RECORD = "building.journal", "build.json"
 TOKENS = ("inputs", "labels")
 
 
-def reserve(out: Path, samples: Mapping[str, int], canvas: Canvas) -> None:
+def reserve_arrays(out: Path, samples: Mapping[str, int], canvas: Canvas) -> None:
     """Create the arrays of tokens at their full size, unless they exist.
 
     Args:
@@ -44,7 +43,9 @@ def reserve(out: Path, samples: Mapping[str, int], canvas: Canvas) -> None:
         if file in missing:
             with atomic_write(file) as beside:
                 np.lib.format.open_memmap(beside, "w+", np.uint8, shape).flush()
-                _allocate(beside)
+                # A write to a memory map on a full disk would end the process.
+                with beside.open("r+b") as opened:
+                    allocate(opened.fileno(), beside.stat().st_size)
         elif not _is_array(file, shape):
             raise UserError(file, "is not the array of this build; choose another folder or remove this one")
 
@@ -57,13 +58,6 @@ def _is_array(file: Path, shape: tuple[int, int]) -> bool:
     except Exception:  # The header of a damaged file is Python text, which can make anything fail.
         return False
     return array.shape == shape and array.dtype == np.uint8
-
-
-def _allocate(file: Path) -> None:
-    """Allocate all blocks of a file, where the system can: a write to a memory map on a full disk is a crash."""
-    if hasattr(os, "posix_fallocate"):
-        with file.open("r+b") as handle:
-            os.posix_fallocate(handle.fileno(), 0, file.stat().st_size)
 
 
 def open_journal(out: Path, record: dict[str, Any], arrays: Sequence[Path]) -> set[tuple[str, int]] | None:

@@ -41,7 +41,8 @@ def below(limit: int | np.ndarray, *parts: int | np.ndarray) -> np.ndarray:
 
 def name_key(name: str) -> int:
     """A number for a name. Unlike ``hash``, it is the same in every process and on every machine."""
-    return zlib.crc32(name.encode())
+    # A name may have half of a surrogate pair, which UTF-8 has not.
+    return zlib.crc32(name.encode("utf-8", "surrogatepass"))
 
 
 def permute(index: np.ndarray, size: int | np.ndarray, *key: int | np.ndarray) -> np.ndarray:

@@ -104,7 +104,7 @@ def examine_file(path: Path, group: str = "", most: int | None = None) -> Examin
     return found
 
 
-def read_json(path: Path) -> Any:
+def read_strict_json(path: Path) -> Any:
     """Decode a JSON file.
 
     Raises:
@@ -159,7 +159,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _examine_json(found: Examined, path: Path, group: str) -> None:
-    data = read_json(path)
+    data = read_strict_json(path)
     if isinstance(data, list) and data:
         for number, each in enumerate(data):
             _examine_task(found, path, each, _name_in(each, f"{path.stem}-{number}"), f"[{number}]", group)
@@ -206,7 +206,7 @@ def _solutions(found: Examined, path: Path) -> tuple[Path | None, Mapping[str, A
     if beside is None:
         return None, {}
     try:
-        answers = read_json(beside)
+        answers = read_strict_json(beside)
     except PuzzleError as error:
         found.add(beside, [Problem("", error.what)])
         return None, {}

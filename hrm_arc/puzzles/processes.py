@@ -1,4 +1,4 @@
-"""A pool of worker processes that end without a word: with the main process, at Ctrl-C, SIGTERM or SIGHUP."""
+"""A pool of worker processes that end without a message: with the main process, at Ctrl-C, SIGTERM or SIGHUP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The list of runs in a folder, and which of them is the newest. One damaged run is a row and not the end."""
+"""The list of runs in a folder, and which of them is the newest.
+
+A damaged run is shown as a row; the others are still listed.
+"""
 
 from __future__ import annotations
 

@@ -6,15 +6,13 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader
 
-from hrm_arc.evaluation.results import read_results, read_scores
+from hrm_arc.evaluation.results import read_results
 from hrm_arc.files import check_target, write_text
 from hrm_arc.report.charts import training_curves, training_details
 from hrm_arc.report.gallery import NAMES, answer
 from hrm_arc.report.names import BASELINES, metric_value
 from hrm_arc.runs.folder import RunFolder
 from hrm_arc.runs.metrics import read_metrics
-
-__all__ = ["environment", "prepare_page", "read_scores", "write_html", "write_page"]
 
 
 def prepare_page(folder: RunFolder, run: RunFolder) -> None:

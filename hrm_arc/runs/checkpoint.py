@@ -12,6 +12,7 @@ absent. Nothing is ever unpickled.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -27,6 +28,7 @@ from hrm_arc.errors import ReportedError, UserError, unwritable
 from hrm_arc.files import finite, sync
 from hrm_arc.reading import MIB, open_regular, read_json_object
 from hrm_arc.runs.card import Card
+from hrm_arc.runs.status import read_status
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,8 +75,7 @@ def save_checkpoint(
         for path in (*beside.iterdir(), beside):
             sync(path)
         refuse_link(folder)
-        if folder.exists():  # A resumed run has reached the same step again.
-            shutil.rmtree(folder)
+        _discard(folder)  # A resumed run has reached the same step again.
         os.replace(beside, folder)
         sync(root)
     except OSError as error:
@@ -95,7 +96,16 @@ def prune_checkpoints(written: Path, keep: int) -> None:
     of_its_kind = list_checkpoints(written.parent, written.name.partition("-")[0])
     place = of_its_kind.index(written)
     for folder in (*of_its_kind[: max(0, place + 1 - keep)], *of_its_kind[place + 1 :]):
-        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            _discard(folder)
+
+
+def _discard(path: Path) -> None:
+    """Remove a checkpoint, or what is in its place: a link without what it leads to, a file, a FIFO."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def remove_unfinished(root: Path) -> None:
@@ -117,19 +127,19 @@ def refuse_link(path: Path) -> None:
 
 
 def list_checkpoints(root: Path, kind: str) -> list[Path]:
-    """Checkpoint folders of a kind, oldest first; a folder without a card is one, too: a damaged one."""
+    """Checkpoints of a kind, oldest first. Whatever has the name of one is listed; without a card it is damaged."""
     try:
-        folders = [path for path in root.iterdir() if FINISHED.fullmatch(path.name) and path.is_dir()]
+        named = [path for path in root.iterdir() if FINISHED.fullmatch(path.name)]
     except OSError:
         return []
-    return sorted(path for path in folders if path.name.startswith(f"{kind}-") and not path.is_symlink())
+    return sorted(path for path in named if path.name.startswith(f"{kind}-"))
 
 
 def find_checkpoint(path: Path) -> tuple[Path, list[UserError]]:
     """The checkpoint at ``path``: itself, or the newest whole one of a run.
 
     Returns:
-        its folder, and the errors of newer ones.
+        its folder, and the errors of newer ones: damaged ones, and the last one of a run if it is gone.
 
     Raises:
         UserError: there is none, or the named one is damaged.
@@ -142,18 +152,33 @@ def find_checkpoint(path: Path) -> tuple[Path, list[UserError]]:
     refuse_link(root)
     for folder in reversed(list_checkpoints(root, LATEST) or list_checkpoints(root, BEST)):
         try:
+            if folder.is_symlink() or not folder.is_dir():
+                raise UserError(folder, "damaged: is not a folder")
             check(folder)
         except UserError as error:
             damaged.append(error)
         else:
-            return folder, damaged
+            return folder, [*_gone(path, folder), *damaged]
     if damaged:
         raise damaged[0]
     raise UserError(path, "no checkpoint here: expected a run folder or a checkpoint folder")
 
 
+def _gone(run: Path, newest: Path) -> list[UserError]:
+    """The error of the checkpoint that a run wrote last, if it is gone and ``newest`` is an earlier one."""
+    last = Path(read_status(run / "status.json").get("last_checkpoint") or "").name
+    if not FINISHED.fullmatch(last) or _step(last) <= _step(newest.name) or os.path.lexists(newest.with_name(last)):
+        return []
+    return [UserError(newest.with_name(last), "missing: status.json says that it was written")]
+
+
+def _step(name: str) -> int:
+    """The step in the name of a checkpoint."""
+    return int(name.partition("-")[2])
+
+
 def newest_checkpoint(path: Path) -> Path:
-    """As :func:`find_checkpoint`; a newer checkpoint that is damaged is logged as a warning."""
+    """As :func:`find_checkpoint`; a newer checkpoint that is damaged or gone is logged as a warning."""
     folder, damaged = find_checkpoint(path)
     for error in damaged:
         log.warning("%s; using %s", error, folder.name)

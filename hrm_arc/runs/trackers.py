@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -52,12 +52,28 @@ _COLUMNS = ["kind", "step", "name", "value"]
 
 
 def _rows_until(path: Path, step: int) -> list[list[str]]:
-    """Rows of a metrics.csv, without an unfinished last one that a killed process left."""
+    """Rows of a metrics.csv up to a step, without damaged ones: a killed process may leave an unfinished last row."""
     if not path.exists():
         return []
-    text = read_text(path, within=path.parent)
-    rows = [row for row in csv.reader(io.StringIO(text)) if len(row) == len(_COLUMNS) and row[1].isdigit()]
-    return [row for row in rows if int(row[1]) <= step]
+    rows = _readable_rows(read_text(path, within=path.parent))
+    return [row for row in rows if len(row) == len(_COLUMNS) and _is_step(row[1]) and int(row[1]) <= step]
+
+
+def _readable_rows(text: str) -> Iterator[list[str]]:
+    """The rows of a CSV text, without those that the csv module refuses, such as one of a very long field."""
+    reader = csv.reader(io.StringIO(text))
+    while True:
+        try:
+            yield next(reader)
+        except StopIteration:
+            return
+        except csv.Error:
+            continue  # The reader goes on with the next line.
+
+
+def _is_step(text: str) -> bool:
+    """Whether a text is the number of a step: a short one of the digits 0 to 9."""
+    return text.isascii() and text.isdecimal() and len(text) < 20
 
 
 class TensorBoardTracker:

@@ -1,4 +1,4 @@
-"""Running the command as people do: in a process of its own."""
+"""Running the command: as people do, in a process of its own, or in this process, which is faster."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from hrm_arc.cli.main import main
 
 HRM = [sys.executable, "-m", "hrm_arc"]
 
@@ -28,3 +32,12 @@ def check_one_line(done: subprocess.CompletedProcess[str], where: str, what: str
     assert lines[0].startswith("error: ")
     assert where in lines[0]
     assert what in lines[0]
+
+
+def one_line(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """Run the command in this process; returns its one line of error, which is the user's mistake."""
+    assert main([str(each) for each in arguments]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1, printed.err
+    return printed.err

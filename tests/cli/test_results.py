@@ -15,6 +15,7 @@ from hrm_arc.evaluation.journal import Journal
 from hrm_arc.evaluation.metrics import METRICS
 from hrm_arc.evaluation.predict import Prediction, predict
 from hrm_arc.puzzles.sources import load_tasks
+from tests.cli.commands import one_line
 from tests.made import Scribbles, write_puzzles
 
 ROOT = Path(__file__).parents[2]
@@ -24,14 +25,6 @@ TASKS = load_tasks("arc-agi-1/training")[:3]
 @pytest.fixture
 def copied(run_folder: Path, tmp_path: Path) -> Path:
     return shutil.copytree(run_folder, tmp_path / "run")
-
-
-def one_line(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    assert main([str(each) for each in arguments]) == 2
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    assert printed.err.count("\n") == 1, printed.err
-    return printed.err
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,29 +21,23 @@ from hrm_arc.deploy.agreement import read_result
 from hrm_arc.deploy.export import export
 from hrm_arc.deploy.exported import KEY, with_checksum
 from hrm_arc.deploy.importing import import_checkpoint
+from hrm_arc.deploy.progress import read_file
 from hrm_arc.deploy.runtime import OnnxBackend
-from hrm_arc.deploy.validating import BATCH, prepare_file, read_progress
+from hrm_arc.deploy.validating import BATCH, prepare_file
 from hrm_arc.errors import ReportedError, UserError
 from hrm_arc.evaluation.predict import predict
+from hrm_arc.evaluation.submission import read_answers
 from hrm_arc.evaluation.torch_backend import TorchBackend, load_model
 from hrm_arc.files import write_sealed_json
+from hrm_arc.puzzles.arrays import read_identifiers
+from hrm_arc.puzzles.build import BuildConfig, build
+from hrm_arc.puzzles.corpus import Corpus
+from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.reading import unsealed
-from hrm_arc.runs.checkpoint import save_checkpoint
-from tests.deploy.fitted import TASKS, fitted_run
+from hrm_arc.runs.checkpoint import WEIGHTS, save_checkpoint
+from tests.deploy.fitted import TASKS
 from tests.deploy.test_importing import OPTIONS, published
 from tests.deploy.test_validating import ALL, FINGERPRINT, FixedAnswers, run
-
-
-@pytest.fixture(scope="module")
-def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return fitted_run(tmp_path_factory.mktemp("damaged") / "run", "grid-hrm", hidden_size=16, num_heads=2, segments=2)
-
-
-@pytest.fixture(scope="module")
-def exported_file(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("exported") / "model.onnx"
-    export(run_folder, file, samples=20)
-    return file
 
 
 def stopped(path: Path) -> dict[str, Any]:
@@ -86,7 +81,7 @@ def test_an_edited_progress_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "v.json"
     data = stopped(path)
     path.write_text(json.dumps({**json.loads(path.read_text()), "exact": data["exact"] + 1}))
-    for reader in (lambda: read_progress(path, FINGERPRINT), lambda: prepare_file(path, FINGERPRINT, resume=True)):
+    for reader in (lambda: run(FixedAnswers("copy"), path), lambda: prepare_file(path, FINGERPRINT, resume=True)):
         with pytest.raises(UserError, match="checksum is not that of its content"):
             reader()
     path.unlink()
@@ -128,7 +123,7 @@ def described(path: Path, out: Path, **changes: Any) -> Path:
     ("changes", "what"),
     [
         ({"segments": 1_000_000_000}, "segments is 1000000000, expected a whole number from 1 to"),
-        ({"segments": 3}, "segments is 3, and 2 in the model's options"),
+        ({"segments": 4}, "segments is 4, and 3 in the model's options"),
         ({"num_heads": 0}, "num_heads is 0"),
         ({"hidden_size": 10**9}, "hidden_size is 1000000000"),
         ({"prefix": -1}, "prefix is -1"),
@@ -235,15 +230,45 @@ def test_a_made_up_checkpoint_is_refused_at_once(tmp_path: Path, kind: str) -> N
     assert not (tmp_path / "run").exists()
 
 
-def test_a_pointer_of_git_lfs_is_told_what_it_is(tmp_path: Path) -> None:
-    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
-    for name, use in (
-        ("step_1", lambda path: import_checkpoint("hrm", path, tmp_path / "run")),
-        ("model.onnx", OnnxBackend),
-    ):
-        (tmp_path / name).write_text(pointer)
-        with pytest.raises(UserError, match="is a Git LFS pointer, not the file itself: fetch it with git lfs pull"):
-            use(tmp_path / name)
+def safetensors(run_folder: Path, path: Path) -> None:
+    """Read a run whose newest checkpoint has this file as its weights."""
+    run = shutil.copytree(run_folder, path.parent / "run")
+    (weights,) = run.glob(f"checkpoints/*/{WEIGHTS}")
+    shutil.copy(path, weights)
+    load_model(run, "cpu")
+
+
+def arrays(run_folder: Path, path: Path) -> None:
+    """Read a folder of a build that has this file as its training inputs."""
+    out = path.parent / "set"
+    build(Corpus(solve=TASKS[:1]), BuildConfig((), augment=0), out, workers=1)
+    shutil.copy(path, out / "train" / "all__inputs.npy")
+    load_tasks(str(out))
+
+
+@pytest.mark.parametrize(
+    ("name", "use"),
+    [
+        ("task.json", lambda run, path: load_tasks(str(path))),
+        ("boards.csv", lambda run, path: load_tasks(str(path))),
+        ("submission.json", lambda run, path: read_answers(path, TASKS)),
+        ("predictions.jsonl", lambda run, path: read_answers(path, TASKS)),
+        ("all__inputs.npy", arrays),
+        ("identifiers.json", lambda run, path: read_identifiers(path)),
+        (WEIGHTS, safetensors),
+        ("model.onnx", lambda run, path: OnnxBackend(path)),
+        ("step_1", lambda run, path: import_checkpoint("hrm", path, path.parent / "run")),
+    ],
+)
+def test_a_pointer_of_git_lfs_is_told_what_it_is(
+    run_folder: Path, tmp_path: Path, name: str, use: Callable[[Path, Path], object]
+) -> None:
+    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+    with pytest.raises(
+        UserError, match="is a Git LFS pointer, not the file itself: fetch it with git lfs pull"
+    ) as caught:
+        use(run_folder, tmp_path / name)
+    assert name in str(caught.value)
 
 
 def test_files_that_are_not_regular_are_refused_at_once(tmp_path: Path) -> None:
@@ -264,4 +289,4 @@ def test_answers_without_a_number_stop_a_validation(tmp_path: Path) -> None:
 
     with pytest.raises(ReportedError, match="its logits are not numbers"):
         run(Broken("copy"), tmp_path / "v.json")
-    assert read_progress(tmp_path / "v.json", FINGERPRINT).done == 0  # type: ignore[union-attr]
+    assert read_file(tmp_path / "v.json")[0].done == 0

@@ -11,7 +11,8 @@ import pytest
 
 from hrm_arc import telemetry
 from hrm_arc.deploy.agreement import Fingerprint, agreement, check_comparable, read_result, validation_fingerprint
-from hrm_arc.deploy.validating import BATCH, Progress, prepare_file, read_progress, validate
+from hrm_arc.deploy.progress import Progress, read_file
+from hrm_arc.deploy.validating import BATCH, prepare_file, validate
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.baselines import baselines
 from hrm_arc.evaluation.predict import Answers
@@ -74,7 +75,7 @@ def test_a_validation_that_is_stopped_five_times_gives_the_same_figures(tmp_path
     for _ in range(5):
         with pytest.raises(KeyboardInterrupt):
             run(FixedAnswers("copy", batches=1), tmp_path / "stopped.json")
-    assert read_progress(tmp_path / "stopped.json", FINGERPRINT).done == 5 * BATCH  # type: ignore[union-attr]
+    assert read_file(tmp_path / "stopped.json")[0].done == 5 * BATCH
     with pytest.raises(UserError, match="finished validation"):
         read_result(tmp_path / "stopped.json")
     assert figures(run(FixedAnswers("copy"), tmp_path / "stopped.json")) == figures(whole)

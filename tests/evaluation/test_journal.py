@@ -11,9 +11,11 @@ from hrm_arc.errors import ReportedError, UserError
 from hrm_arc.evaluation.evaluate import predict_tasks
 from hrm_arc.evaluation.journal import Journal, fingerprint
 from hrm_arc.evaluation.predict import Answers, Prediction, keys
+from hrm_arc.files import sealed_row
 from hrm_arc.puzzles.augmented import Samples
 from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.puzzles.task import Pair, make_grid
+from hrm_arc.reading import MIB
 from hrm_arc.runs.card import Card
 
 TASKS = load_tasks("arc-agi-1/training")[:6]
@@ -130,3 +132,13 @@ def test_the_fingerprint_depends_on_everything_but_test_outputs() -> None:
     other_input = replace(TASKS[0], tests=(Pair(make_grid([[5]]), pair.output),))
     assert fingerprint("card", [other_answer, *TASKS[1:]], {"votes": 8}) == mark
     assert fingerprint("card", [other_input, *TASKS[1:]], {"votes": 8}) != mark
+
+
+def test_a_row_of_many_megabytes_comes_back(tmp_path: Path) -> None:
+    (made, *_) = predict_tasks(Copies(), CARD, TASKS[:1], votes=1)
+    journal = Journal(tmp_path, "large")
+    journal.add(made)
+    (file,) = tmp_path.glob(".answering-large/*.jsonl")
+    # As long as a prediction with thousands of candidates.
+    file.write_text(sealed_row({**made.as_row(), "note": "x" * 32 * MIB}))
+    assert [each.as_row() for each in journal.read().values()] == [made.as_row()]

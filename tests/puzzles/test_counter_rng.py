@@ -36,6 +36,11 @@ def test_draws_are_the_same_on_every_machine() -> None:
     assert name_key("0d3d703e") == 4050556163
 
 
+def test_half_a_surrogate_pair_is_a_name() -> None:
+    assert name_key("task \ud800") != name_key("task \ud801")
+    assert name_key("größer→") == 697892766, "as without it"
+
+
 def test_below_is_nearly_uniform() -> None:
     counts = np.bincount(below(10, 5, np.arange(100_000)), minlength=10)
     # Each count is binomial with deviation 95; six of them are a chance in a billion.

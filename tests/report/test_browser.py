@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from hrm_arc.evaluation.comparison import compare
+from hrm_arc.evaluation.results import read_scores
 from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.reading import read_lines
-from hrm_arc.report.page import read_scores, write_page
+from hrm_arc.report.page import write_page
 from hrm_arc.report.versus import write_versus
 from hrm_arc.runs.folder import RunFolder
 from tests.made import scored_run

@@ -195,6 +195,17 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(name: str, dam
     assert all(name in str(error) for error in damaged)
 
 
+@pytest.mark.parametrize("place", ["file", "link", "nothing"])
+def test_a_newest_checkpoint_that_is_no_folder_is_named(place: str, tmp_path: Path) -> None:
+    good, bad = saved(tmp_path, 1), saved(tmp_path, 2)
+    write_sealed_json(tmp_path / "status.json", {"last_checkpoint": f"checkpoints/{bad.name}"})
+    bad.rename(tmp_path / "elsewhere")
+    make = {"file": bad.touch, "link": lambda: bad.symlink_to(tmp_path / "elsewhere"), "nothing": lambda: None}
+    make[place]()
+    folder, damaged = find_checkpoint(tmp_path)
+    assert (folder, [error.where for error in damaged]) == (good, [str(bad)])
+
+
 def test_old_checkpoints_are_pruned_and_the_best_are_apart(tmp_path: Path) -> None:
     root = tmp_path / "checkpoints"
     for step in range(5):
@@ -210,6 +221,7 @@ def test_what_was_just_written_is_never_pruned(tmp_path: Path) -> None:
         # A later one is damaged, or from steps that a resumed run has yet to do.
         for step in (15, 19):
             saved(tmp_path, step, kind)
+        os.mkfifo(root / f"{kind}-00000099")
         prune_checkpoints(saved(tmp_path, 16, kind), 1)
         assert [path.name for path in list_checkpoints(root, kind)] == [f"{kind}-00000016"]
 

@@ -32,6 +32,21 @@ def test_csv_has_a_line_for_each_figure_and_goes_on_after_a_restart(tmp_path: Pa
     ]
 
 
+@pytest.mark.parametrize(
+    "damaged",
+    ["train,²,loss,1", f"train,{'1' * 5000},loss,1", "train,-1,loss,1", f"train,1,loss,{'1' * 200_000}", 'train,1,"lo'],
+    ids=["superscript", "digits", "negative", "long field", "cut"],
+)
+def test_damaged_rows_of_a_csv_are_left_out(tmp_path: Path, damaged: str) -> None:
+    path = tmp_path / "metrics.csv"
+    first = "kind,step,name,value\r\ntrain,1,loss,0.5\r\n"
+    # An open quotation mark takes all that follows, so that row is the last.
+    last = "" if '"' in damaged else "train,2,loss,0.25\r\n"
+    path.write_text(f"{first}{damaged}\r\n{last}", newline="")
+    open_tracker("csv", tmp_path, "run", {}, after=2).close()
+    assert path.read_bytes().decode() == first + last
+
+
 def test_tensorboard_forgets_what_a_killed_run_had_said_after_its_checkpoint(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
