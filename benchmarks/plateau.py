@@ -58,13 +58,23 @@ def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
             before = recipe
             if options.rows is None or number in options.rows:
                 run = scored_run(root, f"{options.size}-{number}", recipe, [*flags, *terms], ["--votes", "1"])
-                yield _row(name, run.trained, run.scores)
+                yield _row(name, _parameters(run.folder), run.trained, run.scores)
 
 
-def _row(name: str, trained: Mapping[str, Any], scores: Mapping[str, Any]) -> dict[str, Any]:
+def _parameters(run: Path) -> str:
+    """All numbers of a run's model, table and fixed positions included, and how many of them are trained."""
+    from hrm_arc.evaluation.torch_backend import load_model
+    from hrm_arc.models.reasoner import parameter_counts
+
+    trained, numbers = parameter_counts(load_model(run, "cpu")[0].model)
+    return f"{numbers:,} ({trained:,} trained)"
+
+
+def _row(name: str, parameters: str, trained: Mapping[str, Any], scores: Mapping[str, Any]) -> dict[str, Any]:
     baselines = scores["baselines"]
     return {
         "model": name,
+        "parameters": parameters,
         "steps": f"{trained['steps']:,}",
         "token accuracy (padding counted)": f"{scores['token_accuracy']:.2%}",
         "grids exactly right, one pass": f"{round(scores['exact_accuracy'] * scores['test_outputs'])}"

@@ -90,6 +90,8 @@ class _Machine:
             for way, contestant in contestants.items():
                 seconds[way].append(self._seconds(contestant, work))
         del contestants
+        peak = statistics.median(peaks)
+        note(f"{model}, {WORKS[work]}: the measured peak of products of large matrices is {peak / 1e9:.0f} GFLOP/s")
         operations = {canvas: self._operations(model, canvas, work) for canvas in ("padded", "cropped")}
         medians = {way: statistics.median(times) for way, times in seconds.items()}
         rates = {way: self._samples(model, way) / median for way, median in medians.items()}
@@ -104,7 +106,7 @@ class _Machine:
                 "times as fast": f"{rate / rates[next(iter(rates))]:.2f}",
                 "non-padding cells/s": f"{rate * self._mix.non_padding:,.0f}",
                 "GFLOP per sample": f"{flops / 1e9:,.1f}",
-                "MFU": f"{rate * flops / statistics.median(peaks):.0%}",
+                "MFU": f"{rate * flops / peak:.0%}",
                 "peak memory": self._memory(model, way, work),
                 "first step, s": f"{first[way]:.1f}",
             }

@@ -91,6 +91,18 @@ def test_python_files_that_are_named_exist(document: Path) -> None:
     assert set(named) <= {file.name for folder in folders for file in (ROOT / folder).rglob("*.py")}
 
 
+def test_every_module_is_named_in_the_architecture() -> None:
+    parts = re.split(r"^(?:\| )?`(\w+)/`", (ROOT / "docs" / "architecture.md").read_text(), flags=re.MULTILINE)
+    named = {
+        (package, name)
+        for package, part in zip(parts[1::2], parts[2::2], strict=True)
+        for name in re.findall(r"`(\w+\.py)`", part)
+    }
+    modules = [file for file in (ROOT / "hrm_arc").rglob("*.py") if not file.name.startswith("__")]
+    assert len(modules) > 80
+    assert sorted(relative(file) for file in modules if (file.parent.name, file.name) not in named) == []
+
+
 def commands() -> list[tuple[str, tuple[str, ...]]]:
     """Every ``hrm`` command that documents show, with its flags."""
     found: dict[tuple[str, tuple[str, ...]], None] = {}
