@@ -155,7 +155,8 @@ def live_view(run: RunFolder, metrics: MetricsFollower | None = None) -> Rendera
     rows = (metrics or MetricsFollower(run.metrics_file)).rows()
     facts = Table.grid(padding=(0, 2))
     try:
-        for name, value in (*_progress(config, status), *_curves(rows), *_scores(status), *_machine(status)):
+        curves = [*_missing(run, status), *_curves(rows)]
+        for name, value in (*_progress(config, status), *curves, *_scores(status), *_machine(status)):
             facts.add_row(Text(printable(name), style="dim"), value)
         title = f"{config['name']}  {run.run_id}  {config['model']['name']}"
         subtitle = Text(printable(_subtitle(status)))
@@ -188,6 +189,13 @@ def _progress(config: dict[str, Any], status: dict[str, Any]) -> list[tuple[str,
         flops = "" if operations is None else f", {_with_prefix(operations)}FLOP/s"
         rows.append(("speed", Text(f"{rate:,.1f} samples/s{flops}, {_duration(left)} left")))
     return rows
+
+
+def _missing(run: RunFolder, status: dict[str, Any]) -> list[tuple[str, RenderableType]]:
+    """A line that says why there are no curves, if the metrics of steps that were done are gone."""
+    if not status.get("current_step") or run.metrics_file.exists():
+        return []
+    return [("metrics", Text(f"{run.metrics_file.name} is missing, so nothing is known of the steps that were done"))]
 
 
 def _curves(rows: Sequence[dict[str, Any]]) -> list[tuple[str, RenderableType]]:

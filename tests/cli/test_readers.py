@@ -17,7 +17,7 @@ import pytest
 
 from hrm_arc.cli.signals import SAME_REQUEST_SECONDS, Request
 from tests.cli.commands import HRM, check_one_line, hrm
-from tests.made import tiny_recipe, write_tasks
+from tests.made import made_run, tiny_recipe, write_tasks
 
 FULL = "error: standard output: the work is done, but its result cannot be written: No space left on device\n"
 EVIL = "\x1b[2J\x1b]0;x\x07"
@@ -65,7 +65,7 @@ def test_a_run_goes_on_without_readers(recipe: Path, tmp_path: Path, redirection
 )
 def test_a_result_that_is_lost_is_an_error_of_one_line(tmp_path: Path, arguments: str) -> None:
     write_tasks(tmp_path / "tasks")
-    made_run(tmp_path / "runs" / "made", "made")
+    made_run(tmp_path / "runs" / "made")
     done = shell(f"HRM {arguments} >/dev/full", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.endswith(FULL)
@@ -82,23 +82,9 @@ def test_a_mistake_keeps_its_exit_status_without_readers() -> None:
         assert (done.returncode, done.stdout, done.stderr) == (2, "", "")
 
 
-def made_run(path: Path, name: str, **status: Any) -> Path:
-    """A run folder without a training."""
-    import yaml
-
-    from hrm_arc.files import write_lines, write_sealed_json, write_text
-
-    config = {"name": name, "model": {"name": "grid-hrm"}, "training": {"max_steps": 9, "max_minutes": 0}}
-    write_text(path / "config.yaml", yaml.safe_dump(config))
-    rows = [{"kind": "train", "step": n, "seconds": 1.0 * n, "loss": 3.0 - n} for n in (1, 2)]
-    write_lines(path / "metrics.jsonl", rows)
-    write_sealed_json(path / "status.json", {"state": "finished", "current_step": 2, **status})
-    return path
-
-
 @pytest.mark.parametrize("environment", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}])
 def test_any_encoding_is_readable(tmp_path: Path, environment: dict[str, str]) -> None:
-    made_run(tmp_path / "runs" / "made", "größer→")
+    made_run(tmp_path / "runs" / "made", name="größer→")
     env = {**os.environ, "PYTHONCOERCECLOCALE": "0", **environment}
     expected = {
         "data show 0d3d703e": "312  >  456",
@@ -117,7 +103,8 @@ def test_any_encoding_is_readable(tmp_path: Path, environment: dict[str, str]) -
 def test_control_characters_never_reach_the_terminal(tmp_path: Path) -> None:
     tasks = write_tasks(tmp_path / "tasks", count=1)
     (tasks / "flip0.json").rename(tasks / f"{EVIL}.json")
-    made_run(tmp_path / "runs" / f"a{EVIL}", EVIL, message=f"failed {EVIL}", state="failed")
+    status = {"state": "failed", "current_step": 2, "message": f"failed {EVIL}"}
+    made_run(tmp_path / "runs" / f"a{EVIL}", status, name=EVIL)
     for arguments in (
         ["data", "list", tasks],
         ["data", "check", tasks],
@@ -197,7 +184,8 @@ def test_a_hangup_of_the_terminal_ends_a_run_with_its_state_saved(recipe: Path, 
 
 
 def test_other_verbs_end_with_130_at_a_hangup(tmp_path: Path) -> None:
-    made_run(tmp_path / "runs" / "made", "made", state="running", last_update="2999-01-01T00:00:00+00:00")
+    status = {"state": "running", "current_step": 2, "last_update": "2999-01-01T00:00:00+00:00"}
+    made_run(tmp_path / "runs" / "made", status)
     for number, status in ((signal.SIGHUP, 130), (signal.SIGTERM, 130), (signal.SIGINT, 0)):
         ours, theirs = pty.openpty()
         watch = subprocess.Popen([*HRM, "watch", "--every", "0.1"], cwd=tmp_path, stdout=theirs, stderr=theirs)
@@ -286,7 +274,7 @@ def test_what_a_benchmark_prints_is_no_part_of_its_json(
 
 
 def test_runs_are_counted_in_words_that_agree(tmp_path: Path) -> None:
-    made_run(tmp_path / "runs" / "one", "one")
+    made_run(tmp_path / "runs" / "one", name="one")
     assert hrm("runs", tmp_path / "runs").stdout.startswith("1 run ")
     shutil.copytree(tmp_path / "runs" / "one", tmp_path / "runs" / "two")
     assert hrm("runs", tmp_path / "runs").stdout.startswith("2 runs ")

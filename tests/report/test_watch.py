@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
@@ -23,7 +22,7 @@ from hrm_arc.runs.folder import RunFolder
 from hrm_arc.runs.metrics import read_metrics
 from hrm_arc.training.trainer import Trainer
 from tests.cli.commands import HRM, hrm
-from tests.made import tiny_recipe, write_tasks
+from tests.made import made_run, tiny_recipe, write_tasks
 
 
 def test_sparklines_by_hand() -> None:
@@ -61,16 +60,6 @@ def test_the_live_view_and_the_list_show_a_run(tmp_path: Path) -> None:
     assert (row["run_id"], row["state"], row["step"]) == (trainer.folder.run_id, "finished", 6)
 
 
-def made_run(folder: Path, status: dict[str, object], rows: list[dict[str, object]]) -> RunFolder:
-    """A run folder without a training."""
-    run = RunFolder(folder)
-    recipe = {"name": "made", "model": {"name": "grid-hrm"}, "training": {"max_steps": 9, "max_minutes": 0}}
-    write_text(run.config_file, yaml.safe_dump(recipe))
-    write_sealed_json(run.status_file, status)
-    write_lines(run.metrics_file, rows)
-    return run
-
-
 def test_the_live_view_of_values_that_are_not_known(tmp_path: Path) -> None:
     unknown = dict.fromkeys(("loss", "exact_accuracy", "grad_norm", "lr", "halt_accuracy", "mean_segments"))
     row = {"kind": "train", "step": 1, "seconds": 1.0, **unknown}
@@ -85,6 +74,14 @@ def test_the_live_view_of_values_that_are_not_known(tmp_path: Path) -> None:
     assert "not known exact, 50.00% of 900 tokens" in capture.get()
     assert "learning rate" not in capture.get()
     assert state_of(status) == "unknown"
+
+
+def test_the_live_view_says_that_metrics_are_missing(tmp_path: Path) -> None:
+    for step, is_said in ((0, False), (None, False), (2, True)):
+        run = made_run(tmp_path / f"run-{step}", {"state": "running", "current_step": step})
+        assert "missing" not in hrm("watch", run.path, "--once").stdout
+        run.metrics_file.unlink()
+        assert ("metrics.jsonl is missing" in hrm("watch", run.path, "--once").stdout) == is_said
 
 
 def test_the_live_view_of_a_damaged_run_is_a_user_error(tmp_path: Path) -> None:
