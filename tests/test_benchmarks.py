@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import _hostile, experiments, faults, plateau, race, settings
+from benchmarks import _hostile, _same, experiments, plateau, race, settings
 from hrm_arc.models import MODELS, build_model
 from hrm_arc.models.reasoner import parameter_counts
 from hrm_arc.runs.metrics import Metrics
@@ -91,7 +91,7 @@ def test_the_curve_of_a_race_has_validations_only(tmp_path: Path) -> None:
 
 
 def test_measurements_that_faults_ignores_are_metrics() -> None:
-    assert set(faults.MEASURED) <= set(StepMetrics.__annotations__)
+    assert set(_same.MEASURED) <= set(StepMetrics.__annotations__)
 
 
 def test_a_run_that_solves_everything_has_no_interval_below_one() -> None:
