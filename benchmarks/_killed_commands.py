@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks._same import HRM, Tally, plain, snapshot
+from benchmarks._same import HRM, Tally, names, plain, snapshot
 from hrm_arc.cli.show import counting
 from hrm_arc.errors import UserError
 
@@ -37,12 +37,14 @@ class _Undisturbed:
 
     Attributes:
         printed: its result, without measured values.
-        files: what its folder holds in the end.
+        files: what its files hold in the end.
+        names: of its files and folders.
         seconds: from the first change of a file to the end.
     """
 
     printed: str
     files: dict[str, str]
+    names: set[str]
     seconds: float
 
 
@@ -72,18 +74,18 @@ class Kills:
         with counting(f"kills of {name}", times) as count:
             for number in range(times):
                 copy = self._killed(command, straight.seconds)
-                changed += snapshot(copy).keys() != snapshot(self._good).keys()
+                changed += names(copy) != names(self._good)
                 done = subprocess.run([*command, *again], cwd=copy, capture_output=True, text=True, check=False)
                 files = snapshot(copy)
                 tally.times += 1
-                tally.leftovers += len(files.keys() - straight.files.keys())
+                tally.leftovers += len(names(copy) - straight.names)
                 is_same = all(files.get(file) == content for file, content in straight.files.items())
                 tally.same += is_same and done.returncode == 0 and self._result(done.stdout, copy) == straight.printed
                 shutil.rmtree(copy)
                 count(number + 1)
         how = " ".join(("hrm", *arguments[: 2 if name == "build" else 1]))
         what = f"{how}: SIGKILL, then the same command{' with ' if again else ''}{' '.join(again)}"
-        yield tally.row(what, f"{changed} of {times} left files of an unfinished command")
+        yield tally.row(what, f"{changed} of {times} had files of an unfinished command")
 
     def _undisturbed(self, command: list[str]) -> _Undisturbed:
         copy = self._copy()
@@ -94,7 +96,7 @@ class Kills:
         seconds = time.monotonic() - began
         if process.returncode:
             raise UserError(" ".join(command), f"ended with status {process.returncode}")
-        straight = _Undisturbed(self._result(printed, copy), snapshot(copy), seconds)
+        straight = _Undisturbed(self._result(printed, copy), snapshot(copy), names(copy), seconds)
         shutil.rmtree(copy)
         return straight
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -28,9 +27,7 @@ TRAIN = [
 # Values of metrics.jsonl that differ between two runs of one recipe.
 MEASURED = ("seconds", "timing", "samples_per_sec", "cells_per_sec", "model_flops_per_sec", "peak_memory_bytes")
 # Further ones of other files; and a checksum, which covers them.
-ALSO_MEASURED = ("samples_per_second", "temperature", "watts", "last_update", "crc32")
-# Hidden, or with the ending of a temporary file.
-LEFTOVER = re.compile(r"(^|/)\.|\.tmp$")
+ALSO_MEASURED = ("samples_per_second", "peak_memory", "temperature", "watts", "last_update", "crc32")
 
 
 @dataclass
@@ -52,6 +49,11 @@ class Tally:
         ended = f"{self.same} of {self.times}"
         found = {"times": self.times, "ended as undisturbed": ended, "leftovers": self.leftovers}
         return {"what": what, **found, "details": details}
+
+
+def names(folder: Path) -> set[str]:
+    """The files and folders in a folder."""
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
 
 
 def snapshot(folder: Path) -> dict[str, str]:
@@ -130,5 +132,4 @@ def is_same_run(one: RunFolder, other: RunFolder) -> bool:
 
 def leftovers(run: RunFolder, straight: RunFolder) -> int:
     """Number of files and folders of a run that an undisturbed run does not have."""
-    names = [{path.relative_to(each.path).as_posix() for path in each.path.rglob("*")} for each in (run, straight)]
-    return len(names[0] - names[1])
+    return len(names(run.path) - names(straight.path))

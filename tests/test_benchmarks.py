@@ -108,3 +108,26 @@ def test_hostile_files_are_of_every_kind(tmp_path: Path) -> None:
     paths = [_hostile.hostile_file(tmp_path, number, generator) for number in range(1, 60)]
     assert len({path.read_bytes() for path in paths}) > 30
     assert {path.suffix for path in paths} == {".json", ".csv"}
+
+
+def test_faults_sees_what_differs(tmp_path: Path) -> None:
+    contents = {
+        "a.json": '{"x": 1, "seconds": 2.5, "peak_memory": 3}',
+        "rows.jsonl": '{"x": 1}\n{"x": 2}\n',
+        "b.bin": "1",
+        "c.log": "1",
+    }
+    for folder in ("one", "other"):
+        (tmp_path / folder).mkdir()
+        for name, content in contents.items():
+            (tmp_path / folder / name).write_text(content)
+    one, other = tmp_path / "one", tmp_path / "other"
+    (other / "a.json").write_text('{"seconds": 1, "x": 1}')
+    (other / "c.log").write_text("2")
+    assert _same.snapshot(one) == _same.snapshot(other)
+    for name, content in (("a.json", '{"x": 2}'), ("rows.jsonl", '{"x": 1}\n'), ("b.bin", "2")):
+        (other / name).write_text(content)
+        assert _same.snapshot(one) != _same.snapshot(other), name
+        (other / name).write_text(contents[name])
+    (other / ".answering").mkdir()
+    assert _same.names(other) - _same.names(one) == {".answering"}
