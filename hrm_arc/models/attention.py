@@ -1,8 +1,7 @@
 """Attention within each sample of several canvases, by the fastest way of the device.
 
 On a CPU in single precision and on a GPU that is torch's fused attention. On a CPU in bfloat16 the gradients of the
-fused one are slow: the products there are ten times as fast as in single precision, and what is left is the softmax.
-:class:`StoredAttention` keeps its result for the gradients.
+fused one are slow, so :class:`StoredAttention` keeps the attention weights and computes the gradients by products.
 """
 
 from __future__ import annotations

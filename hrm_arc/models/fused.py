@@ -1,8 +1,8 @@
 """A block's passes over memory, with gradients by hand: RMSNorm, the rotation of queries and keys, and the gate.
 
-On a CPU, torch's own gradients of these functions read and write every activation some twenty times, which takes
-longer than the products with weights. Here each function goes through the tokens in parts that stay in a core's
-cache, and its gradient fills one tensor. Sums and norms are in single precision whatever the activations are in.
+On a CPU, torch computes the gradients of these functions in many operations, each of which reads and writes all
+activations. Here each function goes through the tokens in parts that stay in a core's cache, and its gradient fills
+one tensor. Norms and their gradients are computed in single precision whatever the activations are in.
 
 On other devices, in exported and compiled graphs, and in double precision, the plain form is used. It is the
 definition that tests compare with.
