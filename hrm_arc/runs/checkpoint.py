@@ -64,8 +64,7 @@ def save_checkpoint(
 
     folder = root / f"{kind}-{card.step:08d}"
     refuse_link(root)
-    # A name that nobody can guess and prepare.
-    beside = root / f".{folder.name}.{secrets.token_hex(8)}"
+    beside = _hidden(folder)
     try:
         root.mkdir(parents=True, exist_ok=True)
         beside.mkdir()
@@ -103,13 +102,21 @@ def prune_checkpoints(written: Path, keep: int) -> None:
 def _discard(path: Path) -> None:
     """Remove a checkpoint, or what is in its place: a link without what it leads to, a file, a FIFO."""
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        # A process that is killed meanwhile must not leave half of a checkpoint under its name.
+        hidden = _hidden(path)
+        os.replace(path, hidden)
+        shutil.rmtree(hidden)
     else:
         path.unlink(missing_ok=True)
 
 
+def _hidden(folder: Path) -> Path:
+    """The name of a checkpoint that is being written or removed, which nobody can guess and prepare."""
+    return folder.with_name(f".{folder.name}.{secrets.token_hex(8)}")
+
+
 def remove_unfinished(root: Path) -> None:
-    """Remove incomplete checkpoints of killed processes."""
+    """Remove what killed processes had begun to write or to remove."""
     refuse_link(root)
     for folder in root.glob(".*-*"):
         if UNFINISHED.fullmatch(folder.name) and folder.is_dir() and not folder.is_symlink():

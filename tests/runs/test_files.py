@@ -4,10 +4,12 @@ import itertools
 import json
 import os
 import resource
+import shutil
 import threading
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -27,6 +29,7 @@ from hrm_arc.runs.checkpoint import (
     prune_checkpoints,
     read_card,
     read_tensors,
+    remove_unfinished,
     save_checkpoint,
 )
 from hrm_arc.runs.folder import RunFolder, create_run, new_run_id
@@ -213,6 +216,25 @@ def test_old_checkpoints_are_pruned_and_the_best_are_apart(tmp_path: Path) -> No
         prune_checkpoints(saved(tmp_path, step, BEST), 1)
     assert [path.name for path in list_checkpoints(root, LATEST)] == [f"step-{step:08d}" for step in (2, 3, 4)]
     assert [path.name for path in list_checkpoints(root, BEST)] == ["best-00000004"]
+
+
+def test_a_kill_while_a_checkpoint_is_removed_leaves_no_half_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed_half_way(folder: Path, *arguments: Any, **keywords: Any) -> None:
+        (Path(folder) / "checkpoint.json").unlink()
+        raise SystemExit
+
+    first, second = saved(tmp_path, 1), saved(tmp_path, 2)
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", killed_half_way)
+        with pytest.raises(SystemExit):
+            prune_checkpoints(second, 1)
+    assert not first.exists()
+    root = second.parent
+    assert list_checkpoints(root, LATEST) == [second]
+    remove_unfinished(root)
+    assert list(root.iterdir()) == [second]
 
 
 def test_what_was_just_written_is_never_pruned(tmp_path: Path) -> None:
