@@ -106,6 +106,6 @@ def test_a_model_in_the_package_is_one_file_and_one_line(tree: Path) -> None:
     skipped = [reason for case in cases if (reason := case.find("skipped")) is not None]
     assert all("export" in reason.attrib["message"] for reason in skipped)
     ran = {case.attrib["classname"].rpartition(".")[2] for case in cases if case.find("skipped") is None}
-    assert ran == {"test_protocol", "test_trainer", "test_precision", "test_resume"}
+    assert ran == {"test_protocol", "test_meta", "test_trainer", "test_precision", "test_resume"}
     assert len(cases) >= 12
     assert len(skipped) == 1

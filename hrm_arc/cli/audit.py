@@ -61,8 +61,9 @@ def _audit_run(options: argparse.Namespace) -> dict[str, Any]:
     from hrm_arc.evaluation.provenance import tasks_to_score
     from hrm_arc.evaluation.scores import score
 
-    backend, card, *_, run = open_run(options.path, options.device)
-    tasks = tasks_to_score(card, options.data, run)
+    model = open_run(options.path, options.device)
+    backend, card = model.backend, model.card
+    tasks = tasks_to_score(card, options.data, model.run)
     # Test inputs are answered as they are, shuffled, and as those of another task.
     total = 3 * len(keys(tasks))
     with counting("answering test inputs", total) as progress:

@@ -24,6 +24,7 @@ class Opened(NamedTuple):
         checkpoint: the checksum of the checkpoint that it is, or was exported from.
         recipe: the recipe that it was trained with, as far as known.
         run: the run that it belongs to, if there is one.
+        precision: in which it computes.
     """
 
     backend: Backend
@@ -32,11 +33,18 @@ class Opened(NamedTuple):
     checkpoint: str
     recipe: dict[str, Any] | None
     run: RunFolder | None
+    precision: str
 
 
 def add_runtime(parser: argparse.ArgumentParser) -> None:
     """Add the flags of the device and of ONNX Runtime."""
     parser.add_argument("--device", default="auto", help="torch device for a run or checkpoint (default: auto)")
+    parser.add_argument(
+        "--precision",
+        choices=["auto", "32-true", "bf16-mixed"],
+        default="auto",
+        help="of a run or checkpoint; auto: bf16-mixed where the device multiplies bfloat16 in hardware",
+    )
     group = parser.add_argument_group("for an exported file")
     group.add_argument("--provider", choices=["cpu", "cuda", "tensorrt"], default="cpu", help="default: cpu")
     group.add_argument("--threads", type=int, default=0, metavar="N", help="processor threads (default: all)")
@@ -57,17 +65,19 @@ def open_model(path: Path, options: argparse.Namespace, early_exit: bool = True)
         UserError: there is none, it is damaged, or its device or provider is not available here.
     """
     if not is_exported(path):
-        return open_run(path, options.device, early_exit)
+        return open_run(path, options.device, early_exit, options.precision)
     from hrm_arc.deploy.runtime import OnnxBackend
 
     if options.threads < 0 or options.memory < 1:
         raise UserError("--threads, --memory", "expected at least 0 threads and at least 1 MB")
     backend = OnnxBackend(path, options.provider, options.threads, options.memory, early_exit)
     exported = backend.exported
-    return Opened(backend, exported.card, backend.checksum, exported.checkpoint, exported.recipe, None)
+    return Opened(
+        backend, exported.card, backend.checksum, exported.checkpoint, exported.recipe, None, exported.precision
+    )
 
 
-def open_run(path: Path, device: str = "auto", early_exit: bool = True) -> Opened:
+def open_run(path: Path, device: str = "auto", early_exit: bool = True, precision: str = "auto") -> Opened:
     """Open a run's newest checkpoint, or a checkpoint folder, in torch.
 
     Raises:
@@ -78,10 +88,10 @@ def open_run(path: Path, device: str = "auto", early_exit: bool = True) -> Opene
     from hrm_arc.runs.folder import RunFolder
 
     checkpoint = newest_checkpoint(path)
-    backend, card = load_model(checkpoint, device)
+    backend, card = load_model(checkpoint, device, precision)
     backend.early_exit = early_exit
     run = RunFolder(checkpoint.parent.parent)
     digest = checksum(checkpoint)
     if not run.config_file.is_file():
-        return Opened(backend, card, digest, digest, None, None)
-    return Opened(backend, card, digest, digest, run.config(), run)
+        return Opened(backend, card, digest, digest, None, None, backend.precision)
+    return Opened(backend, card, digest, digest, run.config(), run, backend.precision)

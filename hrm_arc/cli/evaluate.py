@@ -75,7 +75,12 @@ def run(options: argparse.Namespace) -> None:
     model = open_model(options.path, options, not options.no_early_exit)
     out = options.out or _within(model, _beside(options.path, options.data))
     votes = options.votes or _usual_votes(model)
-    settings = {"votes": votes, "seed": options.seed, "early_exit": not options.no_early_exit}
+    settings = {
+        "votes": votes,
+        "seed": options.seed,
+        "early_exit": not options.no_early_exit,
+        "precision": model.precision,
+    }
     scores = score_model(model, options.data, out, settings)
     if scores is not None:
         emit(scores, options.json, _human)
@@ -146,7 +151,7 @@ def score_model(model: Opened, data: str | None, out: Path, settings: dict[str, 
         model: the model to score.
         data: a source; None: the tasks whose test outputs were held out from the model.
         out: the folder to write to.
-        settings: ``votes``, ``seed`` and ``early_exit``.
+        settings: ``votes``, ``seed``, ``early_exit`` and ``precision``.
 
     Returns:
         the scores in the main process, None in other processes.

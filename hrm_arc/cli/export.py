@@ -73,7 +73,7 @@ def _check(options: argparse.Namespace) -> dict[str, Any]:
     if checksum(checkpoint) != other.exported.checkpoint:
         theirs = f"{other.card.run_id}, step {other.card.step}"
         raise UserError(options.check, f"was exported from another checkpoint ({theirs}) than {checkpoint}")
-    backend, card = load_model(checkpoint, "cpu")
+    backend, card = load_model(checkpoint, "cpu", "32-true")
     tasks = tasks_to_score(card, options.data, RunFolder(checkpoint.parent.parent))
     with counting("comparing answers with torch") as progress:
         compared = parity(backend, other, card, tasks, options.samples, progress)

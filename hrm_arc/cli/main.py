@@ -14,6 +14,7 @@ from hrm_arc.cli import (
     audit,
     bench,
     data,
+    doctor,
     evaluate,
     export,
     import_,
@@ -57,6 +58,7 @@ VERBS = {
     "validate": (validate, "score a model on a test split, here or on a small machine; resumable"),
     "import": (import_, "convert a published HRM or TRM checkpoint"),
     "bench": (bench, "run a benchmark of the repository and print its table"),
+    "doctor": (doctor, "what this machine has, how fast it is, and what the program chooses"),
     "audit": (audit, "compare an accuracy with the score of an empty answer"),
 }
 

@@ -41,8 +41,14 @@ def run(options: argparse.Namespace) -> None:
     if trained["state"] == "interrupted":
         raise KeyboardInterrupt
     folder = Path(trained["folder"])
-    settings = {"votes": recipe.evaluation.votes, "seed": recipe.seed, "early_exit": True}
-    scores = score_model(open_run(folder), None, folder, settings)
+    model = open_run(folder)
+    settings = {
+        "votes": recipe.evaluation.votes,
+        "seed": recipe.seed,
+        "early_exit": True,
+        "precision": model.precision,
+    }
+    scores = score_model(model, None, folder, settings)
     if scores is None:
         return
     seconds = {"seconds": round(time.monotonic() - started, 1), "training_seconds": trained["seconds"]}

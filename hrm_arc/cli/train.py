@@ -149,6 +149,8 @@ def _help() -> None:
 
 def _human(result: dict[str, Any]) -> None:
     print(f"{counted(result['steps'], 'steps')} in {result['seconds']:.0f} s of training; run {result['folder']}")
+    if "compile_seconds" in result:
+        print(f"before that, {result['compile_seconds']:.0f} s of compilation, which do not count")
     if result["seconds_saved"]:
         print(f"the validation gate saved about {result['seconds_saved']:.0f} s of full validations")
     if "profile" in result:

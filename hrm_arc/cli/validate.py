@@ -72,7 +72,7 @@ def _validate(options: argparse.Namespace) -> dict[str, Any]:
         )
     held_out = AugmentedSet(puzzles, augment=options.augment, seed=card.seed, canvas=card.canvas, label_canvas="full")
     indices = held_out.part(options.fraction)
-    runs_on = (options.provider, options.memory) if is_exported(options.path) else (options.device,)
+    runs_on = (options.provider, options.memory) if is_exported(options.path) else (options.device, model.precision)
     checksums = (model.checksum, model.checkpoint)
     fingerprint = agreement.validation_fingerprint(corpus.solve, held_out, indices, checksums, runs_on)
     file = options.out or _beside(options.path)

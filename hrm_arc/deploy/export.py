@@ -67,7 +67,7 @@ def export(
     import onnx
 
     checkpoint = newest_checkpoint(path)
-    backend, card = load_model(checkpoint, "cpu")
+    backend, card = load_model(checkpoint, "cpu", "32-true")
     graph.export_spec(card)  # A model that cannot be exported is named before anything slow is done.
     run = RunFolder(checkpoint.parent.parent)
     tasks = tasks_to_score(card, data, run)

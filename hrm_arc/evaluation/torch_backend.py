@@ -14,6 +14,7 @@ from torch import Tensor
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.halting import Halted, HaltingController, SegmentOutput, run_until_halted
 from hrm_arc.evaluation.predict import Answers
+from hrm_arc.hardware import Precision, autocast, chosen_precision, keep_buffers
 from hrm_arc.models import build_model
 from hrm_arc.models.reasoner import Batch, Reasoner, select_carry
 from hrm_arc.puzzles.augmented import Samples
@@ -66,6 +67,7 @@ class TorchBackend:
         device: the device that it is on.
         ignores_padding: the model was not trained on padding, so its answer is the most likely grid.
         early_exit: whether a sample stops when its halting logit says so; otherwise it runs every segment.
+        precision: in which the model computes.
     """
 
     def __init__(
@@ -74,11 +76,15 @@ class TorchBackend:
         device: torch.device | str = "cpu",
         ignores_padding: bool = False,
         early_exit: bool = True,
+        precision: Precision = "32-true",
     ):
         self.model = model
         self.ignores_padding = ignores_padding
-        self.device = device
+        self.device = torch.device(device)
         self.early_exit = early_exit
+        self.precision = precision
+        if self.device.type == "cpu":
+            keep_buffers()
 
     def answer(self, samples: Samples) -> Answers:
         """See :class:`~hrm_arc.evaluation.predict.Backend`; where memory runs out, in halves and halves of those.
@@ -94,18 +100,18 @@ class TorchBackend:
         return Answers(*(np.concatenate(each) for each in zip(*halves, strict=True)))
 
     def _answer(self, samples: Samples) -> Answers:
-        with _evaluating(self.model):
+        with self._evaluating():
             output, segments = infer(self.model, Batch.from_samples(samples, self.device), self.early_exit)
         # NaN or infinity in any logit: the answer is none, and the confidence says so.
         broken = (output.logits.isnan() | output.logits.isposinf()).flatten(1).any(dim=1)
-        confidence = output.q_halt.sigmoid().masked_fill(broken, torch.nan)
+        confidence = output.q_halt.float().sigmoid().masked_fill(broken, torch.nan)
         logits = output.logits.masked_fill(broken[:, None, None], 0)
         return Answers(self._tokens(logits, samples), _numpy(confidence.float()), _numpy(segments))
 
     @torch.inference_mode()
     def refine(self, samples: Samples) -> np.ndarray:
         """Tokens after each segment, without early exit, ``[segments, n, cells]``."""
-        with _evaluating(self.model):
+        with self._evaluating():
             segment = TorchSegment(self.model, Batch.from_samples(samples, self.device))
             outputs = [segment.run() for _ in range(self.model.segments)]
         return np.stack([self._tokens(output.logits, samples) for output in outputs])
@@ -113,8 +119,19 @@ class TorchBackend:
     @torch.inference_mode()
     def logits(self, samples: Samples) -> np.ndarray:
         """Logits after the first segment, ``[n, cells, 12]``."""
-        with _evaluating(self.model):
+        with self._evaluating():
             return _numpy(TorchSegment(self.model, Batch.from_samples(samples, self.device)).run().logits.float())
+
+    @contextlib.contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        """Evaluation mode in the precision; the former mode is restored."""
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            with autocast(self.precision, self.device.type):
+                yield
+        finally:
+            self.model.train(was_training)
 
     def _tokens(self, logits: Tensor, samples: Samples) -> np.ndarray:
         if self.ignores_padding:
@@ -122,12 +139,14 @@ class TorchBackend:
         return _numpy(logits.argmax(dim=-1).to(torch.uint8))
 
 
-def load_model(path: Path, device: str = "auto") -> tuple[TorchBackend, Card]:
+def load_model(path: Path, device: str = "auto", precision: str = "auto") -> tuple[TorchBackend, Card]:
     """Load a checkpoint, or a run's newest one. A newer checkpoint that is damaged is logged as a warning.
 
     Args:
         path: a run folder or a checkpoint folder.
         device: a torch device, or ``auto`` for the best one here.
+        precision: in which the model computes, or ``auto`` for the one that the device is fastest in; see
+            :mod:`hrm_arc.hardware`.
 
     Raises:
         UserError: there is none, it is damaged, its model is not importable here, its weights do not fit its
@@ -143,7 +162,8 @@ def load_model(path: Path, device: str = "auto") -> tuple[TorchBackend, Card]:
     except (KeyError, TypeError, ValueError, RuntimeError):
         raise UserError(folder / WEIGHTS, f"does not fit the model {card.model!r} that its card names") from None
     place = _device(device)
-    return TorchBackend(model.to(place).eval(), place, card.ignores_padding), card
+    chosen = chosen_precision(precision, place.type)
+    return TorchBackend(model.to(place).eval(), place, card.ignores_padding, precision=chosen), card
 
 
 def check_weights(file: Path, weights: Mapping[str, Tensor]) -> None:
@@ -172,17 +192,6 @@ def _device(name: str) -> torch.device:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError):
         raise UserError("--device", f"{name!r} is not available here") from None
-
-
-@contextlib.contextmanager
-def _evaluating(model: Reasoner) -> Iterator[None]:
-    """Evaluation mode; the former mode is restored."""
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)
 
 
 def _numpy(tensor: Tensor) -> np.ndarray:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -19,9 +20,11 @@ from hrm_arc.models.canvases import Canvases
 from hrm_arc.models.dropout import attend_with_dropout
 
 # Numbers of the scores that are computed at once: they fit the cache of a core.
-ROOM = 1 << 20
-# Weights of a layer that are kept for the gradients; of more they are computed again. 64 MiB.
-MOST_STORED = 1 << 25
+ROOM = 1 << 21
+# Weights of a layer that are kept for the gradients; of more they are computed again. 128 MiB.
+MOST_STORED = 1 << 26
+# Samples of up to this many tokens are so quick that a block is filled up with samples that do not exist.
+SMALL = 64
 
 
 def attention_within(canvases: Canvases, q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0) -> Tensor:
@@ -37,7 +40,8 @@ def attention_within(canvases: Canvases, q: Tensor, k: Tensor, v: Tensor, dropou
     """
     if dropout == 0 and _stored(q):
         sizes = tuple((count, length) for (count, _, _), length in zip(canvases.sizes, canvases.lengths, strict=True))
-        mixed: Tensor = StoredAttention.apply(q, k, v, blocks_of(sizes, q.shape[1]))  # type: ignore[no-untyped-call]
+        layout = layout_of(sizes, len(q), q.shape[1])
+        mixed: Tensor = StoredAttention.apply(q, k, v, layout)  # type: ignore[no-untyped-call]
         return mixed.flatten(1)
     parts = zip(canvases.split(q), canvases.split(k), canvases.split(v), strict=True)
     answers = [_attend(*part, dropout) for part in parts]
@@ -54,7 +58,7 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, dropout: float) -> Tensor:
 def _stored(q: Tensor) -> bool:
     """Whether :class:`StoredAttention` is the fastest way for these queries."""
     graph = torch.compiler.is_compiling() or torch.compiler.is_exporting()
-    return q.device.type == "cpu" and q.dtype == torch.bfloat16 and not graph
+    return q.device.type == "cpu" and q.dtype == torch.bfloat16 and torch.is_grad_enabled() and not graph
 
 
 @dataclass(frozen=True)
@@ -62,131 +66,175 @@ class Block:
     """Samples of about the same number of tokens, whose scores are computed at once.
 
     Attributes:
+        samples: their number, filled up.
         tokens: of a sample, filled up.
-        parts: for each canvas the first token, the number of samples, and the tokens of a sample.
+        lengths: for each run of samples with equally many tokens the first sample, the one after the last, and the
+            tokens.
     """
 
+    samples: int
     tokens: int
-    parts: tuple[tuple[int, int, int], ...]
+    lengths: tuple[tuple[int, int, int], ...]
+
+    def mask(self, scores: Tensor) -> None:
+        """Nothing attends to what is filled up; ``scores``: ``[samples * heads, tokens, tokens]``."""
+        heads = len(scores) // self.samples
+        for first, end, length in self.lengths:
+            if length < self.tokens:
+                scores[first * heads : end * heads, :, length:] = -torch.inf
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Where the tokens of several canvases lie in blocks.
+
+    A row is one head of one token. In a block the rows of a sample's head follow each other.
+
+    Attributes:
+        blocks: the blocks, one after the other.
+        rows: for each row of the blocks its row among the tokens; 0 for one that is filled up.
+        empty: the rows of the blocks that are filled up.
+        back: for each row of the samples' tokens its row in the blocks.
+        tokens: the number of tokens, with those that belong to no sample.
+        heads: attention heads.
+    """
+
+    blocks: tuple[Block, ...]
+    rows: Tensor
+    empty: Tensor
+    back: Tensor
+    tokens: int
+    heads: int
 
     def gather(self, x: Tensor) -> Tensor:
-        """The tokens of the block's samples: ``[tokens, num_heads, head_size]`` to ``[n, tokens, head_size]``."""
-        heads, size = x.shape[1:]
-        samples = sum(count for _, count, _ in self.parts)
-        # What is filled up has to be a number, because it is multiplied with weights of zero.
-        whole = all(length == self.tokens for _, _, length in self.parts)
-        gathered = (x.new_empty if whole else x.new_zeros)(samples, heads, self.tokens, size)
-        for place, part in self._places(x):
-            gathered[place, :, : part.shape[1]] = part.transpose(1, 2)
-        return gathered.flatten(0, 1)
+        """The rows of the blocks: ``[tokens, heads, head_size]`` to ``[rows, head_size]``."""
+        return x.reshape(-1, x.shape[-1]).index_select(0, self.rows)
 
-    def scatter(self, gathered: Tensor, out: Tensor) -> None:
-        """The inverse of :meth:`gather`, into ``out``."""
-        samples = gathered.view(-1, out.shape[1], *gathered.shape[1:])
-        for place, part in self._places(out):
-            part.copy_(samples[place, :, : part.shape[1]].transpose(1, 2))
+    def scatter(self, rows: Tensor) -> Tensor:
+        """The inverse of :meth:`gather`, with zeros for tokens that belong to no sample."""
+        out = rows.new_empty(self.tokens * self.heads, rows.shape[-1])
+        torch.index_select(rows, 0, self.back, out=out[: len(self.back)])
+        out[len(self.back) :] = 0
+        return out.view(self.tokens, self.heads, -1)
 
-    def mask(self, scores: Tensor, heads: int) -> None:
-        """Nothing attends to what is filled up; ``scores``: ``[n, tokens, tokens]``."""
-        place = 0
-        for _, count, length in self.parts:
-            if length < self.tokens:
-                scores[place * heads : (place + count) * heads, :, length:] = -torch.inf
-            place += count
+    def split(self, *rows: Tensor) -> Iterator[tuple[Tensor, ...]]:
+        """For each block its part of every ``rows``, as ``[samples * heads, tokens, head_size]``."""
+        start = 0
+        for block in self.blocks:
+            batch = block.samples * self.heads
+            end = start + batch * block.tokens
+            yield tuple(part[start:end].view(batch, block.tokens, -1) for part in rows)
+            start = end
 
-    def _places(self, x: Tensor) -> Iterator[tuple[slice, Tensor]]:
-        """For each canvas its place among the block's samples, and its tokens ``[samples, tokens, heads, size]``."""
-        place = 0
-        for start, count, length in self.parts:
-            yield slice(place, place + count), x[start : start + count * length].view(count, length, *x.shape[1:])
-            place += count
+    @property
+    def weights(self) -> int:
+        """The number of attention weights."""
+        return sum(block.samples * self.heads * block.tokens**2 for block in self.blocks)
 
 
-def filled_up(tokens: int) -> int:
+def filled_sample(tokens: int) -> int:
     """The length at which a sample is computed: one of few, because a new size costs the library milliseconds."""
-    for limit, step in ((64, 8), (256, 16)):
+    for limit, step in ((64, 16), (256, 32), (512, 64)):
         if tokens <= limit:
             return -(-tokens // step) * step
-    return -(-tokens // 32) * 32
+    return -(-tokens // 128) * 128
 
 
 @lru_cache(maxsize=64)
-def blocks_of(sizes: tuple[tuple[int, int], ...], num_heads: int) -> tuple[Block, ...]:
-    """The blocks of a sequence of canvases.
+def layout_of(sizes: tuple[tuple[int, int], ...], tokens: int, heads: int) -> Layout:
+    """The layout of a sequence of canvases.
 
     Args:
         sizes: number of samples, and tokens of a sample, for each canvas.
-        num_heads: attention heads.
+        tokens: the number of all tokens.
+        heads: attention heads.
     """
-    alike: dict[int, list[tuple[int, int, int]]] = {}
+    alike: dict[int, list[tuple[int, int]]] = {}
     start = 0
     for count, length in sizes:
-        alike.setdefault(filled_up(length), []).append((start, count, length))
+        samples = alike.setdefault(filled_sample(length), [])
+        samples += [(start + n * length, length) for n in range(count)]
         start += count * length
-    return tuple(
-        Block(tokens, parts)
-        for tokens, canvases in alike.items()
-        for parts in _cut(canvases, max(1, ROOM // (num_heads * tokens**2)))
+    blocks: list[Block] = []
+    rows: list[np.ndarray] = []
+    for length, samples in alike.items():
+        for size, part in _cut(samples, length, max(1, ROOM // (heads * length**2))):
+            firsts, lengths = np.zeros(size, np.int64), np.zeros(size, np.int64)
+            firsts[: len(part)], lengths[: len(part)] = np.array(part).T
+            token = firsts[:, None] + np.arange(length)
+            row = token[:, None] * heads + np.arange(heads)[:, None]
+            rows.append(np.where(np.arange(length) < lengths[:, None, None], row, -1).ravel())
+            blocks.append(Block(size, length, _runs(part)))
+    joined = np.concatenate(rows)
+    is_row = joined >= 0
+    back = np.empty(start * heads, np.int64)
+    back[joined[is_row]] = np.nonzero(is_row)[0]
+    there, empty = np.where(is_row, joined, 0), np.nonzero(~is_row)[0]
+    return Layout(
+        tuple(blocks), torch.from_numpy(there), torch.from_numpy(empty), torch.from_numpy(back), tokens, heads
     )
 
 
-def _cut(canvases: list[tuple[int, int, int]], most: int) -> Iterator[tuple[tuple[int, int, int], ...]]:
-    """Cut canvases of one length into blocks of 1, 2, 4, ... samples, and no more than ``most``."""
-    left = [(start + n * length, length) for start, count, length in canvases for n in range(count)]
+def _cut(samples: list[tuple[int, int]], length: int, most: int) -> Iterator[tuple[int, list[tuple[int, int]]]]:
+    """Cut samples of about one length into blocks of 1, 2, 4, ... and no more than ``most``; the last may be filled."""
+    left = samples
     while left:
         size = 1 << (min(most, len(left)).bit_length() - 1)
-        parts: list[tuple[int, int, int]] = []
-        for start, length in left[:size]:
-            if parts and parts[-1][2] == length and parts[-1][0] + parts[-1][1] * length == start:
-                parts[-1] = (parts[-1][0], parts[-1][1] + 1, length)
-            else:
-                parts.append((start, 1, length))
-        yield tuple(parts)
+        if length <= SMALL and size < len(left) and 2 * size <= most:
+            size *= 2
+        yield size, left[:size]
         left = left[size:]
+
+
+def _runs(samples: list[tuple[int, int]]) -> tuple[tuple[int, int, int], ...]:
+    """Runs of samples with equally many tokens: the first, the one after the last, the tokens."""
+    runs: list[tuple[int, int, int]] = []
+    for n, (_, length) in enumerate(samples):
+        if runs and runs[-1][2] == length:
+            runs[-1] = (runs[-1][0], n + 1, length)
+        else:
+            runs.append((n, n + 1, length))
+    return tuple(runs)
 
 
 class StoredAttention(torch.autograd.Function):
     """Attention of several canvases whose weights are kept for the gradients, or computed again if they are many."""
 
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, blocks: tuple[Block, ...]) -> Tensor:
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, layout: Layout) -> Tensor:
         """``q``, ``k``, ``v`` and the result: ``[tokens, num_heads, head_size]``."""
-        ctx.blocks = blocks
-        heads = q.shape[1]
-        mixed = torch.empty_like(v, memory_format=torch.contiguous_format)
-        keep = any(ctx.needs_input_grad) and _stored_numbers(blocks, heads) <= MOST_STORED
-        weights = []
-        for block in blocks:
-            values = block.gather(v)
-            kept = _weights(block, q, k)
-            block.scatter(torch.bmm(kept, values), mixed)
-            if keep:
-                weights.append(kept)
-        ctx.save_for_backward(q, k, v, *weights)
-        return mixed
+        ctx.layout = layout
+        scaled, keys, values = layout.gather(q).mul_(q.shape[-1] ** -0.5), layout.gather(k), layout.gather(v)
+        mixed = torch.empty_like(values)
+        weights: list[Tensor] = []
+        for block, (a, b, c, out) in zip(layout.blocks, layout.split(scaled, keys, values, mixed), strict=True):
+            kept = _weights(block, a, b)
+            torch.bmm(kept, c, out=out)
+            weights.append(kept)
+        keep = any(ctx.needs_input_grad) and layout.weights <= MOST_STORED
+        ctx.save_for_backward(scaled, keys, values, *(weights if keep else ()))
+        return layout.scatter(mixed)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        q, k, v, *kept = ctx.saved_tensors
-        grad_q, grad_k, grad_v = (torch.empty_like(v, memory_format=torch.contiguous_format) for _ in range(3))
-        for number, block in enumerate(ctx.blocks):
-            weights = kept[number] if kept else _weights(block, q, k)
-            grad = block.gather(grads[0])
-            block.scatter(torch.bmm(weights.mT, grad), grad_v)
-            of_weights = torch.bmm(grad, block.gather(v).mT)
-            scores = torch._softmax_backward_data(of_weights, weights, -1, weights.dtype)
-            block.scatter(torch.bmm(scores, block.gather(k)), grad_q)
-            block.scatter(torch.bmm(scores.mT, block.gather(q)), grad_k)
-        scale = q.shape[-1] ** -0.5
-        return grad_q.mul_(scale), grad_k.mul_(scale), grad_v, None
+        layout: Layout = ctx.layout
+        scaled, keys, values, *kept = ctx.saved_tensors
+        # What is filled up has no gradient.
+        of_mixed = layout.gather(grads[0]).index_fill_(0, layout.empty, 0)
+        of_q, of_k, of_v = (torch.empty_like(values) for _ in range(3))
+        rows = layout.split(scaled, keys, values, of_mixed, of_q, of_k, of_v)
+        for n, (a, b, c, grad, out_q, out_k, out_v) in enumerate(rows):
+            weights = kept[n] if kept else _weights(layout.blocks[n], a, b)
+            torch.bmm(weights.mT, grad, out=out_v)
+            scores = torch.bmm(grad, c.mT)
+            torch._softmax_backward_data(scores, weights, -1, weights.dtype, grad_input=scores)
+            torch.bmm(scores, b, out=out_q)
+            torch.bmm(scores.mT, a, out=out_k)
+        return layout.scatter(of_q.mul_(values.shape[-1] ** -0.5)), layout.scatter(of_k), layout.scatter(of_v), None
 
 
-def _weights(block: Block, q: Tensor, k: Tensor) -> Tensor:
+def _weights(block: Block, scaled: Tensor, keys: Tensor) -> Tensor:
     """The attention weights of a block's samples, ``[samples * num_heads, tokens, tokens]``."""
-    scores = torch.bmm(block.gather(q) * q.shape[-1] ** -0.5, block.gather(k).mT)
-    block.mask(scores, q.shape[1])
+    scores = torch.bmm(scaled, keys.mT)
+    block.mask(scores)
     return torch.softmax(scores, dim=-1, out=scores)
-
-
-def _stored_numbers(blocks: tuple[Block, ...], heads: int) -> int:
-    return sum(count * heads * block.tokens**2 for block in blocks for _, count, _ in block.parts)

@@ -20,6 +20,9 @@ class Canvases:
     and then the cells, row by row. Token-wise layers run once for all of them; attention and convolutions
     ``split`` them by canvas.
 
+    Behind the samples of several canvases follow tokens of zeros, up to one of few lengths (:func:`filled_up`). They
+    belong to no sample and have no gradient.
+
     Attributes:
         sizes: number of samples, height and width of each canvas.
         prefix: tokens in front of each sample's cells.
@@ -38,27 +41,52 @@ class Canvases:
         """The number of tokens of one sample, for each canvas."""
         return [self.prefix + height * width for _, height, width in self.sizes]
 
+    @property
+    def counts(self) -> list[int]:
+        """The number of tokens of all samples, for each canvas."""
+        return [count * length for (count, _, _), length in zip(self.sizes, self.lengths, strict=True)]
+
+    @property
+    def filling(self) -> int:
+        """The number of tokens behind the samples."""
+        if len(self.sizes) == 1:
+            return 0
+        tokens = sum(self.counts)
+        return filled_up(tokens) - tokens
+
     def join(self, parts: Sequence[Tensor]) -> Tensor:
         """Join tensors ``[samples, tokens, ...]``, one for each canvas, into ``[all tokens, ...]``."""
         flat = [part.flatten(0, 1) for part in parts]
-        return flat[0] if len(flat) == 1 else torch.cat(flat)
+        if len(flat) == 1:
+            return flat[0]
+        if self.filling:
+            flat.append(flat[0].new_zeros(self.filling, *flat[0].shape[1:]))
+        return torch.cat(flat)
 
     def split(self, x: Tensor) -> list[Tensor]:
         """The inverse of :meth:`join`."""
         if len(self.sizes) == 1:
             return [x.view(self.sizes[0][0], self.lengths[0], *x.shape[1:])]
-        counts = [count for count, _, _ in self.sizes]
         # One split for all canvases: its gradient is one concatenation.
-        parts = torch.split(x, [count * length for count, length in zip(counts, self.lengths, strict=True)])
+        *parts, _ = torch.split(x, [*self.counts, self.filling])
         return [
             part.view(count, length, *x.shape[1:])
-            for part, count, length in zip(parts, counts, self.lengths, strict=True)
+            for part, (count, _, _), length in zip(parts, self.sizes, self.lengths, strict=True)
         ]
 
     def rotation(self, tables: Sequence[Rotation]) -> Rotation:
         """Rotary angles of every token, from each canvas's table: ``[tokens, 1, head_size / 2]``."""
         cos, sin = (
-            torch.cat([table.repeat(count, 1) for table, (count, _, _) in zip(each, self.sizes, strict=True)])
+            self.join([table.expand(count, -1, -1) for table, (count, _, _) in zip(each, self.sizes, strict=True)])
             for each in zip(*tables, strict=True)
         )
         return cos[:, None], sin[:, None]
+
+
+def filled_up(tokens: int) -> int:
+    """The next of few lengths: for a new size of a product oneDNN builds a kernel, which takes milliseconds.
+
+    From 512 tokens on there are 16 lengths for each doubling, so less than 1/16 is filled up; below, multiples of 32.
+    """
+    step = 1 << max(5, tokens.bit_length() - 5)
+    return -(-tokens // step) * step

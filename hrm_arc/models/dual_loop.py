@@ -38,7 +38,7 @@ class DualLoopConfig:
         h_cycles: the most cycles of the loop.
         dropout: dropout rate of embeddings, attention and feed-forward.
         halt_threshold: the batch stops after a cycle, the first one excepted, if its mean halting probability
-            is above this.
+            is above this; 1: the number of cycles is fixed, and no value is read in between, which makes a GPU wait.
         recompute: activation checkpointing: keep each layer's input only and recompute the rest for the
             gradients: a third more time, a tenth of the memory.
         puzzle_emb: ``none``, as in the log; or ``shared``: conditioned on the task as grid-hrm is, by eleven
@@ -117,7 +117,9 @@ class DualLoop(PackedReasoner):
         for cycle in range(self.config.h_cycles):
             h, l, halt = self._cycle(h, l, canvases)
             halts.append(halt)
-            if cycle > 0 and self._stops(halt):
+            # To ask makes a GPU wait, so a run with a fixed number of cycles does not.
+            may_stop = self.config.halt_threshold < 1 and 0 < cycle < self.config.h_cycles - 1
+            if may_stop and self._stops(halt):
                 break
         return h, l, torch.cat(halts, dim=1)
 

@@ -22,17 +22,17 @@ Rotation = tuple[Tensor, Tensor]
 # As in torch.nn.RMSNorm.
 EPSILON = torch.finfo(torch.float32).eps
 # Numbers of one part: with what is computed from them they fit the cache of a core.
-PART = 1 << 17
+PART = 1 << 19
 LOW = (torch.bfloat16, torch.float16)
 
 
-def rms_norm(x: Tensor, weight: Tensor | None = None, eps: float = EPSILON) -> Tensor:
+def rms_norm(x: Tensor, weight: Tensor | None = None, eps: float = EPSILON, dtype: torch.dtype | None = None) -> Tensor:
     """RMSNorm (Zhang and Sennrich 2019) over the last dimension of ``x`` ``[tokens, channels]``."""
-    return add_rms_norm(x, None, weight, eps)[1]
+    return add_rms_norm(x, None, weight, eps, dtype)[1]
 
 
 def add_rms_norm(
-    x: Tensor, update: Tensor | None, weight: Tensor | None, eps: float = EPSILON
+    x: Tensor, update: Tensor | None, weight: Tensor | None, eps: float = EPSILON, dtype: torch.dtype | None = None
 ) -> tuple[Tensor, Tensor]:
     """A residual sum, and its RMSNorm.
 
@@ -41,15 +41,23 @@ def add_rms_norm(
         update: is added to ``x``; None: nothing is.
         weight: of each channel; None: no weights.
         eps: is added to the mean of the squares.
+        dtype: of the norm, where gradients are by hand; None: as ``x``.
 
     Returns:
-        the sum and its norm, both as ``x``.
+        the sum, as ``x``, and its norm.
     """
     if not _by_hand(x):
         total = x if update is None else x + update
         return total, F.rms_norm(total, total.shape[-1:], weight, eps)
-    total, normed = _AddNorm.apply(x, update, weight, eps)  # type: ignore[no-untyped-call]
+    total, normed = _AddNorm.apply(x, update, weight, eps, dtype or x.dtype)  # type: ignore[no-untyped-call]
     return (x if update is None else total), normed
+
+
+def linear_dtype(x: Tensor) -> torch.dtype:
+    """The precision in which linear layers compute on the device of ``x``: autocast's where it is on."""
+    kind = x.device.type
+    is_on = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    return torch.get_autocast_dtype(kind) if is_on else x.dtype
 
 
 def split_heads(
@@ -71,11 +79,15 @@ def split_heads(
     if _by_hand(qkv):
         return _Heads.apply(heads, *(rotation or (None, None)), normalize)  # type: ignore[no-untyped-call]
     q, k, v = heads.unbind(1)
+    dtype = q.dtype
+    if torch.compiler.is_compiling():
+        # As by hand. There it costs nothing, because it stays in registers.
+        q, k = q.float(), k.float()
     if normalize:
         q, k = (F.rms_norm(part, part.shape[-1:]) for part in (q, k))
     if rotation is not None:
         q, k = rotate(q, rotation), rotate(k, rotation)
-    return q, k, v
+    return q.to(dtype), k.to(dtype), v
 
 
 def rotate(x: Tensor, rotation: Rotation) -> Tensor:
@@ -125,16 +137,19 @@ def _norm_gradient(grad: Tensor, normed: Tensor, scale: Tensor) -> Tensor:
 
 class _AddNorm(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, update: Tensor | None, weight: Tensor | None, eps: float) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, x: Tensor, update: Tensor | None, weight: Tensor | None, eps: float, dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor]:
         total = x if update is None else torch.empty_like(x)
-        normed = torch.empty_like(x)
+        normed = torch.empty_like(x, dtype=dtype)
         scales = []
         for part in _parts(x):
             one = x[part] if update is None else torch.add(x[part], update[part], out=total[part])
             scales.append(_scale(one, eps))
-            torch.mul(one, scales[-1], out=normed[part])
-            if weight is not None:
-                normed[part].mul_(weight)
+            if weight is None:
+                torch.mul(one, scales[-1], out=normed[part])
+            else:
+                torch.mul(one * scales[-1], weight, out=normed[part])
         ctx.save_for_backward(total, weight, torch.cat(scales))
         ctx.update = None if update is None else update.dtype
         ctx.set_materialize_grads(False)
@@ -150,7 +165,7 @@ class _AddNorm(torch.autograd.Function):
         if ctx.update is None:
             of_total = None
         if of_normed is None:
-            return of_total, None if of_total is None else of_total.to(ctx.update), None, None
+            return of_total, None if of_total is None else of_total.to(ctx.update), None, None, None
         result = torch.empty_like(total)
         of_weight = None if weight is None else torch.zeros_like(weight, dtype=torch.float32)
         for part in _parts(total):
@@ -161,7 +176,7 @@ class _AddNorm(torch.autograd.Function):
                 grad.mul_(weight)
             grad = _norm_gradient(grad, normed, scale)
             torch.add(grad, 0 if of_total is None else of_total[part], out=result[part])
-        return result, None if ctx.update is None else result.to(ctx.update), of_weight, None
+        return result, None if ctx.update is None else result.to(ctx.update), of_weight, None, None
 
 
 class _Heads(torch.autograd.Function):

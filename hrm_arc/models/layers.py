@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from hrm_arc.models.attention import attention_within
 from hrm_arc.models.canvases import Canvases
+from hrm_arc.models.compiled import Linear, TokenWise, apply_linear
 from hrm_arc.models.dropout import drop
-from hrm_arc.models.fused import Rotation, add_rms_norm, rms_norm, silu_gate, split_heads
+from hrm_arc.models.fused import Rotation, add_rms_norm, linear_dtype, rms_norm, silu_gate, split_heads
 
 Table = TypeVar("Table")
 
@@ -58,7 +59,7 @@ class Attention(nn.Module):
     """Self-attention within each sample, with queries and keys normalized before rotation.
 
     The normalization bounds the attention logits (Henry et al. 2020, Query-key normalization), which lets a
-    small model take a high learning rate.
+    small model take a high learning rate. :class:`PreNormBlock` computes it.
     """
 
     def __init__(self, hidden_size: int, num_heads: int):
@@ -67,11 +68,6 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(hidden_size, 3 * hidden_size, bias=False)
         self.out = nn.Linear(hidden_size, hidden_size, bias=False)
         nn.init.zeros_(self.out.weight)
-
-    def forward(self, x: Tensor, canvases: Canvases, rotation: Rotation | None) -> Tensor:
-        """``x`` and the result: ``[tokens, hidden_size]``."""
-        q, k, v = split_heads(self.qkv(x), self.num_heads, rotation, normalize=True)
-        return self.out(attention_within(canvases, q, k, v))
 
 
 class SwiGLU(nn.Module):
@@ -116,7 +112,7 @@ def _identity_convolution(channels: int, side: int) -> nn.Conv2d:
     return layer
 
 
-class PreNormBlock(nn.Module):
+class PreNormBlock(TokenWise):
     """A pre-norm Transformer block: attention and SwiGLU, each on a normalized input, with residual sums.
 
     The last matrix of both is initialized to zero, so a new block is the identity.
@@ -131,10 +127,37 @@ class PreNormBlock(nn.Module):
 
     def forward(self, x: Tensor, canvases: Canvases, rotation: Rotation | None) -> Tensor:
         """``x`` and the result: ``[tokens, hidden_size]``."""
-        norm = self.attention_norm
-        update = self.attention(rms_norm(x, norm.weight), canvases, rotation)
-        x, normed = add_rms_norm(x, update, self.feed_forward_norm.weight)
-        return x + self.feed_forward(normed, canvases)
+        attention, feed_forward = self.attention, self.feed_forward
+        heads = self.token_wise(
+            _heads,
+            x,
+            *(rotation or (None, None)),
+            self.attention_norm.weight,
+            attention.qkv,
+            attention.num_heads,
+        )
+        mixed = attention_within(canvases, *heads)
+        norm = self.feed_forward_norm.weight
+        if feed_forward.mix is not None:
+            x, normed = add_rms_norm(x, attention.out(mixed), norm, dtype=linear_dtype(x))
+            return x + feed_forward(normed, canvases)
+        layers = (attention.out, norm, feed_forward.gate_up, feed_forward.down)
+        return self.token_wise(_add_both, x, mixed, *layers)
+
+
+def _heads(
+    x: Tensor, cos: Tensor | None, sin: Tensor | None, norm: Tensor, qkv: Linear, num_heads: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values of normalized tokens."""
+    rotation = None if cos is None or sin is None else (cos, sin)
+    normed = rms_norm(x, norm, dtype=linear_dtype(x))
+    return split_heads(apply_linear(normed, qkv), num_heads, rotation, normalize=True)
+
+
+def _add_both(x: Tensor, mixed: Tensor, out: Linear, norm: Tensor, gate_up: Linear, down: Linear) -> Tensor:
+    """The sum of tokens, their attention and the feed-forward."""
+    x, normed = add_rms_norm(x, apply_linear(mixed, out), norm, dtype=linear_dtype(x))
+    return x + apply_linear(silu_gate(apply_linear(normed, gate_up)), down)
 
 
 class PostNormBlock(nn.Module):

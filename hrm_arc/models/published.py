@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from hrm_arc.errors import check_at_least, check_at_most
 from hrm_arc.models.attention import attention_within
 from hrm_arc.models.canvases import Canvases
+from hrm_arc.models.compiled import Linear, TokenWise, apply_linear
 from hrm_arc.models.conditioning import PuzzleEmbedding, SharedConditioning
-from hrm_arc.models.fused import Rotation, add_rms_norm, silu_gate, split_heads
+from hrm_arc.models.fused import Rotation, add_rms_norm, linear_dtype, silu_gate, split_heads
 from hrm_arc.models.layers import cached_table
 from hrm_arc.models.reasoner import Batch, Carry, Output, PackedReasoner
 from hrm_arc.models.spec import ExportSpec
@@ -107,7 +108,9 @@ class Published(PackedReasoner):
         head_size = self.hidden_size // self.num_heads
         rotation = canvases.rotation([rotary_1d(length, head_size, embedded.device) for length in canvases.lengths])
         h, l = (canvases.join(parts) for parts in zip(*carries, strict=True))
-        return canvases, rotation, embedded, h, l
+        # As published, the states are in the precision of the products.
+        dtype = linear_dtype(embedded)
+        return canvases, rotation, embedded.to(dtype), h.to(dtype), l.to(dtype)
 
     def unpack(self, canvases: Canvases, h: Tensor, l: Tensor, learns_to_continue: bool) -> list[tuple[Carry, Output]]:
         """Each canvas's carry and output: logits of the answer from H, and Q values of halting and continuing."""
@@ -119,7 +122,7 @@ class Published(PackedReasoner):
         return results
 
 
-class PublishedBlock(nn.Module):
+class PublishedBlock(TokenWise):
     """Attention (or a feed-forward over positions), then a feed-forward; each sum is normalized (post-norm).
 
     Args:
@@ -136,13 +139,28 @@ class PublishedBlock(nn.Module):
 
     def forward(self, x: Tensor, canvases: Canvases, rotation: Rotation) -> Tensor:
         """``x`` and the result: ``[tokens, hidden_size]``."""
+        feed_forward = (self.mlp.gate_up_proj, self.mlp.down_proj)
         if self.mlp_t is None:
-            x = sum_normed(x, self.self_attn(x, canvases, rotation))
-        else:
-            transposed = [part.transpose(1, 2) for part in canvases.split(x)]
-            # As published, this norm is taken over positions.
-            x = canvases.join([sum_normed(part, self.mlp_t(part)).transpose(1, 2) for part in transposed])
-        return sum_normed(x, self.mlp(x))
+            attention = self.self_attn
+            heads = self.token_wise(_heads, x, *rotation, attention.qkv_proj, attention.num_heads)
+            mixed = attention_within(canvases, *heads)
+            return self.token_wise(_add_both, x, mixed, attention.o_proj, *feed_forward)
+        transposed = [part.transpose(1, 2) for part in canvases.split(x)]
+        # As published, this norm is taken over positions.
+        x = canvases.join([sum_normed(part, self.mlp_t(part)).transpose(1, 2) for part in transposed])
+        return self.token_wise(_add_feed_forward, x, *feed_forward)
+
+
+def _heads(x: Tensor, cos: Tensor, sin: Tensor, qkv: Linear, num_heads: int) -> tuple[Tensor, Tensor, Tensor]:
+    return split_heads(apply_linear(x, qkv), num_heads, (cos, sin), normalize=False)
+
+
+def _add_both(x: Tensor, mixed: Tensor, out: Linear, gate_up: Linear, down: Linear) -> Tensor:
+    return _add_feed_forward(sum_normed(x, apply_linear(mixed, out)), gate_up, down)
+
+
+def _add_feed_forward(x: Tensor, gate_up: Linear, down: Linear) -> Tensor:
+    return sum_normed(x, apply_linear(silu_gate(apply_linear(x, gate_up)), down))
 
 
 class Level(nn.Module):
@@ -161,18 +179,13 @@ class Level(nn.Module):
 
 
 class PublishedAttention(nn.Module):
-    """Self-attention over all tokens, with rotary positions and without biases."""
+    """Self-attention with rotary positions and without biases; :class:`PublishedBlock` computes it."""
 
     def __init__(self, hidden_size: int, num_heads: int):
         super().__init__()
         self.num_heads = num_heads
         self.qkv_proj = linear(hidden_size, 3 * hidden_size)
         self.o_proj = linear(hidden_size, hidden_size)
-
-    def forward(self, x: Tensor, canvases: Canvases, rotation: Rotation) -> Tensor:
-        """``x`` and the result: ``[tokens, hidden_size]``."""
-        q, k, v = split_heads(self.qkv_proj(x), self.num_heads, rotation, normalize=False)
-        return self.o_proj(attention_within(canvases, q, k, v))
 
 
 class PublishedFeedForward(nn.Module):

@@ -120,6 +120,11 @@ class AugmentedSet:
     def __len__(self) -> int:
         return self._length * self.repeat
 
+    @property
+    def cells(self) -> np.ndarray:
+        """The cells of each puzzle's canvas, ``[puzzles]``."""
+        return np.array([canvas.cells for canvas in self._inputs.canvases])[self._inputs.canvas_of[:, 0]]
+
     def part(self, fraction: float) -> np.ndarray:
         """Indices of a fraction of the set, evenly spaced and always the same; at least one."""
         count = max(1, round(len(self) * fraction))

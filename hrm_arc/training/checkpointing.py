@@ -249,8 +249,8 @@ def resumed_recipe(run: RunFolder, recipe: str | None, flags: list[str], overrid
     """
     run.config()  # Raises the right error where this is no run.
     own = load_recipe(run.config_file)
-    wanted = absolute_sources(load_recipe(recipe or run.config_file, flags))
-    changed = [key for key in differences(own.as_dict(), wanted.as_dict()) if key not in overrides]
+    wanted = _settled_as(own, absolute_sources(load_recipe(recipe or run.config_file, flags)))
+    changed = [key for key in differences(_settled_as(own, own).as_dict(), wanted.as_dict()) if key not in overrides]
     if changed:
         raise UserError(
             str(run.path), f"the recipe differs in {', '.join(changed)}; accept each with --override KEY to go on"
@@ -266,10 +266,16 @@ def restarted_run(recipe: Recipe, root: Path) -> RunFolder | None:
     """
     if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) == 0:
         return None
-    wanted = absolute_sources(recipe).as_dict()
     for file in sorted(root.glob("*/config.yaml"), reverse=True):
         run = RunFolder(file.parent)
         with contextlib.suppress(UserError):  # Another run, which is damaged.
-            if run.config() == wanted and run.status().get("state") != "finished":
+            own = load_recipe(run.config_file)
+            wanted = _settled_as(own, absolute_sources(recipe))
+            if _settled_as(own, own).as_dict() == wanted.as_dict() and run.status().get("state") != "finished":
                 return run
     return None
+
+
+def _settled_as(run: Recipe, recipe: Recipe) -> Recipe:
+    """A recipe to go on with, in which the run's values stand for ``auto``; before 0.3 nothing was compiled."""
+    return recipe.settled(run.training.precision, "never" if run.training.compile == "auto" else run.training.compile)

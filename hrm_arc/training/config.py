@@ -5,15 +5,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from hrm_arc.errors import LARGEST_SEED, check_at_least, check_at_most
 from hrm_arc.puzzles.canvas import CanvasKind
 from hrm_arc.runs.trackers import TrackerName
 
-Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
-Sampling = Literal["samples", "tasks"]
+Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
+Compile = Literal["auto", "always", "never"]
+Sampling = Literal["samples", "tasks", "inverse-size"]
 # Of a task; there are not many more that differ.
 MOST_VARIANTS = 1_000_000
 
@@ -34,7 +35,9 @@ class DataConfig:
             squares that holds the cropped canvas, so that more samples share a canvas.
         translate: move training samples to random offsets inside the canvas.
         repeat: how many times the set holds every sample.
-        sampling: ``samples``: every sample once an epoch; ``tasks``: every task equally often.
+        sampling: ``samples``: every sample once an epoch; ``tasks``: every task equally often; ``inverse-size``: each
+            task in inverse proportion to the square root of its canvas's cells, because large tasks cost more and are
+            solved less often.
         transforms: sample transforms applied to each training batch: registered names, or
             ``package.module:function``.
         allow_leak: train even if a study task gives away the answer of a solve task; every score of the run then
@@ -171,6 +174,10 @@ class ScheduleConfig:
             raise ValueError("min_lr_ratio and decay_fraction are expected between 0 and 1")
 
 
+# Compilation takes about half a minute, and then saves a sixth or more of the time.
+LONG_MINUTES, LONG_SAMPLES = 8, 100_000
+
+
 @dataclass(frozen=True)
 class TrainingConfig:
     """Length, batch size, device and output of a run.
@@ -181,7 +188,11 @@ class TrainingConfig:
             clock. 0: no limit, and the run is reproducible, bit by bit on a CPU.
         batch_size: samples of one forward pass, over all processes.
         grad_accum_steps: forward passes of one step, each with other samples; their gradients add up.
-        precision: ``32-true``, ``bf16-mixed`` or ``16-mixed``.
+        precision: ``32-true``, ``bf16-mixed`` or ``16-mixed``; ``auto``: bf16-mixed where the device multiplies
+            bfloat16 in hardware, 32-true elsewhere. The run records which it was.
+        compile: whether a block's token-wise parts run through torch.compile: ``always``, ``never``; ``auto``: on a
+            CPU with a C++ compiler, if the run is long enough for it to pay (8 minutes, or 100,000 samples where there
+            is no time limit). The run records which it was.
         accelerator: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         log_every: steps between rows of metrics.jsonl.
         checkpoint_every: steps between checkpoints; 0: only by the clock.
@@ -194,13 +205,21 @@ class TrainingConfig:
     max_minutes: float = 0.0
     batch_size: int = 96
     grad_accum_steps: int = 1
-    precision: Precision = "32-true"
+    precision: Precision = "auto"
+    compile: Compile = "auto"
     accelerator: str = "auto"
     log_every: int = 10
     checkpoint_every: int = 0
     checkpoint_minutes: float = 10.0
     keep_last: int = 3
     trackers: list[TrackerName] = field(default_factory=list)
+
+    @property
+    def is_long(self) -> bool:
+        """Whether the run is long enough for compilation to pay."""
+        if self.max_minutes:
+            return self.max_minutes >= LONG_MINUTES
+        return self.max_steps * self.batch_size * self.grad_accum_steps >= LONG_SAMPLES
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "max_steps", "batch_size", "grad_accum_steps", "log_every", "keep_last")
@@ -292,6 +311,18 @@ class Recipe:
     def as_dict(self) -> dict[str, Any]:
         """The recipe as plain data, every default written out."""
         return _plain(asdict(self))
+
+    def settled(self, precision: Precision, compile: Compile) -> Recipe:
+        """The recipe with values in place of ``auto``."""
+        training = self.training
+        return replace(
+            self,
+            training=replace(
+                training,
+                precision=precision if training.precision == "auto" else training.precision,
+                compile=compile if training.compile == "auto" else training.compile,
+            ),
+        )
 
     @property
     def model_options(self) -> dict[str, Any]:

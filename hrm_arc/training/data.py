@@ -14,6 +14,8 @@ from hrm_arc.training.config import Sampling
 
 # Separates the random numbers of transforms from those that choose samples.
 TRANSFORM_STREAM = 0x7F5
+# Mean draws of a task in one round of ``inverse-size``: so many that shares are met to a few percent.
+DRAWS_PER_TASK = 64
 
 
 class Batches:
@@ -27,7 +29,8 @@ class Batches:
         batch_size: samples of one forward pass, over all processes; a multiple of ``world_size``.
         grad_accum_steps: forward passes of one step.
         sampling: ``samples``: every sample once an epoch, in a pseudorandom order. ``tasks``: every task
-            equally often, each time with a random sample of it.
+            equally often, each time with a random sample of it. ``inverse-size``: every task in inverse proportion to
+            the square root of its canvas's cells, likewise.
         rank, world_size: this process takes every ``world_size``-th sample, from ``rank`` on.
         transforms: applied to the samples, in this order.
     """
@@ -48,6 +51,11 @@ class Batches:
         self.sampling = sampling
         self.rank, self.world_size = rank, world_size
         self.transforms = transforms
+        # A round of draws is one point of each of as many equal parts of 0 to 1, in a pseudorandom order.
+        self._round = len(data) if sampling == "samples" else len(data.puzzles)
+        if sampling == "inverse-size":
+            self._round *= DRAWS_PER_TASK
+            self._shares = np.cumsum(data.cells**-0.5) / np.sum(data.cells**-0.5)
 
     @property
     def samples_per_step(self) -> int:
@@ -76,14 +84,15 @@ class Batches:
 
     def _indices(self, positions: np.ndarray) -> np.ndarray:
         """Sample indices at these positions of the endless stream."""
-        lap = len(self.data) if self.sampling == "samples" else len(self.data.puzzles)
-        rounds, places = np.divmod(positions, lap)
+        rounds, places = np.divmod(positions, self._round)
         chosen = np.empty(len(positions), dtype=np.int64)
         for each in np.unique(rounds):
             here = rounds == each
-            chosen[here] = permute(places[here], lap, self.data.seed, int(each))
+            chosen[here] = permute(places[here], self._round, self.data.seed, int(each))
         if self.sampling == "samples":
             return chosen
+        if self.sampling == "inverse-size":
+            chosen = np.searchsorted(self._shares, (chosen + 0.5) / self._round)
         starts, counts = self.data.starts[chosen], self.data.counts[chosen]
         return starts + below(counts, self.data.seed, positions)
 

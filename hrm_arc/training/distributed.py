@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -14,9 +16,13 @@ from torch.optim import Optimizer
 
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.sharing import init_process_group
+from hrm_arc.hardware import autocast, chosen_precision, device_type, keep_buffers
 from hrm_arc.models.conditioning import puzzle_embeddings
 from hrm_arc.models.reasoner import Batch, Carry, Output, Reasoner
 from hrm_arc.training.config import TrainingConfig
+
+# It says at every start which precision it is in, which config.yaml records.
+logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
 
 
 class Distributed:
@@ -30,18 +36,21 @@ class Distributed:
         rank, world_size: this process, and the number of processes.
         is_main: whether this process writes files and messages.
         device: where it computes.
+        chosen_precision: what ``training.precision`` stands for here.
+        precision: Fabric's plugin for it.
 
     Raises:
         UserError: the accelerator is not available, or the batch cannot be divided among the processes.
     """
 
     def __init__(self, options: TrainingConfig):
+        self.chosen_precision = chosen_precision(options.precision, device_type(options.accelerator))
         try:
             self.fabric = Fabric(
                 accelerator=options.accelerator,
                 devices=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
                 num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", "1")),
-                precision=options.precision,
+                precision=self.chosen_precision,
             )
         except (RuntimeError, ValueError) as error:
             raise UserError("training.accelerator", " ".join(str(error).split())) from None
@@ -52,9 +61,21 @@ class Distributed:
         self.is_main: bool = self.fabric.is_global_zero
         self.device: torch.device = self.fabric.device
         self.precision = self.fabric.strategy.precision
+        if self.device.type == "cpu":
+            keep_buffers()
         if options.batch_size % self.world_size:
             what = f"{options.batch_size} samples cannot be divided among {self.world_size} processes"
             raise UserError("training.batch_size", what)
+
+    @property
+    def muon_dtype(self) -> torch.dtype:
+        """The precision of Muon's iterations: bfloat16 where the run computes in it, and on every GPU."""
+        low = self.device.type == "cuda" or self.chosen_precision == "bf16-mixed"
+        return torch.bfloat16 if low else torch.float32
+
+    def autocast(self) -> contextlib.AbstractContextManager[object]:
+        """A context for inference in the precision of the run."""
+        return autocast(self.chosen_precision, self.device.type)
 
     def all_reduce(self, values: Sequence[float], op: Literal["sum", "max"]) -> list[float]:
         """Each value's sum or maximum over all processes."""

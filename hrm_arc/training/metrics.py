@@ -102,7 +102,8 @@ class Clock:
         self._earlier = seconds
 
     def start(self) -> None:
-        """Start the time of this process."""
+        """Start the time of this process; what was timed before does not count."""
+        self._spent = dict.fromkeys(PARTS, 0.0)
         self._started = time.perf_counter()
 
     @contextlib.contextmanager

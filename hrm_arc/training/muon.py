@@ -1,8 +1,8 @@
 """Muon: momentum, orthogonalized by Newton-Schulz iterations before each update (Jordan et al. 2024).
 
 The update rule, its defaults and the names of its state are those of ``torch.optim.Muon``. The computation
-differs: matrices of one shape are iterated in one batch, in single precision on a CPU, and long matrices by way
-of their Gram matrix. On a CPU without bfloat16 hardware, torch's version takes longer than the rest of a step.
+differs: matrices of one shape are iterated in one batch, and, where the device does not multiply bfloat16, in single
+precision and long matrices by way of their Gram matrix. There torch's version takes longer than the rest of a step.
 """
 
 from __future__ import annotations
@@ -30,15 +30,24 @@ class Muon(torch.optim.Optimizer):
         lr: learning rate of a square or wide matrix; for a tall one it is multiplied by the root of its ratio of sides.
         weight_decay: decoupled weight decay; multiplied by the learning rate at each step.
         momentum: decay of the moving average of gradients.
+        dtype: the precision of the iterations.
 
     Raises:
         ValueError: a parameter is not a matrix.
     """
 
-    def __init__(self, parameters: Sequence[Tensor], lr: float, weight_decay: float, momentum: float = 0.95):
+    def __init__(
+        self,
+        parameters: Sequence[Tensor],
+        lr: float,
+        weight_decay: float,
+        momentum: float = 0.95,
+        dtype: torch.dtype = torch.float32,
+    ):
         if any(p.ndim != 2 for p in parameters):
             raise ValueError("Muon is for matrices only")
         super().__init__(parameters, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
+        self._dtype = dtype
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
@@ -55,10 +64,11 @@ class Muon(torch.optim.Optimizer):
             ahead = torch._foreach_lerp(grads, sums, group["momentum"])
             torch._foreach_mul_(moved, 1 - group["lr"] * group["weight_decay"])
             for places in _alike(moved):
-                rows, columns = moved[places[0]].shape
-                moves = orthogonal(torch.stack([ahead[n] for n in places])).to(moved[places[0]].dtype)
+                alike = [moved[n] for n in places]
+                rows, columns = alike[0].shape
+                moves = orthogonal(torch.stack([ahead[n] for n in places]).to(self._dtype)).to(alike[0].dtype)
                 rate = group["lr"] * math.sqrt(max(1.0, rows / columns))
-                torch._foreach_add_([moved[n] for n in places], list(moves.unbind()), alpha=-rate)
+                torch._foreach_add_(alike, list(moves.unbind()), alpha=-rate)
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
@@ -68,9 +78,9 @@ def orthogonal(matrices: Tensor) -> Tensor:
         matrices: ``[n, rows, columns]``.
 
     Returns:
-        the same shape, in the precision of the computation: bfloat16 on a GPU, single elsewhere.
+        the same shape and precision, which is that of the computation.
     """
-    x = matrices.to(torch.bfloat16 if matrices.is_cuda else torch.float32)
+    x = matrices
     tall = x.shape[1] > x.shape[2]
     if tall:
         x = x.mT

@@ -18,8 +18,15 @@ from hrm_arc.training.muon import Muon
 SMALLEST_MATRIX = 16
 
 
-def build_optimizers(model: nn.Module, config: OptimizerConfig) -> list[torch.optim.Optimizer]:
+def build_optimizers(
+    model: nn.Module, config: OptimizerConfig, dtype: torch.dtype = torch.float32
+) -> list[torch.optim.Optimizer]:
     """The optimizers of a model, each with its peak learning rate in its groups.
+
+    Args:
+        model: its parameters are on their device.
+        config: which optimizers, and their settings.
+        dtype: the precision of Muon's iterations.
 
     Returns:
         AdamW; Muon (Jordan et al. 2024) for matrices where the configuration asks for it; SignSGD where the model
@@ -31,10 +38,10 @@ def build_optimizers(model: nn.Module, config: OptimizerConfig) -> list[torch.op
     chosen = {id(p) for p in (*matrices, *tables)}
     rest = [p for p in parameters if id(p) not in chosen]
     optimizers: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW(rest, lr=config.lr, weight_decay=config.weight_decay, betas=config.betas)
+        torch.optim.AdamW(rest, lr=config.lr, weight_decay=config.weight_decay, betas=config.betas, fused=_fused(rest))
     ]
     if matrices:
-        optimizers.append(Muon(matrices, config.matrix_lr, config.weight_decay))
+        optimizers.append(Muon(matrices, config.matrix_lr, config.weight_decay, dtype=dtype))
     if tables:
         optimizers.append(SignSGD(tables, config.puzzle_emb_lr, config.puzzle_emb_weight_decay))
     for optimizer in optimizers:
@@ -162,6 +169,11 @@ def swapped_in(ema: EMA | None) -> Iterator[None]:
 def dense_parameters(model: nn.Module) -> list[nn.Parameter]:
     """Parameters without a sparse gradient. Rows of a puzzle embedding move by signs and need no clipping."""
     return [p for p in model.parameters() if p.grad is None or not p.grad.is_sparse]
+
+
+def _fused(parameters: Sequence[Tensor]) -> bool:
+    """Whether torch's AdamW in one pass over memory is there for these parameters."""
+    return all(parameter.device.type in ("cpu", "cuda") for parameter in parameters)
 
 
 def _matrices(model: nn.Module) -> list[Tensor]:

@@ -23,6 +23,8 @@ from hrm_arc import telemetry
 from hrm_arc.errors import ReportedError
 from hrm_arc.evaluation.baselines import Baselines
 from hrm_arc.files import exclusive_lock
+from hrm_arc.hardware import multiplies_bf16
+from hrm_arc.models.compiled import can_compile, compile_token_wise
 from hrm_arc.models.reasoner import Reasoner
 from hrm_arc.models.spec import build_model, options_of, reference_to
 from hrm_arc.puzzles.corpus import Corpus
@@ -100,6 +102,7 @@ class Trainer:
     ):
         self._distributed = distributed = Distributed(recipe.training)
         self.is_main = distributed.is_main
+        recipe = self._settle(recipe)
         if corpus is not None:
             check_leaks(recipe, corpus)
             # A recipe's sources would be read again by whoever scores the run.
@@ -127,13 +130,14 @@ class Trainer:
         )
         initialize(model, recipe, self.corpus, pretrained)
         self.model = model.to(distributed.device)
-        self._optimizers = build_optimizers(self.model, recipe.optimizer)
+        self._optimizers = build_optimizers(self.model, recipe.optimizer, distributed.muon_dtype)
         self._clock = Clock(options.max_steps, options.max_minutes)
         self._ema = EMA(self.model, recipe.optimizer.ema) if recipe.optimizer.ema else None
         self._training_step = TrainingStep(recipe, distributed, self.model, self._optimizers, self._ema, self._clock)
         # Weights are the same in all processes; dropout is not.
         torch.manual_seed(recipe.seed + 1 + distributed.rank)
         self.step, self._began, self.stopping = 0, 0, False
+        self._compile_seconds: float | None = None
         own_leaks = leaks(self.corpus) if recipe.data.allow_leak else ()
         self._leaks = [*map(str, own_leaks), *(pretrained.leaks(self.corpus.solve) if pretrained else ())]
         self._earlier = pretrained.card.for_later() if pretrained else {}
@@ -179,7 +183,8 @@ class Trainer:
 
         Returns:
             ``run_id``, ``folder``, ``state`` (finished or interrupted), ``steps``, ``best`` validation, ``seconds``
-            of training, ``full_validations`` and ``seconds_saved`` by the gate; with ``profile``, that too.
+            of training, ``full_validations`` and ``seconds_saved`` by the gate; ``compile_seconds``, which are not part
+            of training, if the model was compiled; with ``profile``, that too.
 
         Raises:
             DivergedError: the loss or a gradient is not finite.
@@ -211,6 +216,7 @@ class Trainer:
             "seconds": round(self._clock.seconds(), 1),
             "full_validations": gate.opened,
             "seconds_saved": round(gate.seconds_saved, 1),
+            **({} if self._compile_seconds is None else {"compile_seconds": round(self._compile_seconds, 1)}),
             **({} if self._profiler is None else {"profile": self._profiler.result}),
         }
 
@@ -229,6 +235,8 @@ class Trainer:
         # Without a checkpoint, a resumed run would begin with other weights than the pretrained ones.
         if self._unsaved:
             self._try_to_save(LATEST)
+        if options.compile == "always":
+            self._compile()
         last_call, saved = 0.0, self._began
         self._clock.start()
         progress, saved_at = self._progress(), time.monotonic()
@@ -260,6 +268,21 @@ class Trainer:
             self._ema.swap()
         self.model.eval()
         return "finished" if progress >= 1 else "interrupted"
+
+    def _compile(self) -> None:
+        """Compile what can be compiled; where that fails, warn and go on."""
+        log.info("compiling the model; that takes up to a minute")
+        started = time.monotonic()
+        try:
+            if not can_compile():
+                raise RuntimeError("there is no C++ compiler")
+            self._training_step.compile(self._draw(self.step))
+        except Exception as error:  # torch's compiler raises errors of many kinds.
+            compile_token_wise(self.model, False)
+            reason = str(error).strip().split("\n")[0]
+            log.warning("training.compile: %.200s; training goes on without, slower and with other rounding", reason)
+        else:
+            self._compile_seconds = time.monotonic() - started
 
     def _one_step(self, progress: float) -> StepOutput:
         """Draw a step's samples and learn from them."""
@@ -343,6 +366,17 @@ class Trainer:
         self._clock.go_on_from(card.training["seconds"])
         if card.training["precision"]:
             self._distributed.precision.load_state_dict(card.training["precision"])
+
+    def _settle(self, recipe: Recipe) -> Recipe:
+        """The recipe with what ``auto`` stands for on this machine."""
+        device = self._distributed.device.type
+        compiles = device == "cpu" and recipe.training.is_long and can_compile()
+        settled = recipe.settled(self._distributed.chosen_precision, "always" if compiles else "never")
+        if settled.training.precision == "bf16-mixed" and device == "cpu" and not multiplies_bf16(device):
+            log.warning(
+                "training.precision: bf16-mixed, but this processor does not multiply bfloat16 in hardware: slow"
+            )
+        return settled
 
     def _make_folder(self, root: Path) -> RunFolder:
         """The main process makes the run folder; the others get its path."""

@@ -197,7 +197,7 @@ class Validator:
             callback.on_validation_start(step)
         started = time.monotonic()
         self._model.eval()
-        with swapped_in(self._ema):
+        with swapped_in(self._ema), self._distributed.autocast():
             own = self._held_out.part(fraction)[self._distributed.rank :: self._distributed.world_size]
             sums = Totals(*self._distributed.all_reduce(validate(self._model, self._held_out, own, self._loss), "sum"))
         result = Validation(
@@ -229,7 +229,11 @@ def validate(model: Reasoner, held_out: AugmentedSet, indices: np.ndarray, loss:
         assert samples.labels is not None
         output, _ = infer(model, Batch.from_samples(samples, device))
         labels = torch.as_tensor(clip(samples.labels, samples.canvas)).long().to(device)
-        total += segment_losses(Output(output.logits, output.q_halt[:, None]), labels, loss).loss.sum().item()
+        total += (
+            segment_losses(Output(output.logits.float(), output.q_halt[:, None].float()), labels, loss)
+            .loss.sum()
+            .item()
+        )
         if loss.ignore_padding:
             tokens = most_likely_grids(output.logits.float().cpu().numpy(), samples.canvas)
         else:

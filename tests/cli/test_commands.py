@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from hrm_arc.hardware import chosen_precision
 from tests.cli.commands import HRM, answer, check_one_line, hrm
 from tests.made import tiny_recipe, write_tasks
 
@@ -190,3 +191,13 @@ def test_no_permission_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     done = hrm("data", "show", "0d3d703e", "--png", "occupied/x.png", cwd=tmp_path)
     check_one_line(done, "occupied", "cannot be written")
     assert (tmp_path / "occupied").read_text() == ""
+
+
+def test_the_doctor_says_what_is_chosen_and_why() -> None:
+    result = answer("doctor")
+    assert result["processor"]["cores"] >= 1
+    assert result["versions"]["torch"]
+    assert result["speeds"]["products_fp32_flops"] > 0
+    assert result["choices"]["precision"] == chosen_precision("auto", result["choices"]["device"])
+    assert result["choices"]["precision_because"]
+    assert "training.precision" in hrm("doctor").stdout

@@ -65,7 +65,7 @@ def test_every_model_answers_as_in_torch(model: str, tmp_path: Path) -> None:
 
 
 def test_halting_and_refinement_are_those_of_torch(run_folder: Path, tmp_path: Path) -> None:
-    backend, card = load_model(run_folder, "cpu")
+    backend, card = load_model(run_folder, "cpu", "32-true")
     tasks = tasks_to_score(card, None)
     # The halting head was not trained: give it random weights, and a bias with which half of the samples halt.
     batch, head = Batch.from_samples(batch_of(40)), backend.model.halt
@@ -124,7 +124,7 @@ def wide_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Wide enough that weights are most of the file; beside it the fp32 file."""
     run = fitted_run(tmp_path_factory.mktemp("wide") / "run", "grid-hrm", steps=30, hidden_size=256, num_heads=4)
     # One inner channel of a feed-forward a thousand times as large as the others, without a change of the function.
-    backend, _ = load_model(run, "cpu")
+    backend, _ = load_model(run, "cpu", "32-true")
     weights = dict(backend.model.named_parameters())
     gate_up, down = (weights[f"h_layers.0.feed_forward.{name}.weight"].data for name in ("gate_up", "down"))
     gate_up[-1] *= 1000
@@ -206,7 +206,7 @@ def test_the_carry_may_have_any_number_of_tensors(
     assert (exported.prefix, exported.hidden_size) == ((2, 8) if tensors else (0, 0))
     assert compared.tokens_different == 0
     assert compared.largest_logit_difference < 1e-4
-    backend, _ = load_model(tmp_path / "run", "cpu")
+    backend, _ = load_model(tmp_path / "run", "cpu", "32-true")
     other = OnnxBackend(tmp_path / "model.onnx")
     assert np.array_equal(backend.refine(batch_of(6)), other.refine(batch_of(6)))
     assert np.array_equal(backend.answer(batch_of(6)).segments, other.answer(batch_of(6)).segments)
@@ -233,7 +233,7 @@ def test_a_model_that_cannot_be_exported_is_named(
 
 
 def test_parity_counts_differences(run_folder: Path) -> None:
-    backend, card = load_model(run_folder, "cpu")
+    backend, card = load_model(run_folder, "cpu", "32-true")
     tasks = tasks_to_score(card, None)
     same = parity(backend, backend, card, tasks, samples=30)
     assert same.sample_accuracy == same.other_sample_accuracy

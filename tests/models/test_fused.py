@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hrm_arc.models import attention, fused
-from hrm_arc.models.attention import attention_within, blocks_of, filled_up
+from hrm_arc.models.attention import attention_within, filled_sample, layout_of
 from hrm_arc.models.canvases import Canvases
 from hrm_arc.models.fused import add_rms_norm, rms_norm, silu_gate, split_heads
 
@@ -71,7 +71,8 @@ def test_gradients_by_hand_are_those_of_the_plain_form(
 def test_attention_over_stored_weights_is_torchs(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     # Canvases of equal and different lengths that are computed together, and one that needs no filling.
     canvases = Canvases(((3, 2, 3), (2, 3, 2), (1, 2, 2), (1, 3, 4)), prefix=4)
-    tokens = sum(count * length for (count, _, _), length in zip(canvases.sizes, canvases.lengths, strict=True))
+    tokens = sum(canvases.counts) + canvases.filling
+    assert canvases.filling
 
     def mixed(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor]:
         return (attention_within(canvases, q, k, v),)
@@ -83,18 +84,24 @@ def test_attention_over_stored_weights_is_torchs(most: int, monkeypatch: pytest.
     check_same(ours, wanted, ROUGH)
 
 
-def test_blocks_hold_every_sample_once() -> None:
+def test_blocks_hold_every_row_once() -> None:
     sizes = ((5, 12), (2, 14), (9, 230), (1, 910), (3, 9))
+    tokens = sum(count * length for count, length in sizes)
     for heads in (1, 8):
-        found = []
-        for block in blocks_of(sizes, heads):
-            count = sum(n for _, n, _ in block.parts)
-            assert count.bit_count() == 1, "few sizes: the library keeps what it built for each"
-            assert all(block.tokens == filled_up(length) >= length for _, _, length in block.parts)
-            found += [(start + n * length, length) for start, many, length in block.parts for n in range(many)]
-        starts = []
-        start = 0
-        for count, length in sizes:
-            starts += [(start + n * length, length) for n in range(count)]
-            start += count * length
-        assert sorted(found) == starts
+        layout = layout_of(sizes, tokens + 3, heads)
+        assert all(block.samples.bit_count() == 1 for block in layout.blocks), "few sizes"
+        assert {block.tokens for block in layout.blocks} == {filled_sample(length) for _, length in sizes}
+        x = torch.arange(1, 1 + (tokens + 3) * heads).view(-1, heads, 1)
+        rows = layout.gather(x)
+        places = torch.full((len(rows),), True)
+        places[layout.empty] = False
+        assert sorted(rows[places].flatten().tolist()) == x[:tokens].flatten().tolist()
+        assert torch.equal(layout.scatter(rows)[:tokens], x[:tokens])
+        assert not layout.scatter(rows)[tokens:].any()
+        for block, (part,) in zip(layout.blocks, layout.split(rows), strict=True):
+            samples = part.view(block.samples, heads, block.tokens)
+            for first, end, length in block.lengths:
+                # A sample's head: its tokens in their order.
+                steps = samples[first:end, :, :length].diff(dim=2)
+                assert length in {length for _, length in sizes}
+                assert (steps == heads).all()

@@ -65,7 +65,8 @@ def test_segments_go_on_from_their_state() -> None:
 
 def test_a_block_starts_as_the_identity() -> None:
     canvases = Canvases(((2, 2, 3), (1, 4, 4)), prefix=0)
-    x = torch.randn(2 * 6 + 16, 32, generator=torch.Generator().manual_seed(0))
+    parts = torch.randn(2 * 6 + 16, 32, generator=torch.Generator().manual_seed(0)).split([2 * 6, 16])
+    x = canvases.join([parts[0].view(2, 6, 32), parts[1].view(1, 16, 32)])
     rotation = canvases.rotation([rotary_2d(h, w, 0, 8, x.device) for _, h, w in canvases.sizes])
     assert torch.equal(PreNormBlock(32, 4, 4.0)(x, canvases, rotation), x)
 

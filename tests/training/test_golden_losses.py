@@ -87,6 +87,7 @@ def first_losses(name: str, folder: Path) -> list[float]:
         "batch_size": 8,
         "log_every": 1,
         "accelerator": "cpu",
+        "precision": "32-true",
         **recipe.get("training", {}),
     }
     path = folder / "golden.yaml"

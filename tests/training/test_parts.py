@@ -161,7 +161,18 @@ def test_drawing_by_tasks_takes_each_equally_often() -> None:
         assert (np.bincount(rows)[1:] == 10).all()
 
 
-@pytest.mark.parametrize("sampling", ["samples", "tasks"])
+def test_small_tasks_are_drawn_more_often_by_the_root_of_their_cells() -> None:
+    size = 64 * len(DATA.puzzles)
+    batches = Batches(DATA, batch_size=size, sampling="inverse-size")
+    counts = np.bincount(DATA.locate(batches.indices(0))[0], minlength=len(DATA.puzzles))
+    roots = np.sqrt([puzzle.canvas.cells for puzzle in DATA.puzzles])
+    assert len(set(roots)) > 1
+    wanted = size / roots / np.sum(1 / roots)
+    # A round is exact but for rounding.
+    assert np.abs(counts - wanted).max() <= 1
+
+
+@pytest.mark.parametrize("sampling", ["samples", "tasks", "inverse-size"])
 def test_ranks_share_a_step_without_overlap(sampling: str) -> None:
     whole = located(Batches(DATA, 12, 2, sampling), 3)  # type: ignore[arg-type]
     shares = [located(Batches(DATA, 12, 2, sampling, rank, 3), 3) for rank in range(3)]  # type: ignore[arg-type]

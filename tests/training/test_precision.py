@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.overrides import TorchFunctionMode
 
+from hrm_arc.hardware import multiplies_bf16
 from hrm_arc.models import MODELS
 from hrm_arc.models.reasoner import Batch
 from hrm_arc.runs.checkpoint import WEIGHTS, find_checkpoint
+from hrm_arc.training.checkpointing import resumed_recipe
 from hrm_arc.training.step import ActiveBatch, run_segment
 from hrm_arc.training.trainer import Trainer
 from tests.made import tiny_recipe, write_tasks
+
+
+class LinearLayers(TorchFunctionMode):
+    """Records the precision of what linear layers return, small heads excepted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dtypes: set[torch.dtype] = set()
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        if function is torch.nn.functional.linear and min(args[1].shape) > 2 and torch.is_grad_enabled():
+            self.dtypes.add(result.dtype)
+        return result
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("bf16-mixed", torch.bfloat16), ("32-true", torch.float32)])
@@ -23,14 +41,11 @@ def test_products_are_in_the_precision_that_was_asked_for(
 ) -> None:
     recipe = tiny_recipe(write_tasks(tmp_path / "tasks"), model, "--training.precision", precision)
     trainer = Trainer(recipe, root=tmp_path / "runs")
-    seen: set[torch.dtype] = set()
-    for module in trainer.model.modules():
-        if isinstance(module, torch.nn.Linear) and min(module.weight.shape) > 2:
-            module.register_forward_hook(lambda module, given, out: seen.add(out.dtype) if module.training else None)
-    trainer.fit()
-    if not seen:
-        pytest.skip("the model has no linear layer to look at")
-    assert seen == {dtype}
+    with LinearLayers() as layers:
+        trainer.fit()
+    assert layers.dtypes == {dtype}
+    # What auto stands for is in the run, so that a resumed run has it, too.
+    assert trainer.folder.config()["training"]["precision"] == precision
     weights = load_file(find_checkpoint(trainer.folder.path)[0] / WEIGHTS)
     assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
     assert all(tensor.isfinite().all() for tensor in weights.values())
@@ -53,3 +68,27 @@ def test_mixed_precision_leaves_no_weight_without_a_gradient(model: str, tmp_pat
             name for name, p in trainer.model.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0
         }
     assert moving[torch.bfloat16] == moving[torch.float32] != set()
+
+
+def test_auto_is_what_the_device_multiplies_fast(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = write_tasks(tmp_path / "tasks")
+    for features, precision in (({"avx2": True, "avx512_bf16": True}, "bf16-mixed"), ({"avx2": True}, "32-true")):
+        multiplies_bf16.cache_clear()
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda features=features: features)
+        trainer = Trainer(tiny_recipe(data, "grid-hrm", "--training.accelerator", "cpu"), root=tmp_path / precision)
+        assert trainer.folder.config()["training"]["precision"] == precision
+    multiplies_bf16.cache_clear()
+
+
+def test_a_resumed_run_keeps_its_precision_and_says_where_it_is_slow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = write_tasks(tmp_path / "tasks")
+    recipe = tiny_recipe(data, "grid-hrm", "--training.precision", "bf16-mixed", "--training.accelerator", "cpu")
+    folder = Trainer(recipe, root=tmp_path / "runs").folder
+    multiplies_bf16.cache_clear()
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    again = resumed_recipe(folder, None, ["--training.precision", "auto"], [])
+    assert Trainer(again, resume=folder).recipe.training.precision == "bf16-mixed"
+    assert "does not multiply bfloat16" in caplog.text
+    multiplies_bf16.cache_clear()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -29,7 +31,7 @@ def torchrun(workers: int, *arguments: str | Path) -> subprocess.CompletedProces
 
 
 def test_a_run_goes_on_with_another_number_of_processes(tmp_path: Path) -> None:
-    recipe = recipe_for(tmp_path)
+    recipe = recipe_for(tmp_path, "grid-hrm", "--training.precision", "32-true")
     whole = straight(recipe, tmp_path)
     folder = stopped_at(4, recipe, tmp_path / "pieces")
     done = torchrun(2, "train", "--resume", folder.path)
@@ -94,3 +96,44 @@ def test_processes_share_an_evaluation(tmp_path: Path) -> None:
     assert folder.predictions_file.read_bytes() == predictions
     one, two = json.loads(alone.stdout), json.loads(shared.stdout)
     assert {**one, "seconds": 0} == {**two, "seconds": 0}
+
+
+def test_two_machines_train_as_one_and_one_goes_on_alone(tmp_path: Path) -> None:
+    flags = ["--training.max_steps", "150", "--training.checkpoint_every", "4", "--validation.every", "10"]
+    whole = straight(tiny_recipe(write_tasks(tmp_path / "tasks"), "grid-hrm", *flags), tmp_path)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    meet = ["--nnodes", "2", "--nproc-per-node", "1", "--rdzv-backend", "c10d", "--rdzv-id", "test"]
+    place = ["--rdzv-endpoint", f"127.0.0.1:{port}", "--local-addr", "127.0.0.1", "--max-restarts", "0"]
+    train = ["-m", "hrm_arc", "train", tmp_path / "grid-hrm.yaml", *flags, "--out", tmp_path / "runs"]
+    with (tmp_path / "said.txt").open("w") as said:
+        machines = [
+            subprocess.Popen(
+                [sys.executable, "-m", "torch.distributed.run", *meet, *place, *train],
+                stdout=said,
+                stderr=said,
+                env={**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
+            )
+            for _ in range(2)
+        ]
+    try:
+        while not metrics_size(tmp_path / "runs"):
+            assert not any(machine.poll() for machine in machines), (tmp_path / "said.txt").read_text()
+            time.sleep(0.02)
+        (path,) = (tmp_path / "runs").iterdir()
+        children = Path(f"/proc/{machines[1].pid}/task/{machines[1].pid}/children").read_text().split()
+        for process in (*map(int, children), machines[1].pid):
+            os.kill(process, signal.SIGKILL)
+        assert machines[0].wait(timeout=200) != 0
+    finally:
+        for machine in machines:
+            machine.kill()
+            machine.wait(timeout=60)
+    done = subprocess.run([*HRM, "train", "--resume", path], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    folder = RunFolder(path)
+    assert (folder.status()["state"], folder.status()["current_step"]) == ("finished", 150)
+    assert [row["step"] for row in rows_of(folder)] == [row["step"] for row in rows_of(whole)]
+    losses = [[row["loss"] for row in rows_of(each) if row["kind"] == "validation"] for each in (whole, folder)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-2), "but for rounding, it learned the same"

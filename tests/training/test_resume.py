@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from hrm_arc.errors import UserError
 from hrm_arc.files import exclusive_lock
 from hrm_arc.models import MODELS
+from hrm_arc.models.compiled import can_compile
 from hrm_arc.runs.checkpoint import LATEST, TRAINING, WEIGHTS, list_checkpoints
 from hrm_arc.runs.folder import RunFolder
 from hrm_arc.runs.metrics import read_metrics
@@ -293,3 +294,17 @@ def test_sigterm_saves_and_leaves(tmp_path: Path) -> None:
     status = RunFolder(folder).status()
     assert status["state"] == "interrupted"
     assert status["last_checkpoint"] == f"checkpoints/step-{status['current_step']:08d}"
+
+
+# Of torch's own compiler.
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning", "ignore:The .grad attribute:UserWarning")
+def test_a_compiled_run_that_was_stopped_ends_with_the_same_bits(tmp_path: Path) -> None:
+    if not can_compile():
+        pytest.skip("there is no C++ compiler")
+    recipe = recipe_for(tmp_path, "grid-hrm", "--training.compile", "always")
+    whole = straight(recipe, tmp_path)
+    assert whole.config()["training"]["compile"] == "always"
+    folder = stopped_at(5, recipe, tmp_path / "pieces")
+    # The second time in a process the compiled parts are there already.
+    assert "compile_seconds" in Trainer(recipe, resume=folder).fit()
+    check_same_end(whole, folder)
