@@ -4,6 +4,9 @@ The data are pairs of ARC-AGI-1's training tasks. A step is a training step, or 
 implementations of a model are timed alternately in one process; the table has medians. Peak memory is
 measured in a process of its own. The log's model is compared with its straightforward form, HRM and TRM
 with their packages on PyPI if these are installed: pip install 'hrm-arc[bench]'.
+
+With --against COMMIT whole commands of this version and of that one run in turn: trainings, each after a warm-up, and
+an evaluation.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from benchmarks._against import NAMES, compare
 from benchmarks._processes import hrm
 from benchmarks.race import MODELS
 from hrm_arc.cli.show import note
@@ -48,10 +52,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--compile", action="store_true", help="also measure with torch.compile (default: on a GPU, padded only)"
     )
     parser.add_argument("--no-memory", action="store_true", help="do not measure peak memory")
+    parser.add_argument("--against", metavar="COMMIT", help="compare with this version of the repository")
+    parser.add_argument("--work", nargs="+", choices=NAMES, default=list(NAMES), help="with --against: only these")
     parser.add_argument("--one", nargs=3, metavar=("MODEL", "WAY", "WORK"), help=argparse.SUPPRESS)
 
 
 def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    if options.against:
+        yield from compare(options.against, options.work, options.repeats)
+        return
     machine = _Machine(options)
     if options.one:
         yield machine.one(*options.one)
