@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -145,3 +146,10 @@ def state_of(status: dict[str, Any], now: datetime | None = None) -> str:
     except (KeyError, TypeError, ValueError, OverflowError):
         return "unknown"
     return "lost" if silence.total_seconds() > MISSED_HEARTBEATS * HEARTBEAT_SECONDS else state
+
+
+def missing_metrics(run: RunFolder, status: Mapping[str, Any]) -> str | None:
+    """Why a run has no curves, if the metrics of steps that were done are gone; otherwise None."""
+    if not status.get("current_step") or run.metrics_file.exists():
+        return None
+    return f"{run.metrics_file.name} is missing, so nothing is known of the steps that were done"

@@ -10,6 +10,7 @@ from hrm_arc.evaluation.results import read_results
 from hrm_arc.files import check_target, write_text
 from hrm_arc.report.charts import training_curves, training_details
 from hrm_arc.report.gallery import NAMES, answer
+from hrm_arc.report.listing import missing_metrics
 from hrm_arc.report.names import BASELINES, metric_value
 from hrm_arc.runs.folder import RunFolder
 from hrm_arc.runs.metrics import read_metrics
@@ -53,6 +54,7 @@ def write_page(folder: RunFolder, run: RunFolder | None = None) -> Path:
         baselines=[(BASELINES[name], values) for name, values in scores["baselines"].items()],
         curves=training_curves(rows),
         details=training_details(rows),
+        missing=missing_metrics(run, run.status()),
         answers=[answer(row) for row in answered],
         outcomes=NAMES,
     )  # fmt: skip

@@ -20,7 +20,7 @@ from rich.text import Text
 
 from hrm_arc.errors import UserError, printable
 from hrm_arc.reading import open_regular, parse_json
-from hrm_arc.report.listing import state_of
+from hrm_arc.report.listing import missing_metrics, state_of
 from hrm_arc.report.names import BASELINES
 from hrm_arc.runs.folder import RunFolder
 from hrm_arc.runs.metrics import SMALL_FILE, Row, check_row, read_metrics
@@ -193,9 +193,8 @@ def _progress(config: dict[str, Any], status: dict[str, Any]) -> list[tuple[str,
 
 def _missing(run: RunFolder, status: dict[str, Any]) -> list[tuple[str, RenderableType]]:
     """A line that says why there are no curves, if the metrics of steps that were done are gone."""
-    if not status.get("current_step") or run.metrics_file.exists():
-        return []
-    return [("metrics", Text(f"{run.metrics_file.name} is missing, so nothing is known of the steps that were done"))]
+    line = missing_metrics(run, status)
+    return [] if line is None else [("metrics", Text(line))]
 
 
 def _curves(rows: Sequence[dict[str, Any]]) -> list[tuple[str, RenderableType]]:

@@ -202,3 +202,12 @@ def test_audit_of_answers_in_a_file(tmp_path: Path) -> None:
         assert "differ from one input to another" in str(answer("audit", file, "--data", source)["verdict"])
     check_one_line(hrm("audit", made.predictions_file), "predictions.jsonl", "needs --data")
     check_one_line(hrm("audit", made.metrics_file, "--data", source), "metrics.jsonl", "not the predictions")
+
+
+def test_the_page_says_that_metrics_are_missing(tmp_path: Path) -> None:
+    run = scored_run(tmp_path / "run", load_tasks("arc-agi-1/training")[:3])
+    page = run.path / "report.html"
+    for is_said in (False, True):
+        assert hrm("report", run.path).returncode == 0
+        assert ("metrics.jsonl is missing" in page.read_text()) == is_said
+        run.metrics_file.unlink(missing_ok=True)
