@@ -72,14 +72,17 @@ class Trainings:
 
     def hangups(self, times: int) -> Iterator[dict[str, Any]]:
         """Trainings that a closed session ends, and that are resumed; and others under nohup, which go on."""
+        # Under nohup this process ignores SIGHUP, and so would its children.
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
         ended, ignored, saved = Tally(), Tally(), 0
         with counting("SIGHUP", 2 * times) as count:
             for number in range(times):
                 status, run = self._disturbed(TRAIN, signal.SIGHUP)
-                saved += status == TERMINATED and _is_saved(run)
+                is_saved = status == TERMINATED and _is_saved(run)
+                saved += is_saved
                 run = finish([*HRM, "train", "--resume", str(run.path)], run.path.parent)
                 ended.times += 1
-                ended.same += is_same_run(run, self._straight)
+                ended.same += is_saved and is_same_run(run, self._straight)
                 ended.leftovers += leftovers(run, self._straight)
                 count(2 * number + 1)
                 status, run = self._disturbed(["nohup", *TRAIN], signal.SIGHUP)
