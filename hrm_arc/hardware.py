@@ -32,7 +32,7 @@ LARGEST_BUFFER = 1 << 30
 
 def bf16_features() -> list[str]:
     """The features of this processor that multiply bfloat16."""
-    # Not in versions of torch before 2.11.
+    # A version of torch that cannot tell is taken for a processor that has none.
     features: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return [name for name in BF16_FEATURES if features.get(name)]
 

@@ -57,7 +57,7 @@ class Solver:
 
     @classmethod
     def from_model(cls, model: Reasoner, card: Card) -> Solver:
-        """Use a model in memory, on the device that it is on.
+        """Use a model in memory, on the device that it is on, in single precision.
 
         Args:
             model: the model; its training mode is restored after each batch.

@@ -277,5 +277,5 @@ def restarted_run(recipe: Recipe, root: Path) -> RunFolder | None:
 
 
 def _settled_as(run: Recipe, recipe: Recipe) -> Recipe:
-    """A recipe to go on with, in which the run's values stand for ``auto``; before 0.3 nothing was compiled."""
+    """A recipe to go on with, in which the run's values stand for ``auto``; one without the key did not compile."""
     return recipe.settled(run.training.precision, "never" if run.training.compile == "auto" else run.training.compile)

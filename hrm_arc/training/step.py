@@ -228,9 +228,12 @@ class TrainingStep:
         compile_token_wise(self._model)
         with torch.random.fork_rng(devices=[]):
             active = [list(self._start(samples)) for samples in passes]
-            self._run_segment(active, 1, 1)
-        for optimizer in self._optimizers:
-            optimizer.zero_grad()
+            try:
+                self._run_segment(active, 1, 1)
+            finally:
+                # Half a backward pass must not be part of the first update.
+                for optimizer in self._optimizers:
+                    optimizer.zero_grad()
 
     def run(self, passes: Sequence[Sequence[Samples]], step: int, progress: float) -> StepOutput:
         """Learn from the samples of one step.

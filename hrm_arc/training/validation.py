@@ -229,11 +229,8 @@ def validate(model: Reasoner, held_out: AugmentedSet, indices: np.ndarray, loss:
         assert samples.labels is not None
         output, _ = infer(model, Batch.from_samples(samples, device))
         labels = torch.as_tensor(clip(samples.labels, samples.canvas)).long().to(device)
-        total += (
-            segment_losses(Output(output.logits.float(), output.q_halt[:, None].float()), labels, loss)
-            .loss.sum()
-            .item()
-        )
+        single = Output(output.logits.float(), output.q_halt[:, None].float())
+        total += segment_losses(single, labels, loss).loss.sum().item()
         if loss.ignore_padding:
             tokens = most_likely_grids(output.logits.float().cpu().numpy(), samples.canvas)
         else:
