@@ -276,6 +276,12 @@ def restarted_run(recipe: Recipe, root: Path) -> RunFolder | None:
     return None
 
 
+def as_in_run(run: RunFolder, recipe: Recipe) -> Recipe:
+    """A recipe to go on with, whose precision and compilation are the run's where it leaves the choice."""
+    training = run.config().get("training", {})
+    return recipe.settled(training.get("precision", "auto"), training.get("compile", "never"))
+
+
 def _settled_as(run: Recipe, recipe: Recipe) -> Recipe:
     """A recipe to go on with, in which the run's values stand for ``auto``; one without the key did not compile."""
     return recipe.settled(run.training.precision, "never" if run.training.compile == "auto" else run.training.compile)

@@ -44,7 +44,7 @@ from hrm_arc.training.build import (
     training_set,
 )
 from hrm_arc.training.callbacks import Callback, RunRecorder
-from hrm_arc.training.checkpointing import Checkpoints, make_card
+from hrm_arc.training.checkpointing import Checkpoints, as_in_run, make_card
 from hrm_arc.training.config import Recipe
 from hrm_arc.training.data import Batches, Prefetcher
 from hrm_arc.training.distributed import Distributed
@@ -100,6 +100,8 @@ class Trainer:
         pretrained: Pretrained | None = None,
         profile: bool = False,
     ):
+        if resume is not None:
+            recipe = as_in_run(resume, recipe)
         self._distributed = distributed = Distributed(recipe.training)
         self.is_main = distributed.is_main
         recipe = self._settle(recipe)
