@@ -32,3 +32,16 @@ def smallest(tasks: Sequence[Task], count: int) -> tuple[Task, ...]:
     if len(ranked) < count:
         raise UserError("data.smallest", f"requests {count} tasks, but only {len(ranked)} tasks keep the input's size")
     return tuple(ranked[:count])
+
+
+def at_most(tasks: Sequence[Task], cells: int) -> tuple[Task, ...]:
+    """The tasks whose visible canvases have at most this many cells, in their order. Test outputs are not read.
+
+    Raises:
+        UserError: there are none.
+    """
+    chosen = tuple(task for task in tasks if visible_canvas(task).cells <= cells)
+    if not chosen:
+        fewest = min((visible_canvas(task).cells for task in tasks), default=0)
+        raise UserError("data.largest", f"{cells}: the smallest canvas of these tasks has {fewest} cells")
+    return chosen

@@ -26,7 +26,7 @@ from hrm_arc.puzzles.augmented import AugmentedSet
 from hrm_arc.puzzles.canvas import CanvasKind
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.leaks import leaks
-from hrm_arc.puzzles.selection import smallest
+from hrm_arc.puzzles.selection import at_most, smallest
 from hrm_arc.puzzles.sources import BUILT_IN, SPLITS, make_corpus
 from hrm_arc.puzzles.task import Task
 from hrm_arc.puzzles.transforms import find_transforms
@@ -130,6 +130,8 @@ def load_corpus(recipe: Recipe) -> Corpus:
     """
     data = recipe.data
     corpus = make_corpus(data.solve, data.study, data.exclude)
+    if data.largest:
+        corpus = replace(corpus, solve=at_most(corpus.solve, data.largest))
     if data.smallest:
         corpus = replace(corpus, solve=smallest(corpus.solve, data.smallest))
     check_leaks(recipe, corpus)

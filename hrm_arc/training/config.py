@@ -30,6 +30,8 @@ class DataConfig:
         exclude: sources whose tasks are left out of ``solve`` and ``study``, by name.
         smallest: take only this many tasks of ``solve``: those with the smallest canvases among the tasks whose
             demonstrations keep the input's size; 0 takes all.
+        largest: take only the tasks of ``solve`` whose canvases have at most this many cells; 0 takes all. Like
+            ``smallest`` it looks at what a solver may see, never at test outputs.
         augment: distinct variants of each task beside the original.
         canvas: ``full`` (30 x 30), ``cropped`` to what a solver may see, or ``squares``: the smallest of a few
             squares that holds the cropped canvas, so that more samples share a canvas.
@@ -48,6 +50,7 @@ class DataConfig:
     study: list[str] = field(default_factory=list)
     exclude: list[str] = field(default_factory=list)
     smallest: int = 0
+    largest: int = 0
     augment: int = 1000
     canvas: CanvasKind = "cropped"
     translate: bool = False
@@ -57,7 +60,7 @@ class DataConfig:
     allow_leak: bool = False
 
     def __post_init__(self) -> None:
-        check_at_least(self, 0, "smallest", "augment")
+        check_at_least(self, 0, "smallest", "largest", "augment")
         check_at_least(self, 1, "repeat")
         check_at_most(self, MOST_VARIANTS, "augment", "repeat")
 

@@ -11,7 +11,7 @@ import pytest
 from hrm_arc.errors import UserError
 from hrm_arc.puzzles.canvas import visible_canvas
 from hrm_arc.puzzles.check import check
-from hrm_arc.puzzles.selection import keeps_size, smallest
+from hrm_arc.puzzles.selection import at_most, keeps_size, smallest
 from hrm_arc.puzzles.sources import SOURCES, find_task, load_corpus, load_tasks, make_corpus, register_source
 from hrm_arc.puzzles.task import Pair, Task, make_grid
 
@@ -182,6 +182,11 @@ def test_the_smallest_tasks_are_chosen_without_their_answers() -> None:
     assert [task.id for task in smallest(changed, 12)] == [task.id for task in chosen]
     with pytest.raises(UserError, match="requests 1000 tasks"):
         smallest(tasks, 1000)
+    few = at_most(tasks, 100)
+    assert [t.id for t in few] == [t.id for t in tasks if visible_canvas(t).cells <= 100]
+    assert [task.id for task in at_most(changed, 100)] == [task.id for task in few]
+    with pytest.raises(UserError, match=f"has {min(visible_canvas(t).cells for t in tasks)} cells"):
+        at_most(tasks, 3)
 
 
 @pytest.fixture
