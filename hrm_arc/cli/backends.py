@@ -78,20 +78,17 @@ def open_model(path: Path, options: argparse.Namespace, early_exit: bool = True)
 
 
 def open_run(path: Path, device: str = "auto", early_exit: bool = True, precision: str = "auto") -> Opened:
-    """Open a run's newest checkpoint, or a checkpoint folder, in torch.
+    """Open a run's newest checkpoint, a checkpoint folder or weights that ship under this name, in torch.
 
     Raises:
         UserError: there is none, or it is damaged.
     """
     from hrm_arc.evaluation.torch_backend import load_model
-    from hrm_arc.runs.checkpoint import checksum, newest_checkpoint
-    from hrm_arc.runs.folder import RunFolder
+    from hrm_arc.runs.checkpoint import checksum, newest_checkpoint, recipe_of, run_of
 
     checkpoint = newest_checkpoint(path)
     backend, card = load_model(checkpoint, device, precision)
     backend.early_exit = early_exit
-    run = RunFolder(checkpoint.parent.parent)
     digest = checksum(checkpoint)
-    if not run.config_file.is_file():
-        return Opened(backend, card, digest, digest, None, None, backend.precision)
-    return Opened(backend, card, digest, digest, run.config(), run, backend.precision)
+    recipe, run = recipe_of(checkpoint), run_of(checkpoint)
+    return Opened(backend, card, digest, digest, recipe, run, backend.precision)

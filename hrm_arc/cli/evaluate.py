@@ -33,7 +33,9 @@ VOTES = 64
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", metavar="RUN", nargs="?", type=Path, help="run, checkpoint or exported file to score")
+    parser.add_argument(
+        "path", metavar="RUN", nargs="?", type=Path, help="run, checkpoint, exported file or name of weights"
+    )
     parser.add_argument(
         "--submission",
         type=Path,
@@ -74,7 +76,7 @@ def run(options: argparse.Namespace) -> None:
         return
     model = open_model(options.path, options, not options.no_early_exit)
     out = options.out or _within(model, _beside(options.path, options.data))
-    votes = options.votes or _usual_votes(model)
+    votes = options.votes or usual_votes(model)
     settings = {
         "votes": votes,
         "seed": options.seed,
@@ -86,7 +88,7 @@ def run(options: argparse.Namespace) -> None:
         emit(scores, options.json, _human)
 
 
-def _usual_votes(model: Opened) -> int:
+def usual_votes(model: Opened) -> int:
     from hrm_arc.evaluation.predict import MOST_VOTES
 
     if model.card.imported and model.card.variants == 1:
@@ -215,10 +217,14 @@ def _answers(
 
 
 def _beside(path: Path, data: str | None) -> Path:
-    """The folder for scores: the run's folder; RUN/scores for one of its checkpoints; else beside the model."""
+    """The folder for scores: the run's folder; RUN/scores for one of its checkpoints; else beside the model, or here
+    if the model ships with the program."""
     from hrm_arc.runs.checkpoint import CARD
     from hrm_arc.runs.folder import RunFolder
+    from hrm_arc.runs.named import is_shipped
 
+    if is_shipped(path):
+        return RunFolder(Path(f"{path}.scores")).scored(data).path
     if is_exported(path):
         return RunFolder(path.with_suffix(".scores")).scored(data).path
     if not (path / CARD).is_file():

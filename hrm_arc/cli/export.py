@@ -25,7 +25,7 @@ MOST_SAMPLES = 1_000_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", metavar="RUN", type=Path, help="a run folder or a checkpoint folder")
+    parser.add_argument("path", metavar="RUN", type=Path, help="run, checkpoint, or a name that hrm weights lists")
     parser.add_argument("--to", choices=["onnx"], default="onnx", help="the format (default: onnx)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="the file to write")
     parser.add_argument("--check", type=Path, metavar="FILE", help="compare this exported file; nothing is written")
@@ -65,8 +65,7 @@ def _check(options: argparse.Namespace) -> dict[str, Any]:
     from hrm_arc.deploy.runtime import OnnxBackend
     from hrm_arc.evaluation.provenance import tasks_to_score
     from hrm_arc.evaluation.torch_backend import load_model
-    from hrm_arc.runs.checkpoint import checksum, newest_checkpoint
-    from hrm_arc.runs.folder import RunFolder
+    from hrm_arc.runs.checkpoint import checksum, newest_checkpoint, run_of
 
     other = OnnxBackend(options.check)
     checkpoint = newest_checkpoint(options.path)
@@ -74,7 +73,7 @@ def _check(options: argparse.Namespace) -> dict[str, Any]:
         theirs = f"{other.card.run_id}, step {other.card.step}"
         raise UserError(options.check, f"was exported from another checkpoint ({theirs}) than {checkpoint}")
     backend, card = load_model(checkpoint, "cpu", "32-true")
-    tasks = tasks_to_score(card, options.data, RunFolder(checkpoint.parent.parent))
+    tasks = tasks_to_score(card, options.data, run_of(checkpoint))
     with counting("comparing answers with torch") as progress:
         compared = parity(backend, other, card, tasks, options.samples, progress)
     return _result(options.check, other.exported, compared)

@@ -25,6 +25,7 @@ from hrm_arc.cli import (
     train,
     validate,
     watch,
+    weights,
 )
 from hrm_arc.cli.show import configure_logging, note
 from hrm_arc.cli.signals import end_at_once, interrupt_on_signals
@@ -57,6 +58,7 @@ VERBS = {
     "export": (export, "export a run's model as one ONNX file that runs without torch"),
     "validate": (validate, "score a model on a test split, here or on a small machine; resumable"),
     "import": (import_, "convert a published HRM or TRM checkpoint"),
+    "weights": (weights, "list the trained weights that ship, save and share those of a run"),
     "bench": (bench, "run a benchmark of the repository and print its table"),
     "doctor": (doctor, "what this machine has, how fast it is, and what the program chooses"),
     "audit": (audit, "compare an accuracy with the score of an empty answer"),

@@ -1,8 +1,9 @@
 """Solve tasks that no run was trained on: two attempts at each test output, with their share of the votes.
 
-  hrm solve my-task.json                                   train on its demonstrations from scratch, two minutes
-  hrm solve my-task.json --model runs/RUN                  ... or fine-tune a trained model for a minute
-  hrm solve 0d3d703e --model runs/RUN --finetune-seconds 0   use a trained model as it is
+  hrm solve my-task.json                       fine-tune the weights that ship on its demonstrations for a minute
+  hrm solve my-task.json --model runs/RUN      ... or those of a run
+  hrm solve my-task.json --model nothing       train from scratch, two minutes
+  hrm solve 0934a4d8 --finetune-seconds 0      use a trained model as it is
 
 The tasks of a folder are learned together. The checkpoint is not changed. Where a file has answers, they are
 compared with the attempts at the end; nothing reads them before.
@@ -31,7 +32,10 @@ NOTHING = "nothing"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("task", help="task file, name of a task, or folder of tasks")
     parser.add_argument(
-        "--model", metavar="MODEL", default=NOTHING, help="run, checkpoint or exported file to start from; or nothing"
+        "--model",
+        metavar="MODEL",
+        help="run, checkpoint, exported file or name of weights to start from, or nothing"
+        " (default: the first that hrm weights lists)",
     )
     parser.add_argument(
         "--finetune-seconds", type=float, metavar="S", help="seconds of training on the demonstrations (see above)"
@@ -49,7 +53,7 @@ def run(options: argparse.Namespace) -> None:
     from hrm_arc.evaluation.predict import MOST_VOTES, keys
     from hrm_arc.puzzles.sources import load_tasks
 
-    start = None if options.model == NOTHING else Path(options.model)
+    start = _start(options.model)
     seconds = options.finetune_seconds
     if seconds is None:
         seconds = _default_seconds(start)
@@ -78,6 +82,15 @@ def run(options: argparse.Namespace) -> None:
     emit(result, options.json, lambda result: _human(tasks, predictions, result))
     if stopped:
         raise KeyboardInterrupt
+
+
+def _start(model: str | None) -> Path | None:
+    """The weights to start from; None: train from scratch."""
+    from hrm_arc.runs.named import shipped_names
+
+    if model is None:
+        return Path(names[0]) if (names := shipped_names()) else None
+    return None if model == NOTHING else Path(model)
 
 
 def _default_seconds(start: Path | None) -> float:

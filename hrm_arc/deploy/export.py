@@ -25,8 +25,7 @@ from hrm_arc.puzzles.augmented import AugmentedSet
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.task import Task
 from hrm_arc.runs.card import Card
-from hrm_arc.runs.checkpoint import checksum, newest_checkpoint
-from hrm_arc.runs.folder import RunFolder
+from hrm_arc.runs.checkpoint import checksum, newest_checkpoint, recipe_of, run_of
 from hrm_arc.runs.versions import versions
 
 # The most demonstrations, and the most cells over all segments, to calibrate eight bits on.
@@ -52,7 +51,7 @@ def export(
     samples were compared with those of torch.
 
     Args:
-        path: the run or checkpoint.
+        path: the run, the checkpoint, or the name of weights that ship.
         out: the file to write.
         precision: ``fp32``; ``fp16``: weights and activations in half precision; ``int8``: weights and matrix
             products in eight bits, calibrated on demonstrations.
@@ -69,9 +68,8 @@ def export(
     checkpoint = newest_checkpoint(path)
     backend, card = load_model(checkpoint, "cpu", "32-true")
     graph.export_spec(card)  # A model that cannot be exported is named before anything slow is done.
-    run = RunFolder(checkpoint.parent.parent)
-    tasks = tasks_to_score(card, data, run)
-    recipe = run.config() if run.config_file.is_file() else None
+    tasks = tasks_to_score(card, data, run_of(checkpoint))
+    recipe = recipe_of(checkpoint)
     weights = sum(parameter.numel() for parameter in backend.model.parameters())
     with atomic_write(out) as beside:
         # A full disk is found now, and not after calibration and comparison.

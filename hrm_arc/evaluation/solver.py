@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from hrm_arc.models.reasoner import Reasoner
 from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.puzzles.task import ATTEMPTS, Grid, Task
 from hrm_arc.runs.card import Card
+from hrm_arc.runs.named import pull
 
 LOG = logging.getLogger("hrm_arc.evaluation")
 VOTES = 64
@@ -47,13 +49,29 @@ class Solver:
         """Load a trained model.
 
         Args:
-            path: a run (its newest checkpoint) or a checkpoint folder.
+            path: a run (its newest checkpoint), a checkpoint folder, or the name of weights that ship with the
+                program (``hrm weights`` lists them).
             device: a torch device, or ``auto`` for the best one here.
 
         Raises:
             UserError: there is none, it is damaged, or the device is not available.
         """
         return cls(*load_model(Path(path), device))
+
+    @classmethod
+    def from_pretrained(cls, repository: str, device: str = "auto") -> Solver:
+        """Load weights from the Hugging Face hub, through its local cache.
+
+        Args:
+            repository: ``owner/name``.
+            device: see :meth:`load`.
+
+        Raises:
+            UserError: there are none, the hub extra is not installed, or the device is not available.
+            ReportedError: the hub cannot be reached.
+        """
+        with tempfile.TemporaryDirectory() as scratch:
+            return cls(*load_model(pull(repository, Path(scratch) / "weights"), device))
 
     @classmethod
     def from_model(cls, model: Reasoner, card: Card) -> Solver:

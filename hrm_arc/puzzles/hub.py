@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hrm_arc.errors import ReportedError, UserError
+from hrm_arc import hub
+from hrm_arc.errors import UserError
 
 PREFIX = "hub:"
 # Short names of the data sets that the published models were trained on.
@@ -12,7 +13,7 @@ NAMES = {
     "sudoku-extreme": "sapientinc/sudoku-extreme",
     "maze-30x30-hard": "sapientinc/maze-30x30-hard-1k",
 }
-FILES = ["*.csv", "*.json", "*.npy"]
+FILES = ("*.csv", "*.json", "*.npy")
 
 
 def download(name: str) -> Path:
@@ -28,23 +29,8 @@ def download(name: str) -> Path:
         UserError: huggingface_hub is not installed, or there is no such data set.
         ReportedError: the hub cannot be reached, or the download failed.
     """
-    where = f"{PREFIX}{name}"
-    try:
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
-    except ImportError:
-        raise UserError(where, "needs the hub extra: pip install 'hrm-arc[hub]'") from None
     repository = NAMES.get(name, name)
     if repository.count("/") != 1:
         known = ", ".join(NAMES)
-        raise UserError(where, f"no such data set, expected owner/name or one of {known}")
-    try:
-        return Path(snapshot_download(repository, repo_type="dataset", allow_patterns=FILES))
-    except RepositoryNotFoundError:
-        raise UserError(where, f"the hub has no public data set {repository}") from None
-    except LocalEntryNotFoundError:
-        what = "is not in the cache, and the hub cannot be reached; connect to a network, or copy the cache"
-        raise ReportedError(where, what) from None
-    except Exception as error:  # The client raises errors of several HTTP libraries.
-        first = str(error).strip().splitlines() or [type(error).__name__]
-        raise ReportedError(where, f"cannot be downloaded: {first[0]}") from None
+        raise UserError(f"{PREFIX}{name}", f"no such data set, expected owner/name or one of {known}")
+    return hub.download(f"{PREFIX}{name}", repository, "dataset", FILES)

@@ -26,8 +26,10 @@ from typing import TYPE_CHECKING, Any
 
 from hrm_arc.errors import ReportedError, UserError, unwritable
 from hrm_arc.files import finite, sync
-from hrm_arc.reading import MIB, open_regular, read_json_object
+from hrm_arc.reading import LARGEST_YAML, MIB, kind_of, open_regular, parse_yaml, read_json_object, read_text
 from hrm_arc.runs.card import Card
+from hrm_arc.runs.folder import RunFolder
+from hrm_arc.runs.named import RECIPE, folder_of
 from hrm_arc.runs.status import read_status
 
 if TYPE_CHECKING:
@@ -59,18 +61,38 @@ def save_checkpoint(
     Raises:
         ReportedError: it cannot be written; what was there is untouched.
     """
+    refuse_link(root)
+    folder = root / f"{kind}-{card.step:08d}"
+    write_checkpoint(folder, card, {WEIGHTS: weights, TRAINING: training})
+    return folder
+
+
+def write_checkpoint(
+    folder: Path, card: Card, tensors: Mapping[str, Mapping[str, Tensor]], texts: Mapping[str, str] | None = None
+) -> None:
+    """Write a checkpoint folder atomically; what was in its place is removed.
+
+    Args:
+        folder: where.
+        card: its description.
+        tensors: by the names of the files.
+        texts: more files beside them, by name.
+
+    Raises:
+        ReportedError: it cannot be written; what was there is untouched.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import save_file  # Imports torch, which is not installed everywhere.
 
-    folder = root / f"{kind}-{card.step:08d}"
-    refuse_link(root)
-    beside = _hidden(folder)
+    root, beside = folder.parent, _hidden(folder)
     try:
         root.mkdir(parents=True, exist_ok=True)
         beside.mkdir()
-        for name, tensors in ((WEIGHTS, weights), (TRAINING, training)):
-            save_file(_apart(tensors), beside / name)
+        for name, named in tensors.items():
+            save_file(_apart(named), beside / name)
         _write_card(beside, card)
+        for name, content in (texts or {}).items():
+            (beside / name).write_text(content, encoding="utf-8")
         for path in (*beside.iterdir(), beside):
             sync(path)
         refuse_link(folder)
@@ -83,7 +105,6 @@ def save_checkpoint(
         raise ReportedError(folder, f"cannot be written: {error}") from None
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    return folder
 
 
 def prune_checkpoints(written: Path, keep: int) -> None:
@@ -143,7 +164,7 @@ def list_checkpoints(root: Path, kind: str) -> list[Path]:
 
 
 def find_checkpoint(path: Path) -> tuple[Path, list[UserError]]:
-    """The checkpoint at ``path``: itself, or the newest whole one of a run.
+    """The checkpoint at ``path``: itself, the newest whole one of a run, or weights that ship under this name.
 
     Returns:
         its folder, and the errors of newer ones: damaged ones, and the last one of a run if it is gone.
@@ -151,6 +172,7 @@ def find_checkpoint(path: Path) -> tuple[Path, list[UserError]]:
     Raises:
         UserError: there is none, or the named one is damaged.
     """
+    path = folder_of(path)
     if (path / CARD).is_file() or FINISHED.fullmatch(path.name):
         check(path)
         return path, []
@@ -168,7 +190,8 @@ def find_checkpoint(path: Path) -> tuple[Path, list[UserError]]:
             return folder, [*_gone(path, folder), *damaged]
     if damaged:
         raise damaged[0]
-    raise UserError(path, "no checkpoint here: expected a run folder or a checkpoint folder")
+    what = "no checkpoint here: expected a run folder, a checkpoint folder or a name that hrm weights lists"
+    raise UserError(path, what)
 
 
 def _gone(run: Path, newest: Path) -> list[UserError]:
@@ -190,6 +213,30 @@ def newest_checkpoint(path: Path) -> Path:
     for error in damaged:
         log.warning("%s; using %s", error, folder.name)
     return folder
+
+
+def run_of(checkpoint: Path) -> RunFolder | None:
+    """The run that a checkpoint lies in, if it lies in one."""
+    run = RunFolder(checkpoint.parent.parent)
+    return run if run.config_file.is_file() else None
+
+
+def recipe_of(checkpoint: Path) -> dict[str, Any] | None:
+    """The recipe of a checkpoint: that of its run, or the one beside saved weights.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    if (run := run_of(checkpoint)) is not None:
+        return run.config()
+    try:
+        text = read_text(checkpoint / RECIPE, LARGEST_YAML, within=checkpoint)
+    except FileNotFoundError:
+        return None
+    recipe = parse_yaml(text, checkpoint / RECIPE)
+    if not isinstance(recipe, dict):
+        raise UserError(checkpoint / RECIPE, f"damaged: holds {kind_of(recipe)}, expected a recipe")
+    return recipe
 
 
 def check(folder: Path) -> None:

@@ -195,13 +195,17 @@ class Pretrained:
         """The weights of a run or checkpoint.
 
         Args:
-            path: a run folder or a checkpoint folder.
+            path: a run folder, a checkpoint folder, or the name of weights that ship with the program.
 
         Raises:
             UserError: there is none, or it is damaged.
         """
         folder = newest_checkpoint(Path(path))
-        return cls(read_tensors(folder, WEIGHTS), read_card(folder))
+        # Weights that were saved to give them away are in bfloat16.
+        weights = {
+            n: each.float() if each.is_floating_point() else each for n, each in read_tensors(folder, WEIGHTS).items()
+        }
+        return cls(weights, read_card(folder))
 
     @property
     def rows(self) -> dict[str, int]:

@@ -23,7 +23,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_task_from_nothing(tmp_path: Path) -> None:
     task = write_tasks(tmp_path / "tasks", count=1) / "flip0.json"
-    solved = answer("solve", task, "--finetune-seconds", "1", "--votes", "8", "--out", tmp_path / "runs")
+    how = ("--model", "nothing", "--finetune-seconds", "1", "--votes", "8")
+    solved = answer("solve", task, *how, "--out", tmp_path / "runs")
     attempts = solved["attempts"]
     assert isinstance(attempts, list)
     assert len(attempts) == 1
@@ -37,10 +38,11 @@ def test_a_task_without_answers(tmp_path: Path) -> None:
     task = {"train": [{"input": [[1, 2]], "output": [[2, 1]]}], "test": [{"input": [[3, 4]]}, {"input": [[5, 6]]}]}
     path = tmp_path / "mine.json"
     path.write_text(json.dumps(task))
-    solved = answer("solve", path, "--finetune-seconds", "1", "--votes", "2")
+    how = ("--model", "nothing", "--finetune-seconds", "1", "--votes", "2")
+    solved = answer("solve", path, *how)
     assert len(solved["attempts"]) == 2  # type: ignore[arg-type]
     assert (solved["answers_known"], solved["solved"]) == (0, 0)
-    shown = hrm("solve", path, "--finetune-seconds", "1", "--votes", "2")
+    shown = hrm("solve", path, *how)
     assert "mine, test 2" in shown.stdout
 
 
@@ -79,7 +81,10 @@ def test_answers_given_away_before_are_told(tmp_path: Path, seconds: str) -> Non
     ("flags", "message"),
     [
         (["nosuch"], "error: nosuch: no such source or path"),
-        (["0d3d703e", "--finetune-seconds", "0"], "error: --finetune-seconds: 0, expected more than 0"),
+        (
+            ["0d3d703e", "--model", "nothing", "--finetune-seconds", "0"],
+            "error: --finetune-seconds: 0, expected more than 0",
+        ),
         (["0d3d703e", "--finetune-seconds", "-1"], "error: --finetune-seconds: -1, expected more than 0"),
         (["0d3d703e", "--votes", "0"], "error: --votes: 0, expected 1 to 1,000,000"),
         (["0d3d703e", "--model", "nosuch"], "error: nosuch: "),
@@ -95,7 +100,8 @@ def test_mistakes_are_one_line(flags: list[str], message: str) -> None:
 
 def test_a_stopped_fine_tuning_answers_with_what_it_has_learned(tmp_path: Path) -> None:
     tasks = write_tasks(tmp_path / "tasks", count=1)
-    command = [*HRM, "solve", str(tasks), "--finetune-seconds", "600", "--votes", "1", "--out", str(tmp_path / "runs")]
+    how = ["--model", "nothing", "--finetune-seconds", "600", "--votes", "1", "--out", str(tmp_path / "runs")]
+    command = [*HRM, "solve", str(tasks), *how]
     process = subprocess.Popen([*command, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     while "training" not in process.stderr.readline():

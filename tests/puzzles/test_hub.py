@@ -18,6 +18,10 @@ class NoSuchSetError(Exception):
     pass
 
 
+class NobodyLoggedInError(Exception):
+    pass
+
+
 def fake_hub(monkeypatch: pytest.MonkeyPatch, answer: Path | Exception) -> list[str]:
     """Stand in for huggingface_hub, which needs a network; returns the names that are requested."""
     requested: list[str] = []
@@ -32,6 +36,7 @@ def fake_hub(monkeypatch: pytest.MonkeyPatch, answer: Path | Exception) -> list[
     hub.snapshot_download = snapshot_download  # type: ignore[attr-defined]
     errors.LocalEntryNotFoundError = NotInCacheError  # type: ignore[attr-defined]
     errors.RepositoryNotFoundError = NoSuchSetError  # type: ignore[attr-defined]
+    errors.LocalTokenNotFoundError = NobodyLoggedInError  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
     monkeypatch.setitem(sys.modules, "huggingface_hub.errors", errors)
     return requested

@@ -1,0 +1,144 @@
+"""Trained weights with a name: list those that ship with the program, save those of a run, share them.
+
+hrm weights                                what is here, what it learned from, and what it scores
+hrm eval arc1-cpu --votes 8                a name stands wherever a run may stand
+hrm weights save runs/RUN my-weights       the weights of a run, rounded to bfloat16, with their scores
+hrm weights push my-weights OWNER/NAME     to the Hugging Face hub (needs the hub extra and a login)
+hrm weights pull OWNER/NAME my-weights     from there
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from hrm_arc.cli.show import add_json, alone, emit, note, table
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_json(parser)
+    parser.set_defaults(run=_list)
+    verbs = parser.add_subparsers(dest="weights_verb", metavar="VERB")
+
+    save = verbs.add_parser("save", help="save the weights of a run to give them away", allow_abbrev=False)
+    save.add_argument("path", metavar="RUN", type=Path, help="a run folder or a checkpoint folder")
+    save.add_argument("out", metavar="DIR", type=Path, help="the folder to write")
+    save.add_argument("--title", help="one line that says what the weights are (default: the recipe's name)")
+    save.add_argument("--votes", type=int, metavar="V", help="votes of the scores (default: as in the recipe)")
+    save.add_argument("--no-scores", action="store_true", help="do not score the rounded weights on their solve tasks")
+    add_json(save)
+    save.set_defaults(run=_save)
+
+    push = verbs.add_parser("push", help="upload saved weights to the Hugging Face hub", allow_abbrev=False)
+    push.add_argument("path", metavar="WEIGHTS", type=Path, help="a folder of saved weights, or a name")
+    push.add_argument("repository", metavar="OWNER/NAME", help="the hub's repository, made if there is none")
+    push.add_argument("--private", action="store_true", help="make a new repository private")
+    add_json(push)
+    push.set_defaults(run=_push)
+
+    pull = verbs.add_parser("pull", help="download weights from the Hugging Face hub", allow_abbrev=False)
+    pull.add_argument("repository", metavar="OWNER/NAME", help="the hub's repository")
+    pull.add_argument("out", metavar="DIR", type=Path, help="the folder to write")
+    add_json(pull)
+    pull.set_defaults(run=_pull)
+
+
+def _list(options: argparse.Namespace) -> None:
+    from hrm_arc.runs.named import SHIPPED, read_about, shipped_names
+
+    rows = [{"name": name, **read_about(SHIPPED / name), "folder": str(SHIPPED / name)} for name in shipped_names()]
+    emit({"weights": rows}, options.json, _print_list)
+
+
+def _print_list(result: dict[str, Any]) -> None:
+    if not result["weights"]:
+        print("no weights ship with this version; hrm weights save RUN DIR saves your own")
+    for row in result["weights"]:
+        _print_about(row["name"], row)
+        print()
+
+
+def _print_about(name: str, about: dict[str, Any]) -> None:
+    print(f"{name}: {about['title']}")
+    if "parameters" in about:
+        print(f"  {about['parameters']:,} parameters, {about.get('steps', 0):,} steps, {about['licence']}")
+    for line in about["learned_from"]:
+        print(f"  learned from {line}")
+    for command in about["made_with"]:
+        print(f"  made with: {command}")
+    if about["scores"]:
+        rows = [
+            [str(row.get("data")), *(str(row.get(key)) for key in ("votes", "solved", "test_outputs")), _percent(row)]
+            for row in about["scores"]
+        ]
+        print()
+        table("two attempts", ["scored on", "votes", "solved", "of", "pass@2"], rows)
+
+
+def _percent(row: dict[str, Any]) -> str:
+    value, interval = row.get("pass@2"), row.get("interval")
+    if not isinstance(value, int | float):
+        return "not known"
+    between = f" ({interval[0]:.1%} to {interval[1]:.1%})" if isinstance(interval, list) and len(interval) == 2 else ""
+    return f"{value:.2%}{between}"
+
+
+def _save(options: argparse.Namespace) -> None:
+    from hrm_arc.deploy.packing import save_weights
+
+    alone("hrm weights save")
+    about = save_weights(options.path, options.out, options.title)
+    if not options.no_scores:
+        about = _scored(options.out, options.votes)
+    result = {"folder": str(options.out), "bytes": _size(options.out), **about}
+    emit(result, options.json, _print_saved)
+
+
+def _scored(folder: Path, votes: int | None) -> dict[str, Any]:
+    """Score saved weights on the tasks that they were made to solve, and add the scores to their description."""
+    from hrm_arc.cli.backends import open_run
+    from hrm_arc.cli.evaluate import score_model, usual_votes
+    from hrm_arc.deploy.packing import add_scores
+    from hrm_arc.runs.named import read_about
+
+    model = open_run(folder)
+    settings = {
+        "votes": votes or usual_votes(model),
+        "seed": 0,
+        "early_exit": True,
+        "precision": model.precision,
+    }
+    scores = score_model(model, None, folder.with_name(f"{folder.name}.scores"), settings)
+    assert scores is not None, "hrm weights runs in one process"
+    if not scores["test_outputs"]:
+        note("no answer is known: the weights are saved without scores")
+        return read_about(folder)
+    return add_scores(folder, ", ".join(model.card.solve), scores)
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.iterdir())
+
+
+def _print_saved(result: dict[str, Any]) -> None:
+    _print_about(Path(result["folder"]).name, result)
+    print(f"\nwritten to {result['folder']}, {result['bytes'] / 1e6:.1f} MB")
+
+
+def _push(options: argparse.Namespace) -> None:
+    from hrm_arc.deploy.sharing import push
+
+    address = push(options.path, options.repository, options.private)
+    emit({"address": address}, options.json, lambda result: print(f"uploaded to {result['address']}"))
+
+
+def _pull(options: argparse.Namespace) -> None:
+    from hrm_arc.runs.named import pull, read_about
+
+    folder = pull(options.repository, options.out)
+    emit(
+        {"folder": str(folder), "bytes": _size(folder), **read_about(folder)},
+        options.json,
+        _print_saved,
+    )

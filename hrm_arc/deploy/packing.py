@@ -1,0 +1,109 @@
+"""The weights of a run as a folder to give away: bfloat16, with a card, the recipe and a description."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from hrm_arc.errors import UserError
+from hrm_arc.evaluation.torch_backend import check_weights
+from hrm_arc.files import write_json
+from hrm_arc.runs.checkpoint import (
+    WEIGHTS,
+    newest_checkpoint,
+    read_card,
+    read_tensors,
+    recipe_of,
+    write_checkpoint,
+)
+from hrm_arc.runs.named import ABOUT, RECIPE, read_about
+
+LICENCE = "Apache-2.0"
+# What a card's field ``training`` says of the weights themselves; the rest is for resuming.
+OF_THE_WEIGHTS = ("imported", "chosen")
+
+
+def save_weights(path: Path, out: Path, title: str) -> dict[str, Any]:
+    """Save the weights of a run's newest checkpoint, or of a checkpoint, to give them away.
+
+    Floating-point tensors are rounded to bfloat16. The state of the optimizers is left out, so a run cannot be
+    resumed from the folder, but ``--init-from`` begins a new one with it.
+
+    Args:
+        path: the run or checkpoint.
+        out: the folder to write; it must not exist.
+        title: one line that says what the weights are.
+
+    Returns:
+        what about.json says, see :func:`hrm_arc.runs.named.read_about`.
+
+    Raises:
+        UserError: there is no checkpoint or no recipe beside it, ``out`` exists, or a weight is not finite.
+        ReportedError: the folder cannot be written.
+    """
+    if out.exists():
+        raise UserError(out, "exists already; name another folder")
+    checkpoint = newest_checkpoint(path)
+    card, recipe = read_card(checkpoint), recipe_of(checkpoint)
+    if recipe is None:
+        raise UserError(path, "has no recipe: nobody could tell how the weights were made")
+    weights = read_tensors(checkpoint, WEIGHTS)
+    check_weights(checkpoint / WEIGHTS, weights)
+    rounded = {name: each.to(torch.bfloat16) if each.is_floating_point() else each for name, each in weights.items()}
+    about = {
+        "title": title,
+        "licence": LICENCE,
+        "learned_from": _learned_from(card.solve, card.study, card.tasks, card.held_out),
+        "made_with": [f"hrm train {recipe['name']}", f"hrm weights save runs/RUN {out.name}"],
+        "parameters": sum(each.numel() for each in weights.values()),
+        "steps": card.step,
+        "scores": [],
+    }
+    kept = {key: value for key, value in card.training.items() if key in OF_THE_WEIGHTS}
+    texts = {
+        RECIPE: yaml.safe_dump(recipe, sort_keys=False),
+        ABOUT: json.dumps(about, indent=1) + "\n",
+    }
+    write_checkpoint(out, replace(card, training=kept, places={}), {WEIGHTS: rounded}, texts)
+    return about
+
+
+def _learned_from(solve: Sequence[str], study: Sequence[str], tasks: Sequence[str], held_out: int) -> list[str]:
+    """What a model was given, in words."""
+    said = [
+        f"the demonstrations of {held_out} tasks of {', '.join(solve) or 'memory'}; their test outputs were held out"
+    ]
+    if len(tasks) > held_out:
+        said.append(f"{len(tasks) - held_out} tasks of {', '.join(study)} with their test outputs")
+    return said
+
+
+def add_scores(folder: Path, data: str, scores: Mapping[str, Any]) -> dict[str, Any]:
+    """Add a row of scores to the description of saved weights; one on the same source is replaced.
+
+    Args:
+        folder: of the weights.
+        data: the source that was scored.
+        scores: as in scores.json.
+
+    Returns:
+        what about.json says now.
+    """
+    about = read_about(folder)
+    row = {
+        "data": data,
+        "votes": scores["votes"],
+        "test_outputs": scores["test_outputs"],
+        "solved": scores["solved_pass2"],
+        "pass@2": scores["pass@2"],
+        "interval": scores["intervals"]["pass@2"],
+    }
+    about["scores"] = [*(each for each in about["scores"] if each.get("data") != data), row]
+    write_json(folder / ABOUT, about)
+    return about

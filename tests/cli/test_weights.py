@@ -1,0 +1,171 @@
+"""Weights that are given away: saved from a run, loaded by name, shared through a stand-in of the hub."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+import hrm_arc
+from hrm_arc.cli.main import main
+from hrm_arc.runs import named
+from hrm_arc.runs.checkpoint import newest_checkpoint
+from tests.cli.commands import answer, check_one_line, hrm, one_line
+from tests.cli.hub_server import TOKEN, Hub, serving
+
+
+@pytest.fixture(scope="module")
+def saved(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The weights of the run, saved by the command in a folder of shipped weights."""
+    folder = tmp_path_factory.mktemp("shipped") / "tiny"
+    result = answer("weights", "save", run_folder, folder, "--title", "A tiny model", "--votes", "2")
+    assert result["title"] == "A tiny model"
+    assert result["bytes"] == sum(file.stat().st_size for file in folder.iterdir())
+    return folder
+
+
+@pytest.fixture
+def shipped(saved: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """The name of weights that ship, in an empty working directory."""
+    monkeypatch.setattr(named, "SHIPPED", saved.parent)
+    monkeypatch.chdir(tmp_path)
+    return saved.name
+
+
+def test_weights_are_those_of_the_run_in_bfloat16(run_folder: Path, saved: Path) -> None:
+    ours = load_file(saved / "model.safetensors")
+    theirs = load_file(newest_checkpoint(run_folder) / "model.safetensors")
+    assert ours.keys() == theirs.keys()
+    for name, tensor in ours.items():
+        assert tensor.dtype == torch.bfloat16
+        assert torch.equal(tensor, theirs[name].to(torch.bfloat16))
+    assert {file.name for file in saved.iterdir()} == set(named.FILES)
+
+
+def test_the_scores_are_those_of_the_rounded_weights(saved: Path, tmp_path: Path) -> None:
+    (row,) = named.read_about(saved)["scores"]
+    scores = answer("eval", saved, "--votes", "2", "--out", tmp_path)
+    assert row["votes"] == 2
+    assert (row["solved"], row["test_outputs"]) == (scores["solved_pass2"], scores["test_outputs"])
+    assert row["pass@2"] == scores["pass@2"]
+    assert row["interval"] == scores["intervals"]["pass@2"]  # type: ignore[index]
+
+
+def test_a_name_stands_where_a_run_may_stand(
+    shipped: str, saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["weights", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["weights"]
+    assert row["name"] == shipped
+    assert main(["eval", shipped, "--json"]) == 0
+    by_name = json.loads(capsys.readouterr().out)
+    # Votes are those of the recipe; the results lie in the working directory, not in the installed package.
+    assert by_name["votes"] == 8
+    assert by_name["folder"] == f"{shipped}.scores"
+    assert {file.name for file in saved.iterdir()} == set(named.FILES)
+    assert main(["export", shipped, "--out", "model.onnx", "--samples", "8", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["model"] == "grid-hrm"
+    assert hrm_arc.Solver.load(shipped).card.tasks == hrm_arc.Solver.load(saved).card.tasks
+    for value in hrm_arc.Pretrained.load(shipped).weights.values():
+        assert value.dtype == torch.float32
+
+
+def test_a_folder_of_the_same_name_comes_first(shipped: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path(shipped).mkdir()
+    assert "no checkpoint here" in one_line(capsys, "eval", shipped)
+
+
+def test_solve_begins_with_what_ships(shipped: str, saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (source,) = hrm_arc.Solver.load(saved).card.solve
+    assert main(["solve", source, "--finetune-seconds", "0", "--json"]) == 0
+    given = json.loads(capsys.readouterr().out)
+    assert main(["solve", source, "--finetune-seconds", "0", "--model", str(saved), "--json"]) == 0
+    assert given == json.loads(capsys.readouterr().out)
+    assert "needs a trained --model" in one_line(
+        capsys, "solve", source, "--model", "nothing", "--finetune-seconds", "0"
+    )
+
+
+def test_mistakes_are_one_line(run_folder: Path, saved: Path, tmp_path: Path) -> None:
+    check_one_line(hrm("weights", "save", run_folder, saved), str(saved), "exists already")
+    check_one_line(hrm("weights", "save", tmp_path, tmp_path / "x"), str(tmp_path), "no checkpoint here")
+    check_one_line(hrm("weights", "push", run_folder, "me/tiny"), str(run_folder), "save its weights first")
+    check_one_line(hrm("weights", "push", saved, "tiny"), "tiny", "expected owner/name")
+    check_one_line(hrm("train", "--resume", saved), str(saved), "no run here")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", '{"title": 1}', '{"title": "a", "licence": "b", "learned_from": [], "made_with": [], "scores": 3}'],
+)
+def test_a_damaged_description_is_one_line(
+    shipped: str,
+    saved: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+) -> None:
+    copy = tmp_path / "shipped" / shipped
+    copy.mkdir(parents=True)
+    for name in named.FILES:
+        (copy / name).write_bytes((saved / name).read_bytes())
+    (copy / named.ABOUT).write_text(text)
+    monkeypatch.setattr(named, "SHIPPED", copy.parent)
+    assert named.ABOUT in one_line(capsys, "weights")
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A stand-in of the hub that the command talks to, with an empty cache."""
+    with serving() as served:
+        for name in ("HF_HUB_OFFLINE", "HF_HUB_CACHE"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("HF_ENDPOINT", served.address)
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
+        monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
+        yield served
+
+
+def test_weights_go_to_the_hub_and_come_back(hub: Hub, saved: Path, tmp_path: Path) -> None:
+    assert answer("weights", "push", saved, "me/tiny")["address"] == f"{hub.address}/me/tiny"
+    held = hub.repositories["me/tiny"]
+    # The layout of the hub: safetensors, config.json, and a model card with its metadata in YAML.
+    assert set(held) == {*named.FILES, "config.json", "README.md"}
+    assert held["model.safetensors"] == (saved / "model.safetensors").read_bytes()
+    _, head, text = held["README.md"].decode().split("---\n", 2)
+    assert yaml.safe_load(head)["license"] == "apache-2.0"
+    assert 'Solver.from_pretrained("me/tiny")' in text
+    assert json.loads(held["config.json"])["library_name"] == "hrm-arc"
+
+    pulled = tmp_path / "pulled"
+    answer("weights", "pull", "me/tiny", pulled)
+    for name in named.FILES:
+        assert (pulled / name).read_bytes() == (saved / name).read_bytes()
+    code = "import hrm_arc; print(hrm_arc.Solver.from_pretrained('me/tiny').card.model)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.stdout == "grid-hrm\n", done.stderr
+
+
+def test_what_the_hub_refuses_is_one_line(
+    hub: Hub, saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_one_line(hrm("weights", "pull", "me/nothing", tmp_path / "x"), "me/nothing", "the hub has no public model")
+    hub.repositories["me/other"] = {"README.md": b"something else"}
+    # The client of the hub says more than one line here.
+    done = hrm("weights", "pull", "me/other", tmp_path / "x")
+    last = done.stderr.splitlines()[-1]
+    assert done.returncode == 2
+    assert last == "error: me/other: holds no weights of this program: it has no checkpoint.json"
+    monkeypatch.setenv("HF_TOKEN", "hf_of_somebody_else")
+    check_one_line(hrm("weights", "push", saved, "me/tiny"), "me/tiny", "cannot be uploaded", status=1)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    check_one_line(hrm("weights", "pull", "me/tiny", tmp_path / "x"), "me/tiny", "cannot be reached", status=1)
