@@ -133,7 +133,7 @@ def _info(options: argparse.Namespace) -> None:
         "unknown_outputs": sum(test.output is None for task in corpus.solve for test in task.tests),
         "leaks": [str(each) for each in leaks(corpus)],
         "baseline_samples": len(once) if scored is None else len(scored),
-        "baselines": baselines(once, scored) if len(once) else {},
+        "baselines": baselines(once, scored),
     }
 
     def human(result: dict[str, Any]) -> None:

@@ -94,17 +94,18 @@ def _result(path: Path, exported: Exported, compared: Parity) -> dict[str, Any]:
 def _human(result: dict[str, Any]) -> None:
     parity = result["parity"]
     outputs, samples, positions = parity["test_outputs"], parity["samples"], parity["positions"]
-    exact = f"{parity['exact_accuracy']:.2%}, {parity['other_exact_accuracy']:.2%}"
+
+    def both(name: str, form: str) -> str:
+        """The values of torch and of the file."""
+        return f"{parity[name]:{form}}, {parity[f'other_{name}']:{form}}" if outputs else "not known"
+
     rows = [
         ["tokens that differ", f"{parity['tokens_different']:,} of {positions:,}"],
         ["grids that differ", f"{parity['grids_different']:,} of {samples:,}"],
         ["largest difference of logits, first segment", f"{parity['largest_logit_difference']:.2g}"],
-        ["exact match, one pass: torch, this file", exact],
-        [
-            "exact match, all samples: torch, this file",
-            f"{parity['sample_accuracy']:.2%}, {parity['other_sample_accuracy']:.2%}",
-        ],
-        ["solved, two attempts: torch, this file", f"{parity['solved']}, {parity['other_solved']} of {outputs}"],
+        ["exact match, one pass: torch, this file", both("exact_accuracy", ".2%")],
+        ["exact match, all samples: torch, this file", both("sample_accuracy", ".2%")],
+        [f"solved of {outputs}, two attempts: torch, this file", both("solved", "d")],
     ]
     table("compared with torch, on variants of real test inputs", ["", "value"], rows)
     if result["float_ops"]:

@@ -13,6 +13,8 @@ from hrm_arc.training.metrics import StepMetrics
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from hrm_arc.training.trainer import Trainer
+
 # Without a terminal a line is printed for each such share of the run.
 LINE_SHARE = 0.05
 
@@ -44,6 +46,10 @@ class ConsoleProgress(Callback):
         with contextlib.suppress(OSError):
             self._open.close()
         self._progress = None
+
+    def on_run_start(self, trainer: Trainer) -> None:
+        """Begin anew: one command may train more than once."""
+        self._shown = -1.0
 
     def on_step(self, metrics: StepMetrics) -> None:
         """Show the metrics of a step."""

@@ -31,12 +31,7 @@ NOTHING = "nothing"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("task", help="task file, name of a task, or folder of tasks")
-    parser.add_argument(
-        "--model",
-        metavar="MODEL",
-        help="run, checkpoint, exported file or name of weights to start from, or nothing"
-        " (default: the first that hrm weights lists)",
-    )
+    add_model(parser)
     parser.add_argument(
         "--finetune-seconds", type=float, metavar="S", help="seconds of training on the demonstrations (see above)"
     )
@@ -48,12 +43,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Add the flag of the weights to start from."""
+    parser.add_argument(
+        "--model",
+        metavar="MODEL",
+        help="run, checkpoint, exported file or name of weights to start from, or nothing"
+        " (default: the first that hrm weights lists)",
+    )
+
+
 def run(options: argparse.Namespace) -> None:
     from hrm_arc.evaluation.evaluate import predict_tasks, warnings
     from hrm_arc.evaluation.predict import MOST_VOTES, keys
     from hrm_arc.puzzles.sources import load_tasks
 
-    start = _start(options.model)
+    start = start_of(options.model)
     seconds = options.finetune_seconds
     if seconds is None:
         seconds = _default_seconds(start)
@@ -84,7 +89,7 @@ def run(options: argparse.Namespace) -> None:
         raise KeyboardInterrupt
 
 
-def _start(model: str | None) -> Path | None:
+def start_of(model: str | None) -> Path | None:
     """The weights to start from; None: train from scratch."""
     from hrm_arc.runs.named import shipped_names
 
@@ -124,13 +129,14 @@ def _result(tasks: tuple[Task, ...], predictions: list[Prediction]) -> dict[str,
     return {"attempts": attempts, "answers_known": known, "solved": solved}
 
 
-def _solved(tasks: tuple[Task, ...], predictions: list[Prediction]) -> tuple[int, int]:
-    """The number of test outputs that are known, and of those that two attempts solve."""
+def _solved(tasks: tuple[Task, ...], predictions: list[Prediction]) -> tuple[int, int | None]:
+    """The number of test outputs that are known, and of those that two attempts solve; None: none is known."""
     from hrm_arc.evaluation.scores import outcomes
     from hrm_arc.puzzles.task import ATTEMPTS
 
     found = outcomes(tasks, predictions)
-    return len(found), sum(outcome.rank is not None and outcome.rank <= ATTEMPTS for outcome in found)
+    solved = sum(outcome.rank is not None and outcome.rank <= ATTEMPTS for outcome in found)
+    return len(found), solved if found else None
 
 
 def _human(tasks: tuple[Task, ...], predictions: list[Prediction], result: dict[str, Any]) -> None:

@@ -43,7 +43,7 @@ class Parity:
         sample_accuracy, other_sample_accuracy: share of samples (all variants) whose grid each backend gets
             exactly right, among those with a known answer.
         solved, other_solved: test outputs that each backend solves with two attempts.
-        test_outputs: the number of test outputs with a known answer.
+        test_outputs: the number of test outputs with a known answer; where there is none, what is right is None.
     """
 
     samples: int
@@ -51,12 +51,12 @@ class Parity:
     tokens_different: int
     grids_different: int
     largest_logit_difference: float
-    exact_accuracy: float
-    other_exact_accuracy: float
-    sample_accuracy: float
-    other_sample_accuracy: float
-    solved: int
-    other_solved: int
+    exact_accuracy: float | None
+    other_exact_accuracy: float | None
+    sample_accuracy: float | None
+    other_sample_accuracy: float | None
+    solved: int | None
+    other_solved: int | None
     test_outputs: int
 
     def as_dict(self) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def parity(
     count = sum(len(tokens) for (_, tokens), _ in pairs)
     # Every test input was answered in the same number of variants.
     known = count // outputs * scores[0]["test_outputs"]
-    accuracy = [right_votes(tasks, each) / max(1, known) for each in predictions]
+    accuracy = [right_votes(tasks, each) / known if known else None for each in predictions]
     return Parity(
         samples=count,
         positions=sum(tokens.size for (_, tokens), _ in pairs),

@@ -29,9 +29,11 @@ def baselines(held_out: AugmentedSet, indices: np.ndarray | None = None) -> Base
 
     Returns:
         for each baseline ``token_accuracy``, over all 900 cells, padding included, and ``exact_accuracy``, the
-        share of samples with every cell right.
+        share of samples with every cell right; nothing where there is no sample, because then none is known.
     """
     chosen = np.arange(len(held_out)) if indices is None else indices
+    if not len(chosen):
+        return {}
     mode = _position_mode(held_out, chosen)
     constants = {"pad_only": np.full(FULL.cells, PAD, dtype=np.uint8), "position_mode": mode}
     names = BASELINE_NAMES
@@ -43,7 +45,7 @@ def baselines(held_out: AugmentedSet, indices: np.ndarray | None = None) -> Base
             right = samples.labels == constants.get(name, samples.inputs)
             tokens[name] += int(right.sum())
             exact[name] += int(right.all(axis=1).sum())
-    count = max(1, len(chosen))
+    count = len(chosen)
     return {
         name: {"token_accuracy": tokens[name] / (count * FULL.cells), "exact_accuracy": exact[name] / count}
         for name in names

@@ -145,8 +145,8 @@ def score(
         ``metrics``: name, title, aggregate, headline and share of each metric, in the order of display;
         ``intervals``: for each metric that is known [low, high], a bootstrap over tasks;
         ``baselines``; ``mean_segments``; ``solved_pass1`` and ``solved_pass2``: test outputs solved in one
-        attempt and in two. What is not known is None: metrics without a known answer, segments of a submission,
-        and pass@k of predictions that cannot have k candidates.
+        attempt and in two. What is not known is None: metrics and counts without a known answer, segments of a
+        submission, and pass@k of predictions that cannot have k candidates.
 
     Raises:
         UserError: a metric failed, or two different metrics have one name.
@@ -160,8 +160,8 @@ def score(
         "tasks": len(by_task),
         "test_outputs": len(results),
         "answers_not_known": sum(len(task.tests) for task in tasks) - len(results),
-        "solved_pass1": sum(outcome.rank == 1 for outcome in results),
-        "solved_pass2": sum(outcome.rank in (1, 2) for outcome in results),
+        "solved_pass1": sum(outcome.rank == 1 for outcome in results) if results else None,
+        "solved_pass2": sum(outcome.rank in (1, 2) for outcome in results) if results else None,
         **averages.values(),
         "metrics": [metric.as_dict() for metric in computed],
         "intervals": averages.intervals(seed),

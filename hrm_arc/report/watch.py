@@ -216,6 +216,8 @@ def _scores(status: dict[str, Any]) -> list[tuple[str, RenderableType]]:
         part = "all samples" if last["full"] else "a fixed part"
         seconds = "" if last["seconds"] is None else f", {last['seconds']:.1f} s"
         rows.append(("validation", Text(f"{_accuracies(last)} (step {last['step']}, {part}{seconds})")))
+    if status.get("baselines") == {}:
+        rows.append(("scores", Text("not known: no answer of a task to be solved is here", style="dim")))
     for name, values in (status.get("baselines") or {}).items():
         rows.append((BASELINES[name], Text(_accuracies(values), style="dim")))
     return rows

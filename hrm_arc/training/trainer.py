@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ from hrm_arc.training.config import Recipe
 from hrm_arc.training.data import Batches, Prefetcher
 from hrm_arc.training.distributed import Distributed
 from hrm_arc.training.metrics import Clock, StepMetrics
-from hrm_arc.training.optim import EMA, build_optimizers
+from hrm_arc.training.optim import EMA, build_optimizers, swapped_in
 from hrm_arc.training.profiling import Profiler
 from hrm_arc.training.step import DivergedError, StepOutput, TrainingStep, explain_divergence, out_of_memory
 from hrm_arc.training.validation import Validator
@@ -175,6 +175,18 @@ class Trainer:
     def baselines(self) -> Baselines:
         """The baselines' scores on the held-out samples of a fast validation."""
         return self._validator.baselines()
+
+    @property
+    def samples_per_second(self) -> float:
+        """Speed since the start of this process."""
+        samples = (self.step - self._began) * self._batches.samples_per_step
+        return samples / max(self._clock.own_seconds(), 1e-9)
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[Reasoner]:
+        """The model with the average of its weights, as it would be saved; between two steps, such as in a callback."""
+        with swapped_in(self._ema):
+            yield self.model
 
     def stop(self) -> None:
         """Ask the run to save its state and end after the step it is in."""
@@ -319,8 +331,7 @@ class Trainer:
     def _metrics(self, progress: float, output: StepOutput, over_all: bool) -> StepMetrics:
         """The metrics of a step: means over all processes if ``over_all``, as all of them are then here."""
         means = output.means(self._distributed, over_all)
-        samples = (self.step - self._began) * self._batches.samples_per_step
-        rate = samples / max(self._clock.own_seconds(), 1e-9)
+        rate = self.samples_per_second
         cells, flops = means.pop("cells"), means.pop("flops")
         device, grad_norm = self._distributed.device, float(output.grad_norm)
         on_gpu = device.type == "cuda"

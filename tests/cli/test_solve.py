@@ -41,7 +41,7 @@ def test_a_task_without_answers(tmp_path: Path) -> None:
     how = ("--model", "nothing", "--finetune-seconds", "1", "--votes", "2")
     solved = answer("solve", path, *how)
     assert len(solved["attempts"]) == 2  # type: ignore[arg-type]
-    assert (solved["answers_known"], solved["solved"]) == (0, 0)
+    assert (solved["answers_known"], solved["solved"]) == (0, None)
     shown = hrm("solve", path, *how)
     assert "mine, test 2" in shown.stdout
 

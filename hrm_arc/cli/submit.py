@@ -1,0 +1,106 @@
+"""Answer a competition's tasks within a time limit, offline: one command from a folder to submission.json.
+
+  hrm submit arc-prize-2025/ --minutes 60            the test challenges of the competition's folder
+  hrm submit my-tasks/ --minutes 5 --out mine.json   any folder or file of tasks
+
+It begins with the weights that ship, unless told --model nothing, and learns from the demonstrations. A complete
+submission is on disk from the first second on and gets better, so a kill loses nothing but time. Ctrl-C ends early and
+answers with what was learned so far. Tasks with large canvases are left out of training where the time is short: their
+answers are early ones, or guesses. Test outputs are not read, also where the folder has them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from hrm_arc.cli.show import add_json, alone, counted, emit, note
+from hrm_arc.cli.signals import Request, handling
+from hrm_arc.cli.solve import add_model, start_of
+from hrm_arc.errors import UserError
+
+if TYPE_CHECKING:
+    from hrm_arc.training.submitting import Submitting
+
+LEAST_MINUTES, MOST_MINUTES = 1.0, 10_000.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", metavar="FOLDER", type=Path, help="competition's folder, or folder or file of tasks")
+    parser.add_argument("--minutes", type=float, required=True, metavar="M", help="the time limit, at least 1")
+    parser.add_argument(
+        "--out", type=Path, default=Path("submission.json"), metavar="FILE", help="default: submission.json"
+    )
+    add_model(parser)
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights, variants and votes (default 0)")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="folder of runs (default: runs)")
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    began = time.monotonic()
+    if not LEAST_MINUTES <= options.minutes <= MOST_MINUTES:
+        raise UserError("--minutes", f"{options.minutes:g}, expected {LEAST_MINUTES:g} to {MOST_MINUTES:,.0f}")
+    alone("hrm submit")
+
+    from hrm_arc.cli.progress import ConsoleProgress
+    from hrm_arc.files import check_target
+    from hrm_arc.training.submitting import Submitting, challenge_of
+
+    check_target(options.out)
+    source = challenge_of(options.folder)
+    with ConsoleProgress() as progress:
+        work = Submitting(
+            source,
+            options.out,
+            options.runs,
+            60 * options.minutes,
+            began,
+            start_of(options.model),
+            options.seed,
+            progress=lambda: [progress],
+            say=note,
+        )
+        tests = sum(len(task.tests) for task in work.sheet.tasks)
+        note(f"{source}: {counted(len(work.sheet.tasks), 'tasks')} with {counted(tests, 'test inputs')}")
+        with handling(_stopper(work)):
+            done = work.run()
+    result = {
+        "tasks": len(done.tasks),
+        "test_inputs": tests,
+        "trained_on": done.trained_on,
+        "answered": done.answered,
+        "path": str(done.path),
+        "seconds": round(time.monotonic() - began, 1),
+    }
+    emit(result, options.json, _human)
+    if done.stopped:
+        raise KeyboardInterrupt
+
+
+def _stopper(work: Submitting) -> Callable[[int, FrameType | None], None]:
+    """A signal handler: the first request ends the training and answers, the second ends at once."""
+    request = Request()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if not request.is_new(number):
+            return
+        if work.stopping:
+            raise KeyboardInterrupt
+        work.stop()
+        note("answering with what was learned so far; once more to quit at once, with the last submission")
+
+    return handle
+
+
+def _human(result: dict[str, Any]) -> None:
+    print(f"{result['trained_on']} of {counted(result['tasks'], 'tasks')} trained on until the end")
+    guessed = result["test_inputs"] - result["answered"]
+    rest = f", {guessed} guessed without a model" if guessed else ""
+    print(f"{counted(result['answered'], 'test inputs')} answered by the model{rest}")
+    print(f"{result['path']}: complete and checked, after {result['seconds']:.0f} s")

@@ -1,0 +1,369 @@
+"""Answer a competition's tasks within a time limit: train, answer, and keep a complete submission on disk.
+
+The time is divided by what this machine has shown so far. A trial, a few percent of the time, learns from all tasks; it
+measures the speed, and its answers are the first ones. Then the tasks whose canvases are smallest are learned, as many
+as get enough samples each, and answered again on the way and at the end. A submission is complete at every moment:
+what no model has answered yet holds a guess (:mod:`hrm_arc.evaluation.guesses`).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from hrm_arc.errors import UserError
+from hrm_arc.evaluation.evaluate import predict_tasks
+from hrm_arc.evaluation.guesses import guesses
+from hrm_arc.evaluation.predict import Candidate, Key, Prediction, keys
+from hrm_arc.evaluation.submission import read_submission, submission
+from hrm_arc.evaluation.torch_backend import TorchBackend, load_model
+from hrm_arc.files import write_json
+from hrm_arc.hardware import chosen_precision
+from hrm_arc.models.reasoner import Reasoner
+from hrm_arc.puzzles.canvas import FULL, PAD, visible_canvas
+from hrm_arc.puzzles.listing import challenges, solutions_beside
+from hrm_arc.puzzles.sources import load_tasks
+from hrm_arc.puzzles.task import ATTEMPTS, Task
+from hrm_arc.runs.card import Card
+from hrm_arc.training.build import Pretrained, finetuning_recipe
+from hrm_arc.training.callbacks import Callback
+from hrm_arc.training.config import Recipe
+from hrm_arc.training.metrics import StepMetrics
+from hrm_arc.training.trainer import Trainer
+
+log = logging.getLogger(__name__)
+
+# Shares of the time: the trial; when answers are made on the way; the most for the last answers; what is kept free.
+TRIAL, ON_THE_WAY, ANSWERING, MARGIN = 0.06, (0.25, 0.5, 0.75), 0.15, 0.03
+# Seconds of the trial and that are kept free, at least, and what compilation may take.
+LEAST_TRIAL, LEAST_MARGIN, COMPILATION = 8.0, 4.0, 45.0
+# Samples that a task needs before its answers can be expected to be exact: from scratch, from weights that know it.
+SAMPLES, FEWER_SAMPLES = 1500, 500
+# Tokens of a sample beside its cells, and a token's share of the time of attention over a hundred of them.
+OVERHEAD, PER_TOKEN = 16, 600
+# What answering a test input costs beside its cells.
+CALL = 3000
+LEAST_TASKS = 8
+VOTES = (1, 4, 16)
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A submission that was written.
+
+    Attributes:
+        path: the file.
+        tasks: those that it answers.
+        trained_on: the number of tasks that were learned until the end.
+        answered: the number of test inputs that a model has answered.
+        stopped: whether it was asked to end early.
+    """
+
+    path: Path
+    tasks: tuple[Task, ...]
+    trained_on: int
+    answered: int
+    stopped: bool
+
+
+def challenge_of(place: Path) -> str:
+    """The source to answer in a competition's folder, or a file of tasks.
+
+    Of several challenges files, the one without solutions is to be answered; the test split comes first.
+
+    Raises:
+        UserError: there is nothing to answer, or it is not clear what.
+    """
+    if not place.exists():
+        raise UserError(place, "there is no such folder or file")
+    if place.is_file():
+        return str(place)
+    found = {split: files[0] for split in ("test", "evaluation", "training") if (files := challenges(place, [split]))}
+    hidden = {split: file for split, file in found.items() if solutions_beside(file) is None}
+    if "test" in found:
+        return f"{place}/test"
+    if len(hidden) == 1 or len(found) == 1:
+        return f"{place}/{next(iter(hidden or found))}"
+    if found:
+        names = ", ".join(file.name for file in found.values())
+        raise UserError(place, f"which challenges are to be answered? Name one of {names}")
+    return str(place)
+
+
+class Sheet:
+    """The answers so far, and the submission on disk, which is complete at every moment.
+
+    Args:
+        tasks: the tasks to answer.
+        path: the submission.
+    """
+
+    def __init__(self, tasks: Sequence[Task], path: Path):
+        self.tasks = tuple(tasks)
+        self.path = path
+        self.cells = {task.id: visible_canvas(task).cells for task in tasks}
+        self._answers: dict[Key, Prediction] = {}
+        self._guesses = {(task, n): guesses(found, n) for found in tasks for task, n in keys([found])}
+
+    @property
+    def answered(self) -> int:
+        """The number of test inputs that a model has answered."""
+        return len(self._answers)
+
+    def add(self, predictions: Sequence[Prediction]) -> None:
+        """Replace the answers to some test inputs."""
+        self._answers |= {(p.task, p.test): p for p in predictions if p.candidates}
+
+    def write(self) -> None:
+        """Write the submission.
+
+        Raises:
+            ReportedError: it cannot be written.
+        """
+        write_json(self.path, submission(self.tasks, [self._complete(key) for key in keys(self.tasks)]))
+
+    def _complete(self, key: Key) -> Prediction:
+        """The answer to a test input, with guesses where a model gave fewer than two grids."""
+        given = self._answers.get(key)
+        candidates = () if given is None else given.candidates[:ATTEMPTS]
+        known = {candidate.grid.tobytes() for candidate in candidates}
+        more = [grid for grid in self._guesses[key] if grid.tobytes() not in known]
+        filled = (*candidates, *(Candidate(grid, 1, 0.0) for grid in more))[:ATTEMPTS]
+        return replace(given or _blank(key), candidates=filled)
+
+
+def _blank(key: Key) -> Prediction:
+    """The answer of no model."""
+    return Prediction(*key, (), None, np.full(FULL.cells, PAD, dtype=np.uint8), 0.0)
+
+
+class _OnTheWay(Callback):
+    """Answers the tasks at some moments of a training, and ends it when its time is over."""
+
+    def __init__(self, answering: Answering, moments: Sequence[float], end: float):
+        self._answering = answering
+        self._moments = list(moments)
+        self._end = end
+        self._trainer: Trainer | None = None
+
+    def on_run_start(self, trainer: Trainer) -> None:
+        """Remember whom to ask."""
+        self._trainer = trainer
+
+    def on_step(self, metrics: StepMetrics) -> None:
+        """Answer if it is time to."""
+        assert self._trainer is not None
+        now = time.monotonic()
+        if now >= self._end:
+            self._trainer.stop()
+        elif self._moments and now >= self._moments[0]:
+            self._moments = [moment for moment in self._moments if moment > now]
+            with self._trainer.averaged() as model:
+                self._answering.of_model(model, self._trainer.card(), VOTES[0], stop=self._end)
+
+
+class Answering:
+    """Answers tasks within a time limit, the smallest first, and keeps the submission up to date.
+
+    Args:
+        sheet: the answers.
+    """
+
+    def __init__(self, sheet: Sheet):
+        self._sheet = sheet
+        self._cells_per_second: float | None = None
+
+    def seconds(self, tasks: Sequence[Task], votes: int) -> float:
+        """How long it takes to answer tasks, by what was measured; 0 before that."""
+        if self._cells_per_second is None:
+            return 0.0
+        return sum(self._size(task, votes) for task in tasks) / self._cells_per_second
+
+    def of_model(self, model: Reasoner, card: Card, votes: int, stop: float, tasks: Sequence[Task] = ()) -> None:
+        """Answer with a model in memory; see :meth:`answer`."""
+        device = next(model.parameters()).device
+        precision = chosen_precision("auto", device.type)
+        backend = TorchBackend(model, device, card.ignores_padding, precision=precision)
+        self.answer(backend, card, votes, stop, tasks)
+
+    def answer(self, backend: TorchBackend, card: Card, votes: int, stop: float, tasks: Sequence[Task] = ()) -> None:
+        """Answer tasks with a number of votes until ``stop`` (of time.monotonic), and write the submission.
+
+        Args:
+            backend, card: the model.
+            votes: for each test input.
+            stop: no task is begun that would end later.
+            tasks: those to answer; by default all that the model has a row for.
+        """
+        known = card.rows()
+        wanted = tasks or [task for task in self._sheet.tasks if task.id in known]
+        for task in sorted(wanted, key=lambda task: (self._sheet.cells[task.id], task.id)):
+            began = time.monotonic()
+            if began + 1.5 * self.seconds([task], votes) > stop:
+                break
+            self._sheet.add(predict_tasks(backend, card, [task], votes=votes))
+            rate = self._size(task, votes) / max(1e-6, time.monotonic() - began)
+            # The slower of what is usual and what was just seen.
+            usual = self._cells_per_second
+            self._cells_per_second = rate if usual is None else min(rate, 0.8 * usual + 0.2 * rate)
+        self._sheet.write()
+
+    def _size(self, task: Task, votes: int) -> int:
+        """What answering a task costs, in cells; what does not depend on its canvas counted as cells, too."""
+        return (CALL + votes * _cost(self._sheet.cells[task.id])) * len(task.tests)
+
+
+def _cost(cells: int) -> int:
+    """What a sample costs, in cells of a small canvas: attention grows with the square of the tokens."""
+    tokens = cells + OVERHEAD
+    return tokens + tokens * tokens // PER_TOKEN
+
+
+def learnable(sheet: Sheet, cells_per_second: float, seconds: float, samples: int) -> int:
+    """The largest canvas, in cells, up to which all tasks get enough samples.
+
+    Args:
+        sheet: the tasks.
+        cells_per_second: this machine's speed in training, in the cells of :func:`_cost`.
+        seconds: of training.
+        samples: that a task needs.
+    """
+    sizes = sorted(sheet.cells.values())
+    total, largest = 0.0, sizes[min(LEAST_TASKS, len(sizes)) - 1]
+    for cells in sizes:
+        total += samples * _cost(cells)
+        if total > cells_per_second * seconds:
+            break
+        largest = max(largest, cells)
+    return largest
+
+
+class Submitting:
+    """Trains and answers within a time limit.
+
+    Args:
+        source: of the tasks to answer.
+        out: the submission to write.
+        root: where run folders are.
+        seconds: the time limit, from ``began`` on.
+        began: the start, of ``time.monotonic``.
+        start: the weights to begin with; None: none.
+        seed: of weights, variants and votes.
+        progress: makes the callbacks that follow a training.
+        say: called with a line that tells what happens.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        out: Path,
+        root: Path,
+        seconds: float,
+        began: float,
+        start: Path | None = None,
+        seed: int = 0,
+        progress: Callable[[], Sequence[Callback]] = tuple,
+        say: Callable[[str], None] = log.info,
+    ):
+        self._source, self._root, self._seed = source, root, seed
+        self._began, self._total = began, seconds
+        self._start = start
+        self._progress, self._say = progress, say
+        self._trainer: Trainer | None = None
+        self._stopped = False
+        self._margin = max(LEAST_MARGIN, MARGIN * seconds)
+        self.sheet = Sheet(load_tasks(source), out)
+        self._answering = Answering(self.sheet)
+
+    def stop(self) -> None:
+        """End the training after its step, answer once, and return."""
+        self._stopped = True
+        if self._trainer is not None:
+            self._trainer.stop()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was asked to end."""
+        return self._stopped
+
+    def run(self) -> Submitted:
+        """Train and answer; the submission on disk is complete from the first second on.
+
+        Raises:
+            UserError: a source or the weights are not usable.
+            ReportedError: the submission or a run cannot be written.
+        """
+        self.sheet.write()
+        pretrained = self._answer_with_what_is_known()
+        # Building a trainer and its first steps take some seconds, whatever the limit.
+        end = max(self._at(TRIAL), time.monotonic() + LEAST_TRIAL)
+        trial = self._train(self._recipe(pretrained, end), pretrained, (), end)
+        self._answer(trial, VOTES[:1], max(self._at(2 * TRIAL), time.monotonic() + LEAST_TRIAL))
+        tasks, last = self.sheet.tasks, trial
+        if not self._stopped:
+            end = self._end_of_training()
+            recipe, tasks = self._chosen(trial, pretrained, end)
+            self._say(f"{len(tasks)} of {len(self.sheet.tasks)} tasks are learned until the end")
+            learned = Pretrained.load(trial.folder.path)
+            moments = [self._at(share) for share in ON_THE_WAY]
+            last = self._train(recipe, learned, moments, end)
+        self._answer(last, VOTES[:1] if self._stopped else VOTES, self._at(1) - self._margin, tasks)
+        read_submission(self.sheet.path, self.sheet.tasks)  # Raises if the file does not answer the tasks.
+        return Submitted(self.sheet.path, self.sheet.tasks, len(tasks), self.sheet.answered, self._stopped)
+
+    def _at(self, share: float) -> float:
+        """The moment at which a share of the time is over."""
+        return self._began + share * self._total
+
+    def _answer_with_what_is_known(self) -> Pretrained | None:
+        """Answer the tasks that the weights to begin with know, and return these weights."""
+        if self._start is None:
+            return None
+        backend, card = load_model(self._start)
+        self._answering.answer(backend, card, VOTES[0], self._at(TRIAL))
+        return Pretrained.load(self._start)
+
+    def _recipe(self, pretrained: Pretrained | None, end: float) -> Recipe:
+        seconds = max(1.0, end - time.monotonic())
+        recipe = finetuning_recipe(self._source, seconds, self._seed, None if pretrained is None else pretrained.card)
+        return replace(recipe, data=replace(recipe.data, sampling="inverse-size"))
+
+    def _chosen(self, trial: Trainer, pretrained: Pretrained | None, end: float) -> tuple[Recipe, tuple[Task, ...]]:
+        """The recipe of the training after the trial, and the tasks that it learns."""
+        recipe = self._recipe(pretrained, end)
+        if recipe.training.is_long:
+            recipe = self._recipe(pretrained, end - COMPILATION)
+        samples = SAMPLES if pretrained is None else FEWER_SAMPLES
+        largest = learnable(self.sheet, self._speed(trial), 60 * recipe.training.max_minutes, samples)
+        tasks = tuple(task for task in self.sheet.tasks if self.sheet.cells[task.id] <= largest)
+        return replace(recipe, data=replace(recipe.data, largest=largest)), tasks
+
+    def _speed(self, trial: Trainer) -> float:
+        """The speed of a training that has ended, in the cells of :func:`_cost` a second."""
+        shares = {name: cells**-0.5 for name, cells in self.sheet.cells.items()}
+        mean = sum(shares[name] * _cost(cells) for name, cells in self.sheet.cells.items()) / sum(shares.values())
+        return trial.samples_per_second * mean
+
+    def _end_of_training(self) -> float:
+        """When the last answers begin: so early that all tasks get their votes, within a share of the time."""
+        answers = sum(self._answering.seconds(self.sheet.tasks, votes) for votes in VOTES)
+        return self._at(1) - self._margin - min(1.2 * answers + 1, ANSWERING * self._total)
+
+    def _train(self, recipe: Recipe, pretrained: Pretrained | None, moments: Sequence[float], end: float) -> Trainer:
+        callbacks = [*self._progress(), _OnTheWay(self._answering, moments, end)]
+        trainer = Trainer(recipe, callbacks=callbacks, root=self._root, pretrained=pretrained)
+        self._trainer = trainer
+        if self._stopped:
+            trainer.stop()
+        trainer.fit()
+        return trainer
+
+    def _answer(self, trainer: Trainer, votes: Sequence[int], stop: float, tasks: Sequence[Task] = ()) -> None:
+        card = trainer.card()
+        for each in votes:
+            self._answering.of_model(trainer.model, card, each, stop, tasks)
