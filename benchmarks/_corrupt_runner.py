@@ -23,7 +23,7 @@ from hrm_arc.cli.show import note
 
 # Imported once, by the process that all cases are forked from.
 IMPORTED = [
-    *("hrm_arc.cli.main", "hrm_arc.deploy.export", "hrm_arc.deploy.runtime", "hrm_arc.evaluation.solver"),
+    *("hrm_arc.cli.main", "hrm_arc.deploy.export", "hrm_arc.deploy.runtime", "hrm_arc.solver"),
     *("hrm_arc.evaluation.torch_backend", "hrm_arc.report.page", "hrm_arc.report.versus", "hrm_arc.training.trainer"),
     *("hrm_arc.training.build", "jsonargparse", "onnxruntime", "rich.live", "torch._dynamo"),
 ]

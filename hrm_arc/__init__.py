@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hrm_arc.evaluation.metrics import Metric, register_metric
-    from hrm_arc.evaluation.solver import Solver, evaluate
     from hrm_arc.models.reasoner import Batch, Carry, Output, Reasoner
     from hrm_arc.models.spec import ExportSpec, ModelSpec, register_model
     from hrm_arc.puzzles.corpus import Corpus
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from hrm_arc.puzzles.sources import load_tasks, register_source
     from hrm_arc.puzzles.task import Task
     from hrm_arc.puzzles.transforms import register_augmentation
+    from hrm_arc.solver import Solver, evaluate
     from hrm_arc.training.build import Pretrained, load_recipe
     from hrm_arc.training.callbacks import Callback
     from hrm_arc.training.config import Recipe
@@ -30,7 +30,7 @@ __version__ = "0.2.0"
 # Where each public name is defined.
 _MODULES = {
     "hrm_arc.evaluation.metrics": ("Metric", "register_metric"),
-    "hrm_arc.evaluation.solver": ("Solver", "evaluate"),
+    "hrm_arc.solver": ("Solver", "evaluate"),
     "hrm_arc.models.reasoner": ("Batch", "Carry", "Output", "Reasoner"),
     "hrm_arc.models.spec": ("ExportSpec", "ModelSpec", "register_model"),
     "hrm_arc.puzzles.corpus": ("Corpus",),

@@ -18,6 +18,7 @@ from hrm_arc.puzzles.augmented import AugmentedSet, Samples
 from hrm_arc.puzzles.canvas import FULL, VOCABULARY, Canvas, CanvasKind, placed, tokens_on_full, visible_canvas
 from hrm_arc.puzzles.corpus import OTHER, UNSEEN, Corpus
 from hrm_arc.puzzles.counter_rng import mix, name_key
+from hrm_arc.puzzles.html import table_html
 from hrm_arc.puzzles.identity import Identity
 from hrm_arc.puzzles.symmetry import DIHEDRALS, IDENTITY, Symmetry, swaps_sides
 from hrm_arc.puzzles.task import ATTEMPTS, COLORS, Grid, Task, make_grid
@@ -108,6 +109,13 @@ class Prediction:
             cast = sum(candidate.votes for candidate in self.candidates)
             best = f"best {height} x {width} with {self.candidates[0].votes} of {cast} votes"
         return f"Prediction({self.task}, test {self.test}, {len(self.candidates)} candidates, {best})"
+
+    def _repr_html_(self) -> str:
+        """The attempts in a notebook, each with its share of the votes."""
+        shown: list[tuple[str, Grid | None]] = [
+            (f"attempt {n}: {share:.0%} of the votes", grid) for n, (grid, share) in enumerate(self.shares(), start=1)
+        ]
+        return table_html(f"{self.task}, test {self.test + 1}", [("", shown or [("no readable grid", None)])])
 
     def attempts(self, count: int = ATTEMPTS) -> list[Grid]:
         """The grids of the best ``count`` candidates; fewer if there are fewer."""

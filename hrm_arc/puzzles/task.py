@@ -9,11 +9,14 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from hrm_arc.errors import UserError, and_more
+from hrm_arc.puzzles.html import table_html
 
 MAX_SIDE = 30
 COLORS = 10
 # Characters of a task's name; the names of files have at most as many.
 LONGEST_NAME = 255
+# Demonstrations, and tests, that a notebook shows of a task.
+MOST_SHOWN = 12
 # Answers that are scored for each test input, by the rules of ARC Prize.
 ATTEMPTS = 2
 
@@ -54,6 +57,9 @@ class Pair:
 
     input: Grid
     output: Grid | None
+
+    def __repr__(self) -> str:
+        return f"Pair({_sides(self.input)} to {'an unknown grid' if self.output is None else _sides(self.output)})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +108,20 @@ class Task:
         parts = {"train": train, "test": test}
         return parse_task({name: _pairs_as_json(id, name, pairs) for name, pairs in parts.items()}, id, id, group)
 
+    def __repr__(self) -> str:
+        counts = f"{len(self.demonstrations)} demonstrations, {len(self.tests)} tests"
+        group = f", {self.group}" if self.group else ""
+        return f"Task({self.id}{group}, {counts})"
+
+    def _repr_html_(self) -> str:
+        """The task in a notebook, without its test outputs."""
+        shown = [(f"demonstration {n}", pair) for n, pair in enumerate(self.demonstrations[:MOST_SHOWN], start=1)]
+        rows = [(name, [("input", pair.input), ("output", pair.output)]) for name, pair in shown]
+        tests = enumerate(self.tests[:MOST_SHOWN], start=1)
+        rows += [(f"test {n}", [("input", test.input), ("output", None)]) for n, test in tests]
+        left = len(self.demonstrations) + len(self.tests) - len(rows)
+        return table_html(f"{self.id}{f', {left} more pairs' if left else ''}", rows)
+
     def blind(self) -> Task:
         """The task without its test outputs: what a solver may see."""
         return replace(self, tests=tuple(Pair(test.input, None) for test in self.tests))
@@ -110,6 +130,10 @@ class Task:
         """Every grid that a solver may see: demonstration inputs and outputs, and test inputs."""
         shown = [grid for pair in self.demonstrations for grid in (pair.input, pair.output)]
         return [grid for grid in shown if grid is not None] + [test.input for test in self.tests]
+
+
+def _sides(grid: Grid) -> str:
+    return "{} x {}".format(*grid.shape)
 
 
 def make_grid(values: Any) -> Grid:

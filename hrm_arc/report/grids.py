@@ -18,16 +18,12 @@ from rich.text import Text
 
 from hrm_arc.errors import printable
 from hrm_arc.files import atomic_write
+from hrm_arc.puzzles.html import PALETTE
 from hrm_arc.puzzles.task import Grid, Pair, Task
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# The colors of arcprize.org's editor, from 0 to 9.
-PALETTE = (
-    "#000000", "#0074d9", "#ff4136", "#2ecc40", "#ffdc00",
-    "#aaaaaa", "#f012be", "#ff851b", "#7fdbff", "#870c25",
-)  # fmt: skip
 LINE = "#555555"
 # Pairs that are shown of a task, tests among them that always are, and columns of a PNG picture.
 MOST_PAIRS, FEWEST_TESTS, PNG_COLUMNS = 24, 6, 8

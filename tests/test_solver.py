@@ -10,12 +10,14 @@ import torch
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.metrics import Metric
 from hrm_arc.evaluation.predict import Answers
-from hrm_arc.evaluation.solver import Solver, evaluate
 from hrm_arc.evaluation.torch_backend import TorchBackend
 from hrm_arc.models import build_model, find_model
 from hrm_arc.puzzles.augmented import Samples
+from hrm_arc.puzzles.html import PALETTE
 from hrm_arc.puzzles.sources import load_tasks
+from hrm_arc.puzzles.task import Task
 from hrm_arc.runs.card import Card
+from hrm_arc.solver import Solver, evaluate
 
 TASKS = load_tasks("arc-agi-1/training")[:4]
 CARD = Card(
@@ -77,18 +79,49 @@ def test_a_missing_model_is_a_mistake_of_the_user() -> None:
 
 
 def test_an_unseen_task_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING, "hrm_arc.evaluation"):
+    with caplog.at_level(logging.WARNING, "hrm_arc.solver"):
         solver = Solver(Copies(), CARD)
         for _ in range(2):
             for task in TASKS:
                 solver.predict(task, votes=1)
     (record,) = caplog.records
-    assert (record.name, TASKS[3].id in record.getMessage()) == ("hrm_arc.evaluation", True)
+    assert (record.name, TASKS[3].id in record.getMessage()) == ("hrm_arc.solver", True)
 
 
 def test_a_model_without_a_task_table_is_not_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     options = {**CARD.options, "conditioning": ["dihedral", "roles"]}
     model = build_model("grid-hrm", options, len(CARD.tasks))
-    with caplog.at_level(logging.WARNING, "hrm_arc.evaluation"):
+    with caplog.at_level(logging.WARNING, "hrm_arc.solver"):
         Solver.from_model(model, replace(CARD, options=options)).predict(TASKS[3], votes=1)
     assert caplog.records == []
+
+
+def test_fitting_learns_the_demonstrations_and_leaves_the_solver_as_it_is() -> None:
+    torch.manual_seed(0)
+    task = replace(TASKS[0], id="new")
+    solver = Solver.from_model(build_model("grid-hrm", CARD.options, len(CARD.tasks)), CARD)
+    before = {name: tensor.clone() for name, tensor in solver.backend.model.state_dict().items()}  # type: ignore[attr-defined]
+    fitted = solver.fit([task], seconds=2.0)
+    assert fitted.card.tasks == ["new"]
+    assert fitted.card.step > 0
+    for name, tensor in solver.backend.model.state_dict().items():  # type: ignore[attr-defined]
+        assert torch.equal(tensor, before[name])
+    assert len(solver.solve(task, votes=2, finetune_seconds=1.0)) == len(task.tests)
+    with pytest.raises(UserError, match="an exported file cannot be trained"):
+        Solver(Copies(), CARD).fit([task])
+    with pytest.raises(UserError, match="0 seconds for 1 tasks"):
+        solver.fit([task], seconds=0)
+
+
+def test_a_notebook_shows_tasks_and_answers_but_no_test_output() -> None:
+    task = Task.from_lists("a <b>", [([[1, 2]], [[2, 1]])], [([[3]], [[9]])], "move & copy")
+    assert repr(task) == "Task(a <b>, move & copy, 1 demonstrations, 1 tests)"
+    assert repr(task.tests[0]) == "Pair(1 x 1 to 1 x 1)"
+    shown = task._repr_html_()
+    assert "a &lt;b&gt;" in shown
+    assert PALETTE[3] in shown
+    assert PALETTE[9] not in shown, "the test output is not shown"
+    # Each cell is drawn once: two of the input, two of the output, one of the test input.
+    assert shown.count("h1v1h-1z") == 5
+    (prediction,) = Solver(Copies(), CARD).predict(TASKS[0], votes=2)
+    assert "attempt 1: 100% of the votes" in prediction._repr_html_()

@@ -1,4 +1,4 @@
-"""The public API of evaluation: a model that answers tasks, and the scores of its answers."""
+"""The Python API: a model that answers tasks, learns new ones, and is scored."""
 
 from __future__ import annotations
 
@@ -8,18 +8,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hrm_arc.errors import UserError
 from hrm_arc.evaluation.evaluate import predict_tasks, scores_of, unseen_tasks
 from hrm_arc.evaluation.metrics import Metric
 from hrm_arc.evaluation.predict import Backend, Prediction
 from hrm_arc.evaluation.torch_backend import TorchBackend, load_model
 from hrm_arc.models import find_model
 from hrm_arc.models.reasoner import Reasoner
+from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.puzzles.task import ATTEMPTS, Grid, Task
 from hrm_arc.runs.card import Card
 from hrm_arc.runs.named import pull
+from hrm_arc.training.build import Pretrained, finetuning_recipe
+from hrm_arc.training.trainer import Trainer
 
-LOG = logging.getLogger("hrm_arc.evaluation")
+LOG = logging.getLogger("hrm_arc.solver")
 VOTES = 64
 
 
@@ -105,18 +109,58 @@ class Solver:
         self._warn_if_unseen(tasks)
         return predict_tasks(self.backend, self.card, tasks, votes=votes, seed=seed)
 
-    def solve(self, task: Task, votes: int = VOTES, attempts: int = ATTEMPTS, seed: int = 0) -> list[list[Grid]]:
+    def solve(
+        self, task: Task, votes: int = VOTES, attempts: int = ATTEMPTS, seed: int = 0, finetune_seconds: float = 0.0
+    ) -> list[list[Grid]]:
         """The best grids for each test input of a task.
 
         Args:
             task, votes, seed: see :meth:`predict`.
             attempts: number of grids for each test input.
+            finetune_seconds: learn the task's demonstrations for so long first; see :meth:`fit`. The solver itself
+                stays as it is.
 
         Returns:
             for each test input at most ``attempts`` grids, uint8 ``[height, width]`` of colors 0 to 9, best
             first; fewer where the votes agree, none where no vote gave a readable grid.
         """
-        return [prediction.attempts(attempts) for prediction in self.predict(task, votes, seed)]
+        solver = self.fit([task], finetune_seconds, seed) if finetune_seconds else self
+        return [prediction.attempts(attempts) for prediction in solver.predict(task, votes, seed)]
+
+    def fit(self, tasks: Sequence[Task], seconds: float = 60.0, seed: int = 0) -> Solver:
+        """Fine-tune the model on the demonstrations of some tasks, together. Test outputs are not trained on.
+
+        Example::
+
+            solver = hrm_arc.Solver.load("runs/20250903_100435_3652c9d8").fit(hrm_arc.load_tasks("my-tasks"))
+
+        Args:
+            tasks: the tasks to learn.
+            seconds: of training.
+            seed: of variants and the order of samples.
+
+        Returns:
+            another solver, which knows these tasks and no others; this one stays as it is.
+
+        Raises:
+            UserError: the model is an exported file, ``seconds`` is not positive, or there is no task.
+        """
+        if not isinstance(self.backend, TorchBackend):
+            raise UserError(
+                "fit", "an exported file cannot be trained: load the run or the weights that it was made from"
+            )
+        if not seconds > 0 or not tasks:
+            raise UserError("fit", f"{seconds:g} seconds for {len(tasks)} tasks, expected more than 0 of both")
+        recipe = finetuning_recipe("", seconds, seed, self.card)
+        weights = {name: tensor.detach().float() for name, tensor in self.backend.model.state_dict().items()}
+        with tempfile.TemporaryDirectory() as scratch:
+            start = Pretrained(weights, self.card)
+            trainer = Trainer(recipe, Corpus(solve=tuple(tasks)), pretrained=start, root=scratch)
+            trainer.fit()
+            card = trainer.card()
+        device = next(trainer.model.parameters()).device
+        backend = TorchBackend(trainer.model, device, card.ignores_padding, precision=self.backend.precision)
+        return Solver(backend, card)
 
     def _warn_if_unseen(self, tasks: Sequence[Task]) -> None:
         if not self._has_task_table():
