@@ -70,7 +70,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _list(options: argparse.Namespace) -> None:
-    from hrm_arc.puzzles.sources import BUILT_IN, SPLITS, load_tasks
+    from hrm_arc.puzzles.boards import GAMES
+    from hrm_arc.puzzles.sources import BOARDS, BUILT_IN, SPLITS, load_tasks
 
     if options.source:
         columns = ["task", "group", "demonstrations", "tests"]
@@ -80,14 +81,28 @@ def _list(options: argparse.Namespace) -> None:
     columns = ["source", "tasks", "test outputs"]
     splits = {f"{name}/{split}": load_tasks(f"{name}/{split}") for name in BUILT_IN for split in SPLITS}
     counted = [(name, len(tasks), sum(len(task.tests) for task in tasks)) for name, tasks in splits.items()]
-    _list_rows("sources", "built-in sources", columns, counted, options.json)
-    note("a source can also be a game, a file, a folder, a download or a function; see hrm data --help")
+    games = [{"source": name, "boards": f"{BOARDS} unless {name}:N says N"} for name in GAMES]
+    result = {"sources": _as_objects(columns, counted), "games": games}
+
+    def human(result: dict[str, Any]) -> None:
+        table("built-in sources", columns, [[str(value) for value in row] for row in counted])
+        print()
+        table(
+            "games, generated", ["source", "boards"], [list(game.values()) for game in result["games"]], last_left=True
+        )
+
+    emit(result, options.json, human)
+    note("a source can also be a file, a folder, a download or a function; see hrm data --help")
 
 
 def _list_rows(key: str, title: str, columns: list[str], rows: Sequence[tuple[object, ...]], as_json: bool) -> None:
-    keys = [column.replace(" ", "_") for column in columns]
-    result = {key: [dict(zip(keys, row, strict=True)) for row in rows]}
+    result = {key: _as_objects(columns, rows)}
     emit(result, as_json, lambda _: table(title, columns, [[str(value) for value in row] for row in rows]))
+
+
+def _as_objects(columns: list[str], rows: Sequence[tuple[object, ...]]) -> list[dict[str, object]]:
+    keys = [column.replace(" ", "_") for column in columns]
+    return [dict(zip(keys, row, strict=True)) for row in rows]
 
 
 def _show(options: argparse.Namespace) -> None:

@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    from hrm_arc.evaluation.results import read_scores, staleness
     from hrm_arc.report.page import write_page
     from hrm_arc.runs.folder import RunFolder
 
@@ -38,12 +39,16 @@ def run(options: argparse.Namespace) -> None:
         return
     if options.out:
         raise UserError("--out", "needs two runs; the page of one run is written into its folder")
-    emit({"report": str(write_page(first))}, options.json, lambda result: print(f"written to {result['report']}"))
+    stale = staleness(first, read_scores(first))
+    if stale:
+        note(stale)
+    result = {"report": str(write_page(first)), "stale": stale}
+    emit(result, options.json, lambda result: print(f"written to {result['report']}"))
 
 
 def _versus(first: RunFolder, second: RunFolder, out: Path | None) -> dict[str, Any]:
     from hrm_arc.evaluation.comparison import compare
-    from hrm_arc.evaluation.results import read_results
+    from hrm_arc.evaluation.results import read_results, staleness
     from hrm_arc.files import check_target
     from hrm_arc.report.versus import write_versus
 
@@ -57,7 +62,7 @@ def _versus(first: RunFolder, second: RunFolder, out: Path | None) -> dict[str, 
     said = [
         f"{run.path}: {line}"
         for run, each in zip((first, second), results, strict=True)
-        for line in each.scores["warnings"]
+        for line in filter(None, (staleness(run, each.scores), *each.scores["warnings"]))
     ]
     for line in said:
         note(line)

@@ -39,6 +39,9 @@ def _human(result: dict[str, Any]) -> None:
     rows = []
     for row in result["runs"]:
         step = UNKNOWN if row["step"] is None else f"{row['step']:,}"
-        shares = (UNKNOWN if value is None else f"{value:.1%}" for value in (row["best"], row["pass_at_2"]))
+        shares = [UNKNOWN if value is None else f"{value:.1%}" for value in (row["best"], row["pass_at_2"])]
+        scored = row["pass_at_2_step"]
+        if row["pass_at_2"] is not None and scored is not None and scored != row["step"]:
+            shares[1] += f" at step {scored:,}"
         rows.append([row["run_id"], row["name"] or UNKNOWN, row["model"] or UNKNOWN, row["state"], step, *shares])
     table(counted(len(rows), "runs"), columns, rows)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.evaluate import predict_tasks
-from hrm_arc.evaluation.predict import Answers, Backend
+from hrm_arc.evaluation.predict import Answers, Backend, LogitsBackend
 from hrm_arc.evaluation.scores import right_votes, score
 from hrm_arc.puzzles.augmented import Samples
 from hrm_arc.puzzles.task import Task
@@ -18,14 +18,6 @@ from hrm_arc.runs.card import Card
 
 # Logits are compared on about this many batches.
 LOGIT_BATCHES = 20
-
-
-class LogitsBackend(Backend, Protocol):
-    """A backend that gives its logits, too."""
-
-    def logits(self, samples: Samples) -> np.ndarray:
-        """Logits after the first segment, ``[n, cells, 12]``."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,14 @@ class Backend(Protocol):
         ...
 
 
+class LogitsBackend(Backend, Protocol):
+    """A backend that gives its logits, too."""
+
+    def logits(self, samples: Samples) -> np.ndarray:
+        """Logits after the first segment, ``[n, cells, 12]``."""
+        ...
+
+
 @dataclass(frozen=True)
 class Candidate:
     """An answer with at least one vote.

@@ -22,6 +22,8 @@ from hrm_arc.puzzles.task import Task, make_grid
 from hrm_arc.reading import MIB, check_sealed_row, iterate_rows, open_regular, read_sealed_json
 from hrm_arc.runs.folder import RunFolder
 
+# Demonstrations of a task that are kept beside its answers, to be drawn.
+MOST_DEMONSTRATIONS = 12
 # A row of predictions.jsonl.
 Row = dict[str, Any]
 
@@ -48,8 +50,16 @@ def result_row(task: Task, prediction: Prediction, groups: Sequence[str]) -> Row
         "groups": list(groups),
         # Each board of a game counts as a task.
         "board": bool(task.boards),
+        # Once for each task.
+        "demonstrations": [] if task.boards or prediction.test else _demonstrations(task),
     }
     return row | _outcome(prediction, row)
+
+
+def _demonstrations(task: Task) -> list[list[Any]]:
+    """The demonstrations of a task as [input, output], at most :data:`MOST_DEMONSTRATIONS`."""
+    shown = task.demonstrations[:MOST_DEMONSTRATIONS]
+    return [[pair.input.tolist(), pair.output.tolist()] for pair in shown if pair.output is not None]
 
 
 def write_results(folder: RunFolder, rows: Sequence[Row], scores: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,6 +99,14 @@ def read_results(folder: RunFolder) -> Results:
     return Results(scores, [row for _, row in read_rows(path, folder.path)])
 
 
+def staleness(folder: RunFolder, scores: Mapping[str, Any]) -> str | None:
+    """A line that says that scores are those of an earlier step than the run's; None if they are not."""
+    at = folder.owner().status().get("current_step")
+    if type(at) is not int or at == scores["step"]:
+        return None
+    return f"these scores are of step {scores['step']:,}, and the run is at step {at:,}; hrm eval scores it again"
+
+
 def _rows_and_digest(path: Path, within: Path) -> tuple[int, str]:
     """The number of line breaks of a file, and its SHA-256; it is read in parts, because it may be large."""
     rows, digest = 0, hashlib.sha256()
@@ -113,7 +131,8 @@ def read_scores(folder: RunFolder) -> dict[str, Any]:
         scores = read_sealed_json(path, within=folder.path)
         _check_scores(scores)
     except FileNotFoundError:
-        raise UserError(folder.path, "not scored yet: run hrm eval on it first") from None
+        what = "not scored yet: run hrm eval on it first" if folder.path.is_dir() else "there is no such folder"
+        raise UserError(folder.path, what) from None
     except UserError as error:
         raise UserError(path, f"{error.what}; run hrm eval again") from None
     except ValueError as error:
@@ -156,6 +175,11 @@ def _check_row(data: Any) -> tuple[Prediction, Row]:
         texts("groups", row["groups"])
         if not isinstance(row["board"], bool):
             raise ValueError("board is not true or false")
+        # Rows of earlier versions have none.
+        for pair in listed("demonstrations", row.setdefault("demonstrations", [])):
+            given, output = listed("demonstrations", pair)
+            make_grid(given)
+            make_grid(output)
     except KeyError as error:
         raise ValueError(f"has no {error.args[0]}") from None
     except (TypeError, AttributeError, ReportedError) as error:

@@ -19,6 +19,8 @@ from hrm_arc.puzzles.task import MAX_SIDE, Grid, Pair, Task, make_grid
 
 # Height and width of a Sudoku's boxes, by the side of the board.
 BOXES = {4: (2, 2), 6: (2, 3), 9: (3, 3)}
+# Sources of generated boards, to show; a maze has any side from 5 to 30.
+GAMES = (*(f"sudoku-{side}x{side}" for side in BOXES), "maze-11x11", "maze-30x30")
 # The color of each character in the public data sets; "o" in Maze is the path.
 SUDOKU = {".": 0, **{str(digit): digit for digit in range(10)}}
 MAZE = {" ": 0, "#": 5, "S": 3, "G": 2, "o": 4}

@@ -30,7 +30,8 @@ def smallest(tasks: Sequence[Task], count: int) -> tuple[Task, ...]:
         (task for task in tasks if keeps_size(task)), key=lambda task: (visible_canvas(task).cells, task.id)
     )
     if len(ranked) < count:
-        raise UserError("data.smallest", f"requests {count} tasks, but only {len(ranked)} tasks keep the input's size")
+        what = f"requests {count} tasks, but only {len(ranked)} tasks keep the input's size"
+        raise UserError("data.smallest", f"{what}; request at most {len(ranked)}, or 0 for all {len(tasks)} tasks")
     return tuple(ranked[:count])
 
 

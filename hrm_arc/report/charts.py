@@ -70,6 +70,7 @@ def training_curves(runs: Mapping[str, Rows]) -> str:
             _draw_loss(left, rows, color)
             _draw_exact(right, rows, color, held_out, prefix)
         left.set(title="loss of the answer in training", xlabel="minutes", ylabel="nats per cell", yscale="log")
+        _plain_ticks(left)
         right.set(title="share of grids exactly right", xlabel="minutes", ylim=(0, 1.02))
         if right.get_lines():
             figure.legend(loc="outside lower right", ncols=2, frameon=False, fontsize=8)
@@ -99,16 +100,13 @@ def training_details(runs: Mapping[str, Rows]) -> str:
 
 
 def _dress(axes: Axes, panel: Panel, last_row: bool) -> None:
-    from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
+    from matplotlib.ticker import EngFormatter
 
     # A logarithmic axis has no place for zeros.
     positive = all((np.asarray(line.get_ydata(), dtype=float) > 0).all() for line in axes.get_lines())
     axes.set_title(panel.title)
     axes.set_yscale(panel.scale if positive else "linear")
-    if axes.get_yscale() == "log":
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))
-        axes.yaxis.set_minor_locator(NullLocator())
-        axes.yaxis.set_major_formatter("{x:g}")
+    _plain_ticks(axes)
     axes.tick_params(labelsize=7)
     if last_row:
         axes.set_xlabel("minutes", fontsize=8)
@@ -119,6 +117,16 @@ def _dress(axes: Axes, panel: Panel, last_row: bool) -> None:
         axes.yaxis.get_offset_text().set_fontsize(7)
     if panel.prefixes or panel.key == "lr":
         axes.set_ylim(0, 1.08 * max(np.max(line.get_ydata()) for line in axes.get_lines()) or 1)
+
+
+def _plain_ticks(axes: Axes) -> None:
+    """Label a logarithmic axis with plain numbers: matplotlib's own labels are formulas, which are not parsed here."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    if axes.get_yscale() == "log":
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter("{x:g}")
 
 
 @contextmanager

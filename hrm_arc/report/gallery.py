@@ -26,6 +26,11 @@ def answer(row: dict[str, Any]) -> dict[str, Any]:
         "style": _STYLES[outcome],
         "pictures": [*input_and_truth(row), *attempts(row)],
         "strip": list(_strip(row)),
+        "demonstrations": [
+            (svg(make_grid(grid)), f"demonstration {n}: {name}")
+            for n, pair in enumerate(row["demonstrations"], start=1)
+            for name, grid in zip(("input", "output"), pair, strict=True)
+        ],
     }
 
 

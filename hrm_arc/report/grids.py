@@ -58,14 +58,29 @@ def terminal_answer(
     title: str, input: Grid, attempts: Sequence[tuple[Grid, str]], color: bool = True
 ) -> RenderableType:
     """A test input and the attempts, each with a note, for the terminal."""
-    table = Table.grid(padding=(0, 2))
     named = [("input", input), *((f"attempt {n}: {word}", grid) for n, (grid, word) in enumerate(attempts, start=1))]
-    table.add_row(*(terminal_grid(grid, color) for _, grid in named))
-    table.add_row(*(Text(printable(name)) for name, _ in named))
-    title = printable(title)
-    if not attempts:
-        return Group(Text(title, style="bold"), table, Text("no readable grid"), Text(""))
-    return Group(Text(title, style="bold"), table, Text(""))
+    row = terminal_row(title, named, color)
+    return row if attempts else Group(row, Text("no readable grid"), Text(""))
+
+
+def terminal_row(title: str, named: Sequence[tuple[str, Grid]], color: bool = True, width: int = 80) -> RenderableType:
+    """Grids side by side with their names below, for the terminal; in several rows where one would be too wide."""
+    rows: list[list[tuple[str, Grid]]] = []
+    used = width + 1
+    for name, grid in named:
+        needed = max(grid.shape[1], len(name)) + 2
+        if used + needed > width:
+            rows.append([])
+            used = 0
+        rows[-1].append((name, grid))
+        used += needed
+    tables = []
+    for row in rows:
+        table = Table.grid(padding=(0, 2, 0, 0))
+        table.add_row(*(terminal_grid(grid, color) for _, grid in row))
+        table.add_row(*(Text(printable(name)) for name, _ in row))
+        tables.append(table)
+    return Group(Text(printable(title), style="bold"), *tables, Text(""))
 
 
 def part_to_show(task: Task) -> tuple[Task, str]:

@@ -130,6 +130,7 @@ def _run_row(run: RunFolder) -> dict[str, Any]:
         "exact_accuracy": status.get("exact_accuracy"),
         "best": best,
         "pass_at_2": status.get("pass_at_2"),
+        "pass_at_2_step": status.get("pass_at_2_step"),
         "started": status.get("start_time"),
         "folder": str(run.path),
     }

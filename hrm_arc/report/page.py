@@ -12,6 +12,7 @@ from hrm_arc.report.charts import training_curves, training_details
 from hrm_arc.report.gallery import NAMES, answer
 from hrm_arc.report.listing import missing_metrics
 from hrm_arc.report.names import BASELINES, metric_value
+from hrm_arc.report.outlook import outlook
 from hrm_arc.runs.folder import RunFolder
 from hrm_arc.runs.metrics import read_metrics
 
@@ -55,6 +56,7 @@ def write_page(folder: RunFolder, run: RunFolder | None = None) -> Path:
         curves=training_curves(rows),
         details=training_details(rows),
         missing=missing_metrics(run, run.status()),
+        outlook=outlook(rows[run.run_id], config),
         answers=[answer(row) for row in answered],
         outcomes=NAMES,
     )  # fmt: skip

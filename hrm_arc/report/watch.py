@@ -22,6 +22,7 @@ from hrm_arc.errors import UserError, printable
 from hrm_arc.reading import open_regular, parse_json
 from hrm_arc.report.listing import missing_metrics, state_of
 from hrm_arc.report.names import BASELINES
+from hrm_arc.report.outlook import outlook
 from hrm_arc.runs.folder import RunFolder
 from hrm_arc.runs.metrics import SMALL_FILE, Row, check_row, read_metrics
 
@@ -155,7 +156,7 @@ def live_view(run: RunFolder, metrics: MetricsFollower | None = None) -> Rendera
     rows = (metrics or MetricsFollower(run.metrics_file)).rows()
     facts = Table.grid(padding=(0, 2))
     try:
-        curves = [*_missing(run, status), *_curves(rows)]
+        curves = [*_missing(run, status), *_curves(rows), ("outlook", Text(outlook(rows, config)[0]))]
         for name, value in (*_progress(config, status), *curves, *_scores(status), *_machine(status)):
             facts.add_row(Text(printable(name), style="dim"), value)
         title = f"{config['name']}  {run.run_id}  {config['model']['name']}"
@@ -210,7 +211,9 @@ def _curves(rows: Sequence[dict[str, Any]]) -> list[tuple[str, RenderableType]]:
 def _scores(status: dict[str, Any]) -> list[tuple[str, RenderableType]]:
     rows: list[tuple[str, RenderableType]] = []
     if status.get("pass_at_2") is not None:
-        rows.append(("pass@2", Text(f"{status['pass_at_2']:.1%} of the held-out test outputs", style="bold")))
+        scored = status.get("pass_at_2_step")
+        when = f", at step {scored:,}" if scored is not None and scored != status.get("current_step") else ""
+        rows.append(("pass@2", Text(f"{status['pass_at_2']:.1%} of the held-out test outputs{when}", style="bold")))
     last = status.get("last_validation")
     if last:
         part = "all samples" if last["full"] else "a fixed part"

@@ -67,6 +67,7 @@ class Status:
             "estimated_time_remaining": None,
             "last_update": None,
             "pass_at_2": None,
+            "pass_at_2_step": None,
             "baselines": None,
             "timing": None,
             "message": None,
@@ -138,7 +139,7 @@ NUMBER, TEXT, OBJECT = (int, float), (str,), (dict,)
 KINDS_OF_FIELDS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("run_id", "state", "start_time", "last_checkpoint", "last_update", "message"), TEXT),
     **dict.fromkeys(("best", "last_validation", "baselines", "timing"), OBJECT),
-    **dict.fromkeys(("current_step", "best_step"), (int,)),
+    **dict.fromkeys(("current_step", "best_step", "pass_at_2_step"), (int,)),
     **dict.fromkeys(("current_epoch", "progress", "best_val_loss", "best_val_acc", "training_loss"), NUMBER),
     **dict.fromkeys(("training_acc", "token_accuracy", "exact_accuracy", "halt_accuracy", "mean_segments"), NUMBER),
     **dict.fromkeys(("grad_norm", "lr", "samples_per_sec", "model_flops_per_sec", "peak_memory_bytes"), NUMBER),

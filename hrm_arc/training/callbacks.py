@@ -95,8 +95,8 @@ class RunRecorder(Callback):
         logging.getLogger("hrm_arc").addHandler(handler)
         self._open.callback(logging.getLogger("hrm_arc").removeHandler, handler)
         self._line(f"start at step {step}")
-        # A former score belongs to an earlier step.
-        self.event(state="running", current_step=step, message=None, pass_at_2=None)
+        # A former score stays, with its step.
+        self.event(state="running", current_step=step, message=None)
         self.event(baselines=trainer.baselines, **best_fields(trainer.best))
 
     def on_step(self, metrics: StepMetrics) -> None:
