@@ -328,4 +328,4 @@ def test_a_game_and_a_download_are_not_functions(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     assert load_tasks("sudoku-4x4:5")[0].boards
     with pytest.raises(UserError, match="needs the hub extra"):
-        load_tasks("hub:load")
+        load_tasks("hub:owner/load")
