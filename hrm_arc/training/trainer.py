@@ -46,6 +46,7 @@ from hrm_arc.training.build import (
 from hrm_arc.training.callbacks import Callback, RunRecorder
 from hrm_arc.training.checkpointing import Checkpoints, as_in_run, make_card
 from hrm_arc.training.config import Recipe
+from hrm_arc.training.cores import Cores
 from hrm_arc.training.data import Batches, Prefetcher
 from hrm_arc.training.distributed import Distributed
 from hrm_arc.training.metrics import Clock, StepMetrics
@@ -139,6 +140,8 @@ class Trainer:
         # Weights are the same in all processes; dropout is not.
         torch.manual_seed(recipe.seed + 1 + distributed.rank)
         self.step, self._began, self.stopping = 0, 0, False
+        on_cores = distributed.device.type == "cpu" and distributed.world_size == 1
+        self._cores = Cores(adapts=options.max_minutes > 0) if on_cores else None
         self._compile_seconds: float | None = None
         own_leaks = leaks(self.corpus) if recipe.data.allow_leak else ()
         self._leaks = [*map(str, own_leaks), *(pretrained.leaks(self.corpus.solve) if pretrained else ())]
@@ -249,6 +252,8 @@ class Trainer:
         # Without a checkpoint, a resumed run would begin with other weights than the pretrained ones.
         if self._unsaved:
             self._try_to_save(LATEST)
+        if self._cores is not None:
+            self._cores.start()
         if options.compile == "always":
             self._compile()
         last_call, saved = 0.0, self._began
@@ -263,6 +268,8 @@ class Trainer:
             if stopping:
                 break
             output = self._one_step(progress)
+            if self._cores is not None:
+                self._cores.look()
             progress = self._progress()
             is_row = self.step % options.log_every == 0 or progress >= 1
             if is_row or time.monotonic() - last_call > CALLBACK_SECONDS:
