@@ -22,7 +22,7 @@ from hrm_arc.errors import UserError, printable
 
 if TYPE_CHECKING:
     from hrm_arc.evaluation.predict import Prediction
-    from hrm_arc.puzzles.task import Task
+    from hrm_arc.puzzles.task import Grid, Task
 
 FROM_SCRATCH_SECONDS, FINETUNE_SECONDS = 120.0, 60.0
 # In place of a model: train from scratch.
@@ -144,8 +144,10 @@ def _human(tasks: tuple[Task, ...], predictions: list[Prediction], result: dict[
 
     console = result_console()
     inputs = {(task.id, n): test.input for task in tasks for n, test in enumerate(task.tests)}
+    truths = {(task.id, n): test.output for task in tasks for n, test in enumerate(task.tests)}
     for prediction in predictions:
-        attempts = [(grid, f"{share:.0%} of the votes") for grid, share in prediction.shares()]
+        truth = truths[prediction.task, prediction.test]
+        attempts = [(grid, f"{share:.0%} of the votes{_mark(grid, truth)}") for grid, share in prediction.shares()]
         title = f"{printable(prediction.task)}, test {prediction.test + 1}"
         # Half blocks in color need both; digits do not.
         color = console.color_system is not None and console.encoding.startswith("utf")
@@ -153,3 +155,12 @@ def _human(tasks: tuple[Task, ...], predictions: list[Prediction], result: dict[
     if result["answers_known"]:
         known = counted(result["answers_known"], "test outputs")
         print(f"{result['solved']} of {known} with a known answer solved in two attempts")
+
+
+def _mark(grid: Grid, truth: Grid | None) -> str:
+    """Whether an attempt is right, where the answer is known."""
+    from hrm_arc.evaluation.scores import same
+
+    if truth is None:
+        return ""
+    return ", right" if same(grid, truth) else ", wrong"

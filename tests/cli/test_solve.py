@@ -44,6 +44,8 @@ def test_a_task_without_answers(tmp_path: Path) -> None:
     assert (solved["answers_known"], solved["solved"]) == (0, None)
     shown = hrm("solve", path, *how)
     assert "mine, test 2" in shown.stdout
+    assert "right" not in shown.stdout
+    assert "wrong" not in shown.stdout
 
 
 @pytest.mark.parametrize("seconds", ["0", "1"])
