@@ -2,14 +2,20 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
+DEV_READY := .venv/ready-dev
 DOCS_READY := .venv/ready-docs
 
 .PHONY: quickstart test lint bench docs clean
 
+# What a run needs, and nothing else.
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train]'
 	touch $(READY)
+
+$(DEV_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,dev]'
+	touch $(DEV_READY)
 
 quickstart: $(READY)
 	$(BIN)/hrm quickstart
@@ -17,7 +23,7 @@ quickstart: $(READY)
 test: lint
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
-lint: $(READY)
+lint: $(DEV_READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -26,7 +32,7 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/hrm bench quickstart
 
-$(DOCS_READY): $(READY)
+$(DOCS_READY): $(DEV_READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	touch $(DOCS_READY)
 
