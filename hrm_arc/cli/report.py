@@ -51,6 +51,7 @@ def _versus(first: RunFolder, second: RunFolder, out: Path | None) -> dict[str, 
     from hrm_arc.evaluation.results import read_results, staleness
     from hrm_arc.files import check_target
     from hrm_arc.report.versus import write_versus
+    from hrm_arc.runs.folder import differences
 
     page = out or first.path / "versus.html"
     check_target(page)
@@ -68,7 +69,9 @@ def _versus(first: RunFolder, second: RunFolder, out: Path | None) -> dict[str, 
         note(line)
     comparison["warnings"] = said
     write_versus(first, second, comparison, page, results)
-    return {**comparison, "report": str(page)}
+    recipes = [run.owner().config() for run in (first, second)]
+    differing = {key: list(values) for key, values in differences(*recipes).items() if key != "name"}
+    return {**comparison, "names": _names(first, second), "recipe_differences": differing, "report": str(page)}
 
 
 def _unchanged(first: Results, second: Results) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -82,11 +85,23 @@ def _unchanged(first: Results, second: Results) -> tuple[list[dict[str, Any]], l
 
 
 def _human(result: dict[str, Any]) -> None:
+    first, second = result["names"]
     span = "no interval, because there is one task only"
     if result["interval"]:
         low, high = result["interval"]
-        span = f"{100 * low:+.1f} to {100 * high:+.1f}, 95% interval"
-    print(f"{100 * result['difference']:+.1f} points of test outputs solved ({span})\n")
+        significant = "significant" if low > 0 or high < 0 else "not significant"
+        span = f"95% interval {100 * low:+.1f} to {100 * high:+.1f}: {significant}"
+    print(f"{second} against {first}: {100 * result['difference']:+.1f} points of test outputs solved ({span})\n")
     row = [str(result[name]) for name in ("both", "first_only", "second_only", "neither")]
-    table("test outputs", ["", "both", "only the first", "only the second", "neither"], [["solved by", *row]])
+    table("test outputs", ["", "both", f"only {first}", f"only {second}", "neither"], [["solved by", *row]])
+    if result["recipe_differences"]:
+        rows = [[key, *(str(value) for value in values)] for key, values in result["recipe_differences"].items()]
+        print()
+        table("keys of the recipe that differ", ["key", first, second], rows)
     print(f"\nwritten to {result['report']}")
+
+
+def _names(first: RunFolder, second: RunFolder) -> list[str]:
+    """What the two runs are called: the names of their recipes, of their folders where those are the same."""
+    names = [str(run.owner().config()["name"]) for run in (first, second)]
+    return names if names[0] != names[1] else [first.path.name, second.path.name]

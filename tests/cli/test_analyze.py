@@ -75,7 +75,10 @@ def test_scores_of_an_earlier_step_say_so_on_every_view(scored: Path, tmp_path: 
     expected = "these scores are of step 10, and the run is at step 14"
     assert expected in str(answer("analyze", run)["stale"])
     assert expected in str(answer("report", run)["stale"])
-    assert expected in " ".join(answer("report", run, scored)["warnings"])  # type: ignore[arg-type]
+    both = answer("report", run, scored)
+    assert expected in " ".join(both["warnings"])  # type: ignore[arg-type]
+    assert both["recipe_differences"] == {"training.max_steps": [14, 10]}
+    assert hrm("report", run, scored).stdout.startswith("run against run: ")
     assert "scored after 10 steps, the run is at 14" in (run / "report.html").read_text()
     (row,) = answer("runs", run.parent)["runs"]  # type: ignore[misc]
     assert (row["step"], row["pass_at_2_step"]) == (14, 10)
