@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -77,7 +78,7 @@ def test_scores_of_an_earlier_step_say_so_on_every_view(scored: Path, tmp_path: 
     assert expected in str(answer("report", run)["stale"])
     both = answer("report", run, scored)
     assert expected in " ".join(both["warnings"])  # type: ignore[arg-type]
-    assert both["recipe_differences"] == {"training.max_steps": [14, 10]}
+    assert both["recipe_differences"] == {}, "an override is not a change of the recipe"
     assert hrm("report", run, scored).stdout.startswith("run against run: ")
     assert "scored after 10 steps, the run is at 14" in (run / "report.html").read_text()
     (row,) = answer("runs", run.parent)["runs"]  # type: ignore[misc]
@@ -87,6 +88,17 @@ def test_scores_of_an_earlier_step_say_so_on_every_view(scored: Path, tmp_path: 
     answer("eval", run, "--votes", "1")
     assert answer("analyze", run)["stale"] is None
     assert "at step" not in hrm("runs", run.parent).stdout
+
+
+def test_two_runs_are_compared_in_words(scored: Path, run_folder: Path, tmp_path: Path) -> None:
+    recipe = run_folder.parent.parent / "grid-hrm.yaml"
+    flags = ("--training.max_steps", "10", "--seed", "1", "--name", "other")
+    other = answer("train", recipe, "--out", tmp_path / "runs", *flags)["folder"]
+    answer("eval", str(other), "--votes", "1")
+    assert answer("report", scored, str(other))["recipe_differences"] == {"seed": [0, 1]}
+    said = hrm("report", scored, str(other)).stdout
+    assert said.startswith("other against tiny: ")
+    assert re.search(r"seed +0 +1\n", said)
 
 
 class Fixed:
