@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,8 +45,11 @@ def run(options: argparse.Namespace) -> None:
     if options.task is not None:
         emit(_one_task(folder, results, options.task), options.json, _show_task)
         return
-    # An imported checkpoint has no recipe and no training curve, so it has no page.
-    page = str(write_page(folder)) if folder.owner().config_file.is_file() else None
+    page = None
+    if os.path.lexists(folder.owner().config_file):
+        page = str(write_page(folder))
+    else:
+        note("there is no recipe (config.yaml), as for an imported checkpoint: no report page, and no outlook")
     result = {
         "groups": scores["groups"],
         "errors": scores["errors"],
@@ -61,8 +65,10 @@ def _outlook(owner: RunFolder) -> list[str]:
     from hrm_arc.report.outlook import outlook
     from hrm_arc.runs.metrics import read_metrics
 
-    if not owner.config_file.is_file() or not owner.metrics_file.exists():
+    if not os.path.lexists(owner.config_file):
         return []
+    if not os.path.lexists(owner.metrics_file):
+        return [f"{owner.metrics_file.name} is missing, so whether more training would help is not known"]
     return outlook(read_metrics(owner.metrics_file), owner.config())
 
 

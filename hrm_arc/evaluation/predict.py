@@ -308,9 +308,10 @@ def _answer(
     read: list[tuple[Grid | None, float]] = [(None, 0.0)] * len(symmetries)
     segments = np.zeros(len(symmetries))
     first_tokens = np.zeros(0, dtype=np.uint8)
-    for swapped in (False, True):
-        turned = place.transposed() if swapped else place
-        chosen = [v for v, s in enumerate(symmetries) if swaps_sides(s.dihedral) == swapped]
+    by_canvas: dict[Canvas, list[int]] = {}
+    for v, symmetry in enumerate(symmetries):
+        by_canvas.setdefault(place.transposed() if swaps_sides(symmetry.dihedral) else place, []).append(v)
+    for turned, chosen in by_canvas.items():
         at_once = max(1, FORWARD_CELLS // turned.cells)
         for start in range(0, len(chosen), at_once):
             part = chosen[start : start + at_once]

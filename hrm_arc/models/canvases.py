@@ -20,21 +20,25 @@ class Canvases:
     and then the cells, row by row. Token-wise layers run once for all of them; attention and convolutions
     ``split`` them by canvas.
 
-    Behind the samples of several canvases follow tokens of zeros, up to one of few lengths (:func:`filled_up`). They
-    belong to no sample and have no gradient.
+    Behind the samples follow tokens of zeros, up to one of few lengths (:func:`filled_up`), where lengths vary: if
+    there are several canvases, and in inference on a CPU, where each test input has another canvas. They belong to no
+    sample and have no gradient.
 
     Attributes:
         sizes: number of samples, height and width of each canvas.
         prefix: tokens in front of each sample's cells.
+        fills: whether zeros follow a single canvas, too.
     """
 
     sizes: tuple[tuple[int, int, int], ...]
     prefix: int
+    fills: bool = False
 
     @classmethod
     def of(cls, batches: Sequence[Batch], prefix: int) -> Canvases:
         """The layout of batches, each on its own canvas, with ``prefix`` tokens in front of each sample."""
-        return cls(tuple((len(batch), batch.height, batch.width) for batch in batches), prefix)
+        sizes = tuple((len(batch), batch.height, batch.width) for batch in batches)
+        return cls(sizes, prefix, fills=_is_cpu_inference(batches[0].inputs))
 
     @property
     def lengths(self) -> list[int]:
@@ -49,7 +53,7 @@ class Canvases:
     @property
     def filling(self) -> int:
         """The number of tokens behind the samples."""
-        if len(self.sizes) == 1:
+        if len(self.sizes) == 1 and not self.fills:
             return 0
         tokens = sum(self.counts)
         return filled_up(tokens) - tokens
@@ -57,7 +61,7 @@ class Canvases:
     def join(self, parts: Sequence[Tensor]) -> Tensor:
         """Join tensors ``[samples, tokens, ...]``, one for each canvas, into ``[all tokens, ...]``."""
         flat = [part.flatten(0, 1) for part in parts]
-        if len(flat) == 1:
+        if len(flat) == 1 and not self.filling:
             return flat[0]
         if self.filling:
             flat.append(flat[0].new_zeros(self.filling, *flat[0].shape[1:]))
@@ -66,7 +70,7 @@ class Canvases:
     def split(self, x: Tensor) -> list[Tensor]:
         """The inverse of :meth:`join`."""
         if len(self.sizes) == 1:
-            return [x.view(self.sizes[0][0], self.lengths[0], *x.shape[1:])]
+            return [x[: self.counts[0]].view(self.sizes[0][0], self.lengths[0], *x.shape[1:])]
         # One split for all canvases: its gradient is one concatenation.
         *parts, _ = torch.split(x, [*self.counts, self.filling])
         return [
@@ -81,6 +85,12 @@ class Canvases:
             for each in zip(*tables, strict=True)
         )
         return cos[:, None], sin[:, None]
+
+
+def _is_cpu_inference(inputs: Tensor) -> bool:
+    """Whether this is inference on a CPU, outside of a graph that is made for other batches."""
+    graph = torch.compiler.is_compiling() or torch.compiler.is_exporting()
+    return inputs.device.type == "cpu" and not torch.is_grad_enabled() and not graph
 
 
 def filled_up(tokens: int) -> int:

@@ -13,6 +13,7 @@ scores/SOURCE/     the same for each other source it was scored on
 from __future__ import annotations
 
 import logging
+import os
 import re
 import secrets
 import zlib
@@ -99,7 +100,8 @@ class RunFolder:
 
     def owner(self) -> RunFolder:
         """The run itself, or the one whose scores on another source lie here."""
-        return self if self.config_file.is_file() else RunFolder(self.path.resolve().parent.parent)
+        # Also if it is damaged, which whoever reads it will be told.
+        return self if os.path.lexists(self.config_file) else RunFolder(self.path.resolve().parent.parent)
 
     def config(self) -> dict[str, Any]:
         """The recipe that the run was started with. An edit since then is logged as a warning.

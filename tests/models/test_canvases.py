@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hrm_arc.models.canvases import Canvases, filled_up
 from hrm_arc.models.compiled import can_compile, compile_token_wise
-from tests.models.examples import example_model, made_batch
+from tests.models.examples import example_model, made_batch, stirred
 
 
 @given(st.integers(1, 200_000))
@@ -57,3 +57,21 @@ def test_compiled_parts_compute_the_same() -> None:
         )
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+
+
+def test_inference_on_a_cpu_fills_a_single_canvas_and_answers_the_same() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(3, 10, 4)
+    filled = Canvases(((3, 3, 3),), prefix=1, fills=True)
+    assert filled.filling == 2
+    joined = filled.join([x])
+    assert len(joined) == 32
+    assert torch.equal(joined[30:], torch.zeros(2, 4))
+    assert torch.equal(filled.split(joined)[0], x)
+    model, batch = stirred(example_model("grid-hrm")).eval(), made_batch()
+    with torch.no_grad():
+        assert Canvases.of([batch], 1).filling > 0
+        without_graph = model(model.initial_carry(batch), batch)[1].logits
+    assert Canvases.of([batch], 1).filling == 0
+    with_graph = model(model.initial_carry(batch), batch)[1].logits
+    torch.testing.assert_close(without_graph, with_graph.detach(), rtol=1e-5, atol=1e-5)
