@@ -185,7 +185,9 @@ def test_scores_are_those_of_the_step_that_was_scored(tmp_path: Path) -> None:
     assert (scores["step"], scores["run_id"]) == (6, run.name)
     assert "scored after 6 steps" in (run / "report.html").read_text()
     answer("train", "--resume", run, "--training.max_steps", "8", "--override", "training.max_steps")
-    assert json.loads((run / "status.json").read_text())["pass_at_2"] is None, "a score belongs to its step"
+    status = json.loads((run / "status.json").read_text())
+    assert (status["current_step"], status["pass_at_2_step"]) == (8, 6), "a score belongs to its step"
+    assert status["pass_at_2"] == scores["pass@2"]
     answer("analyze", run)
     assert "scored after 6 steps, the run is at 8" in " ".join((run / "report.html").read_text().split())
 

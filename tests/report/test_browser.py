@@ -102,12 +102,28 @@ def test_tables_show_the_metrics_that_scores_json_describes(run_folder: RunFolde
 
 def test_the_strip_shows_the_answer_after_each_segment(run_folder: RunFolder, opened: Any) -> None:
     page = opened(write_page(run_folder))
-    strip = page.locator("section.answer details").first
+    strip = page.locator("section.answer details", has_text="the answer after each segment").first
     assert not strip.locator(".strip").is_visible()
     strip.locator("summary").click()
     captions = strip.locator("figcaption").all_text_contents()
     assert captions[0].startswith("segment")
     assert strip.locator("svg.grid image").first.is_visible()
+
+
+def test_the_demonstrations_are_folded(run_folder: RunFolder, opened: Any) -> None:
+    page = opened(write_page(run_folder))
+    folded = page.locator("section.answer details", has_text="the demonstrations").first
+    assert not folded.locator(".strip").is_visible()
+    folded.locator("summary").click()
+    captions = folded.locator("figcaption").all_text_contents()
+    assert captions[:2] == ["demonstration 1: input", "demonstration 1: output"]
+    assert folded.locator("svg.grid image").first.is_visible()
+
+
+def test_a_phone_needs_no_scrolling_to_the_side(run_folder: RunFolder, opened: Any) -> None:
+    page = opened(write_page(run_folder))
+    page.set_viewport_size({"width": 420, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 420
 
 
 def test_grids_are_drawn_in_their_colors(run_folder: RunFolder, opened: Any) -> None:
