@@ -25,8 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     save.add_argument("path", metavar="RUN", type=Path, help="a run folder or a checkpoint folder")
     save.add_argument("out", metavar="DIR", type=Path, help="the folder to write")
     save.add_argument("--title", help="one line that says what the weights are (default: the recipe's name)")
+    save.add_argument(
+        "--data", metavar="SOURCE", help="the tasks that the rounded weights are scored on (default: their solve tasks)"
+    )
     save.add_argument("--votes", type=int, metavar="V", help="votes of the scores (default: as in the recipe)")
-    save.add_argument("--no-scores", action="store_true", help="do not score the rounded weights on their solve tasks")
+    save.add_argument("--no-scores", action="store_true", help="do not score the rounded weights")
     add_json(save)
     save.set_defaults(run=_save)
 
@@ -69,11 +72,15 @@ def _print_about(name: str, about: dict[str, Any]) -> None:
         print(f"  made with: {command}")
     if about["scores"]:
         rows = [
-            [str(row.get("data")), *(str(row.get(key)) for key in ("votes", "solved", "test_outputs")), _percent(row)]
+            [
+                str(row.get("data")),
+                *(str(row.get(key)) for key in ("tasks", "votes", "solved", "test_outputs")),
+                _percent(row),
+            ]
             for row in about["scores"]
         ]
         print()
-        table("two attempts", ["scored on", "votes", "solved", "of", "pass@2"], rows)
+        table("two attempts", ["scored on", "tasks", "votes", "solved", "of", "pass@2"], rows)
 
 
 def _percent(row: dict[str, Any]) -> str:
@@ -90,13 +97,13 @@ def _save(options: argparse.Namespace) -> None:
     alone("hrm weights save")
     about = save_weights(options.path, options.out, options.title)
     if not options.no_scores:
-        about = _scored(options.out, options.votes)
+        about = _scored(options.out, options.data, options.votes)
     result = {"folder": str(options.out), "bytes": _size(options.out), **about}
     emit(result, options.json, _print_saved)
 
 
-def _scored(folder: Path, votes: int | None) -> dict[str, Any]:
-    """Score saved weights on the tasks that they were made to solve, and add the scores to their description."""
+def _scored(folder: Path, data: str | None, votes: int | None) -> dict[str, Any]:
+    """Score saved weights, and add the scores to their description."""
     from hrm_arc.cli.backends import open_run
     from hrm_arc.cli.evaluate import score_model, usual_votes
     from hrm_arc.deploy.packing import add_scores
@@ -109,12 +116,13 @@ def _scored(folder: Path, votes: int | None) -> dict[str, Any]:
         "early_exit": True,
         "precision": model.precision,
     }
-    scores = score_model(model, None, folder.with_name(f"{folder.name}.scores"), settings)
+    scores = score_model(model, data, folder.with_name(f"{folder.name}.scores"), settings)
     assert scores is not None, "hrm weights runs in one process"
     if not scores["test_outputs"]:
         note("no answer is known: the weights are saved without scores")
         return read_about(folder)
-    return add_scores(folder, ", ".join(model.card.solve), scores)
+    own = f"its {scores['tasks']} solve tasks of {', '.join(model.card.solve)}"
+    return add_scores(folder, data or own, scores)
 
 
 def _size(folder: Path) -> int:

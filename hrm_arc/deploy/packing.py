@@ -98,6 +98,7 @@ def add_scores(folder: Path, data: str, scores: Mapping[str, Any]) -> dict[str, 
     about = read_about(folder)
     row = {
         "data": data,
+        "tasks": scores["tasks"],
         "votes": scores["votes"],
         "test_outputs": scores["test_outputs"],
         "solved": scores["solved_pass2"],
