@@ -152,6 +152,24 @@ def test_packaged_recipes_are_those_of_the_wheel(installed: Installed, tmp_path:
     assert done.stdout.split() == [str(package / "__init__.py"), str(package / "recipes" / "quickstart.yaml")]
 
 
+def test_the_weights_that_ship_are_loaded_by_name_and_score_what_they_say(installed: Installed, tmp_path: Path) -> None:
+    (row,) = hrm(installed, tmp_path, "weights")["weights"]
+    assert Path(row["folder"]).is_relative_to(installed.packages)
+    files = [file for file in Path(row["folder"]).parent.rglob("*") if file.is_file()]
+    assert sum(file.stat().st_size for file in files) <= 15_000_000
+    (said,) = row["scores"]
+    submission = ROOT / "records/cpu-arc1/submission.json"
+    recorded = hrm(installed, tmp_path, "eval", "--submission", submission, "--data", said["data"])
+    assert (recorded["solved_pass2"], recorded["test_outputs"]) == (said["solved"], said["test_outputs"])
+    # By the name, in an empty folder: an answer on which all votes of the record agree is the same here.
+    task = "66e6c45b"
+    (answered,) = hrm(installed, tmp_path, "solve", task, "--finetune-seconds", "0", "--votes", str(said["votes"]))[
+        "attempts"
+    ]
+    known = json.loads(submission.read_text())[task][0]
+    assert answered[0]["grid"] == known["attempt_1"]
+
+
 def test_a_model_of_ones_own_from_training_to_answers(installed: Installed, work: Path) -> None:
     trained = hrm(installed, work, "train", "recipe.yaml")
     run = Path(str(trained["folder"]))
