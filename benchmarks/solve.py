@@ -16,6 +16,7 @@ from benchmarks._processes import hrm
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tasks", type=int, default=10, help="number of tasks (default 10)")
     parser.add_argument("--seconds", type=float, default=120.0, help="seconds of training for each task (default 120)")
+    parser.add_argument("--model", default="nothing", help="weights to begin with, as for hrm solve (default: nothing)")
     parser.add_argument("--seed", type=int, default=0, help="seed of every run (default 0)")
 
 
@@ -25,7 +26,7 @@ def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
     solved = outputs = 0
     for task in smallest(load_tasks("arc-agi-1/evaluation"), options.tasks):
-        seconds = ["--finetune-seconds", str(options.seconds)]
+        seconds = ["--finetune-seconds", str(options.seconds), "--model", options.model]
         result = hrm("solve", task.id, *seconds, "--seed", str(options.seed))
         solved, outputs = solved + result["solved"], outputs + result["answers_known"]
         height, width = max((grid.shape for grid in task.visible_grids()), key=lambda shape: shape[0] * shape[1])
