@@ -21,6 +21,7 @@ from hrm_arc.errors import UserError
 if TYPE_CHECKING:
     from hrm_arc.evaluation.results import Results, Row
     from hrm_arc.puzzles.task import Task
+    from hrm_arc.runs.card import Card
     from hrm_arc.runs.folder import RunFolder
 
 
@@ -137,10 +138,11 @@ def _learned(owner: RunFolder, name: str) -> dict[str, Any]:
     from hrm_arc.evaluation.learned import how_learned, learned_pairs
 
     model = open_run(owner.path)
-    task = _find(owner, model.card.solve, name)
+    was_told = name in model.card.rows()
+    task = _find(owner, model.card, name)
     if task is None:
         note(f"{name} is not in the sources of the run: whether its demonstrations are learned is not known")
-        return {"demonstrations": None, "learned": None}
+        return {"demonstrations": None, "learned": None, "trained_on": was_told}
     pairs = learned_pairs(model.backend, model.card, task)  # type: ignore[arg-type]
     shown = [
         {
@@ -152,18 +154,15 @@ def _learned(owner: RunFolder, name: str) -> dict[str, Any]:
         }
         for pair, each in zip(task.demonstrations, pairs, strict=True)
     ]
-    was_told = name in model.card.rows()
     return {"demonstrations": shown, "learned": how_learned(pairs), "trained_on": was_told}
 
 
-def _find(owner: RunFolder, sources: list[str], name: str) -> Task | None:
-    """A task of the sources that a run was made to solve, where they are still there."""
+def _find(owner: RunFolder, card: Card, name: str) -> Task | None:
+    """A task of the sources that a checkpoint was made to solve, where they are still there."""
     from hrm_arc.evaluation.provenance import located
     from hrm_arc.puzzles.sources import load_tasks
-    from hrm_arc.runs.checkpoint import newest_checkpoint, read_card
 
-    card = read_card(newest_checkpoint(owner.path))
-    for source in sources:
+    for source in card.solve:
         try:
             tasks = load_tasks(located(source, card, owner))
         except UserError as error:

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from hrm_arc.cli.backends import is_exported
 from hrm_arc.cli.show import add_json, alone, counted, emit, note
 from hrm_arc.cli.signals import Request, handling
 from hrm_arc.cli.solve import add_model, start_of
@@ -52,6 +53,9 @@ def run(options: argparse.Namespace) -> None:
     from hrm_arc.files import check_target
     from hrm_arc.training.submitting import Submitting, challenge_of
 
+    start = start_of(options.model)
+    if start is not None and is_exported(start):
+        raise UserError("--model", "an exported file cannot be trained: give the run itself, or nothing")
     check_target(options.out)
     source = challenge_of(options.folder)
     with ConsoleProgress() as progress:
@@ -61,7 +65,7 @@ def run(options: argparse.Namespace) -> None:
             options.runs,
             60 * options.minutes,
             began,
-            start_of(options.model),
+            start,
             options.seed,
             progress=lambda: [progress],
             say=note,

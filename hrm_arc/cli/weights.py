@@ -1,10 +1,12 @@
 """Trained weights with a name: list those that ship with the program, save those of a run, share them.
 
-hrm weights                                what is here, what it learned from, and what it scores
-hrm eval arc1-cpu --votes 8                a name stands wherever a run may stand
-hrm weights save runs/RUN my-weights       the weights of a run, rounded to bfloat16, with their scores
-hrm weights push my-weights OWNER/NAME     to the Hugging Face hub (needs the hub extra and a login)
-hrm weights pull OWNER/NAME my-weights     from there
+  hrm weights                                what is here, what it learned from, and what it scores
+  hrm eval arc1-cpu --votes 8                a name stands wherever a run may stand
+  hrm weights save runs/RUN my-weights       the weights of a run, rounded to bfloat16, with their scores
+  hrm weights push my-weights OWNER/NAME     to the Hugging Face hub (needs the hub extra and a login)
+  hrm weights pull OWNER/NAME my-weights     from there
+
+Weights are listed and loaded without a network.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hrm_arc.cli.show import add_json, alone, emit, note, table
+from hrm_arc.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,8 +67,7 @@ def _print_list(result: dict[str, Any]) -> None:
 
 def _print_about(name: str, about: dict[str, Any]) -> None:
     print(f"{name}: {about['title']}")
-    if "parameters" in about:
-        print(f"  {about['parameters']:,} parameters, {about.get('steps', 0):,} steps, {about['licence']}")
+    print(f"  {about['parameters']:,} parameters, {about['steps']:,} steps, {about['licence']}")
     for line in about["learned_from"]:
         print(f"  learned from {line}")
     for command in about["made_with"]:
@@ -73,9 +75,9 @@ def _print_about(name: str, about: dict[str, Any]) -> None:
     if about["scores"]:
         rows = [
             [
-                str(row.get("data")),
-                *(str(row.get(key)) for key in ("tasks", "votes", "solved", "test_outputs")),
-                _percent(row),
+                row["data"],
+                *(str(row[key]) for key in ("tasks", "votes", "solved", "test_outputs")),
+                f"{row['pass@2']:.2%} ({row['interval'][0]:.1%} to {row['interval'][1]:.1%})",
             ]
             for row in about["scores"]
         ]
@@ -83,17 +85,12 @@ def _print_about(name: str, about: dict[str, Any]) -> None:
         table("two attempts", ["scored on", "tasks", "votes", "solved", "of", "pass@2"], rows)
 
 
-def _percent(row: dict[str, Any]) -> str:
-    value, interval = row.get("pass@2"), row.get("interval")
-    if not isinstance(value, int | float):
-        return "not known"
-    between = f" ({interval[0]:.1%} to {interval[1]:.1%})" if isinstance(interval, list) and len(interval) == 2 else ""
-    return f"{value:.2%}{between}"
-
-
 def _save(options: argparse.Namespace) -> None:
     from hrm_arc.deploy.packing import save_weights
+    from hrm_arc.evaluation.predict import MOST_VOTES
 
+    if options.votes is not None and not 1 <= options.votes <= MOST_VOTES:
+        raise UserError("--votes", f"{options.votes}, expected 1 to {MOST_VOTES:,}")
     alone("hrm weights save")
     about = save_weights(options.path, options.out, options.title)
     if not options.no_scores:

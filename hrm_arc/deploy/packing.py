@@ -29,7 +29,7 @@ LICENCE = "Apache-2.0"
 OF_THE_WEIGHTS = ("imported", "chosen")
 
 
-def save_weights(path: Path, out: Path, title: str) -> dict[str, Any]:
+def save_weights(path: Path, out: Path, title: str | None = None) -> dict[str, Any]:
     """Save the weights of a run's newest checkpoint, or of a checkpoint, to give them away.
 
     Floating-point tensors are rounded to bfloat16. The state of the optimizers is left out, so a run cannot be
@@ -38,7 +38,7 @@ def save_weights(path: Path, out: Path, title: str) -> dict[str, Any]:
     Args:
         path: the run or checkpoint.
         out: the folder to write; it must not exist.
-        title: one line that says what the weights are.
+        title: one line that says what the weights are; None: the name of the recipe.
 
     Returns:
         what about.json says, see :func:`hrm_arc.runs.named.read_about`.
@@ -57,7 +57,7 @@ def save_weights(path: Path, out: Path, title: str) -> dict[str, Any]:
     check_weights(checkpoint / WEIGHTS, weights)
     rounded = {name: each.to(torch.bfloat16) if each.is_floating_point() else each for name, each in weights.items()}
     about = {
-        "title": title,
+        "title": title or str(recipe["name"]),
         "licence": LICENCE,
         "learned_from": _learned_from(card.solve, card.study, card.tasks, card.held_out),
         "made_with": [f"hrm train {recipe['name']}", f"hrm weights save runs/RUN {out.name}"],

@@ -60,7 +60,7 @@ def model_card(repository: str, card: Card, about: Mapping[str, Any]) -> str:
     learned = "\n".join(f"- {line}" for line in about["learned_from"])
     made = "\n".join(about["made_with"])
     rows = "\n".join(
-        f"| {row.get('data')} | {row.get('votes')} | {row.get('solved')} of {row.get('test_outputs')} | {_share(row)} |"
+        f"| {row['data']} | {row['votes']} | {row['solved']} of {row['test_outputs']} | {row['pass@2']:.2%} |"
         for row in about["scores"]
     )
     scores = (
@@ -72,7 +72,7 @@ def model_card(repository: str, card: Card, about: Mapping[str, Any]) -> str:
 
 # {repository.partition("/")[2]}
 
-{about["title"]}. {about.get("parameters", 0):,} parameters, bfloat16.
+{about["title"]}. {about["parameters"]:,} parameters, bfloat16.
 
 ```python
 import hrm_arc
@@ -90,8 +90,3 @@ solver = hrm_arc.Solver.from_pretrained("{repository}")
 {made}
 ```
 """
-
-
-def _share(row: Mapping[str, Any]) -> str:
-    value = row.get("pass@2")
-    return f"{value:.2%}" if isinstance(value, int | float) else "not known"

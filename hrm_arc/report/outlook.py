@@ -81,7 +81,7 @@ def _schedule(train: Rows, config: Mapping[str, Any]) -> list[str]:
     schedule = config.get("schedule")
     kind = schedule.get("kind") if isinstance(schedule, Mapping) else None
     _, rates = _series(train, "lr")
-    if kind not in ("cosine", "decay") or not len(rates):
+    if kind not in ("cosine", "decay") or not rates.any():
         return []
     limit = "training.max_minutes" if (config.get("training") or {}).get("max_minutes") else "training.max_steps"
     now = f"the learning rate is at {rates[-1] / rates.max():.0%} of its peak"

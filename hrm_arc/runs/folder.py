@@ -100,8 +100,9 @@ class RunFolder:
 
     def owner(self) -> RunFolder:
         """The run itself, or the one whose scores on another source lie here."""
-        # Also if it is damaged, which whoever reads it will be told.
-        return self if os.path.lexists(self.config_file) else RunFolder(self.path.resolve().parent.parent)
+        # Also if the recipe is damaged, which whoever reads it will be told. An imported checkpoint has none.
+        is_run = any(os.path.lexists(each) for each in (self.config_file, self.checkpoints))
+        return self if is_run else RunFolder(self.path.resolve().parent.parent)
 
     def config(self) -> dict[str, Any]:
         """The recipe that the run was started with. An edit since then is logged as a warning.

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hrm_arc import hub
-from hrm_arc.checks import field, listed, mapping, text, texts
+from hrm_arc.checks import field, listed, mapping, share, text, texts, whole
 from hrm_arc.errors import UserError, unwritable
 from hrm_arc.reading import MIB, read_json_object
 
@@ -33,7 +33,8 @@ def shipped_names() -> list[str]:
 
 def is_shipped(path: Path) -> bool:
     """Whether a path is the name of weights that ship, and not that of a file or folder here."""
-    return path.name == str(path) and not path.exists() and path.name in shipped_names()
+    # In this order: a path of any length may be asked for.
+    return path.name == str(path) and path.name in shipped_names() and not path.exists()
 
 
 def folder_of(path: Path) -> Path:
@@ -45,8 +46,8 @@ def read_about(folder: Path) -> dict[str, Any]:
     """What about.json says of weights.
 
     Returns:
-        ``title``, ``licence``, ``learned_from`` and ``made_with`` (commands), and ``scores``: rows with ``data``,
-        ``votes``, ``test_outputs``, ``solved`` and ``pass@2``.
+        ``title``, ``licence``, ``parameters``, ``steps``, ``learned_from``, ``made_with`` (commands), and ``scores``:
+        rows with ``data``, ``tasks``, ``votes``, ``test_outputs``, ``solved``, ``pass@2`` and its ``interval``.
 
     Raises:
         UserError: it is missing or damaged.
@@ -58,13 +59,30 @@ def read_about(folder: Path) -> dict[str, Any]:
             text(key, field(about, key))
         for key in ("learned_from", "made_with"):
             texts(key, field(about, key))
+        for key in ("parameters", "steps"):
+            whole(key, field(about, key))
         for row in listed("scores", field(about, "scores")):
-            mapping("scores", row)
+            _check_score(mapping("scores", row))
     except FileNotFoundError:
         raise UserError(path, "missing: these are not weights to load by name") from None
     except ValueError as error:
         raise UserError(path, f"damaged: {error}") from None
     return about
+
+
+def _check_score(row: dict[str, Any]) -> None:
+    """Raise a ValueError if a row of scores is not one."""
+    text("scores.data", field(row, "data"))
+    outputs = whole("scores.test_outputs", field(row, "test_outputs"), 1)
+    whole("scores.solved", field(row, "solved"), 0, outputs)
+    for key in ("tasks", "votes"):
+        whole(f"scores.{key}", field(row, key), 1)
+    share("scores.pass@2", field(row, "pass@2"))
+    interval = listed("scores.interval", field(row, "interval"))
+    if len(interval) != 2:
+        raise ValueError("scores.interval is not [low, high]")
+    for end in interval:
+        share("scores.interval", end)
 
 
 def pull(repository: str, out: Path) -> Path:

@@ -1,7 +1,7 @@
 """Cores that other processes keep busy: noticed at the start of a training and while it runs.
 
-The threads of a computation wait for each other, so one that shares its core holds up all: on two cores beside a test
-suite a training ran at a twentieth of its speed, and with one thread at half of it.
+The threads of a computation wait for each other, so one that shares its core holds up all. Beside a test suite on two
+cores, one thread trained more than twice as fast as two.
 """
 
 from __future__ import annotations

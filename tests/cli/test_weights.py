@@ -101,9 +101,41 @@ def test_mistakes_are_one_line(run_folder: Path, saved: Path, tmp_path: Path) ->
     check_one_line(hrm("train", "--resume", saved), str(saved), "no run here")
 
 
+GOOD_SCORE = {
+    "data": "here",
+    "tasks": 1,
+    "votes": 2,
+    "test_outputs": 3,
+    "solved": 1,
+    "pass@2": 0.5,
+    "interval": [0.0, 1.0],
+}
+GOOD = {
+    "title": "a",
+    "licence": "b",
+    "learned_from": [],
+    "made_with": [],
+    "parameters": 1,
+    "steps": 1,
+    "scores": [GOOD_SCORE],
+}
+
+
 @pytest.mark.parametrize(
-    "text",
-    ["", "[]", '{"title": 1}', '{"title": "a", "licence": "b", "learned_from": [], "made_with": [], "scores": 3}'],
+    ("content", "said"),
+    [
+        (GOOD, None),
+        ([], "expected a JSON object"),
+        ({**GOOD, "title": None}, "title is null"),
+        ({**GOOD, "parameters": "many"}, "parameters is 'many'"),
+        ({key: value for key, value in GOOD.items() if key != "steps"}, "has no steps"),
+        ({**GOOD, "scores": 3}, "scores is a number"),
+        ({**GOOD, "scores": [{**GOOD_SCORE, "pass@2": 50}]}, "scores.pass@2 is 50"),
+        ({**GOOD, "scores": [{**GOOD_SCORE, "solved": 4}]}, "scores.solved is 4"),
+        ({**GOOD, "scores": [{**GOOD_SCORE, "interval": ["0", "1"]}]}, "scores.interval is '0'"),
+        ({**GOOD, "scores": [{**GOOD_SCORE, "interval": [0.5]}]}, "scores.interval is not [low, high]"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_damaged_description_is_one_line(
     shipped: str,
@@ -111,15 +143,27 @@ def test_a_damaged_description_is_one_line(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-    text: str,
+    content: object,
+    said: str | None,
 ) -> None:
     copy = tmp_path / "shipped" / shipped
     copy.mkdir(parents=True)
-    for name in named.FILES:
-        (copy / name).write_bytes((saved / name).read_bytes())
-    (copy / named.ABOUT).write_text(text)
+    (copy / named.ABOUT).write_text(json.dumps(content))
     monkeypatch.setattr(named, "SHIPPED", copy.parent)
-    assert named.ABOUT in one_line(capsys, "weights")
+    if said is None:
+        assert main(["weights"]) == 0
+        assert "50.00% (0.0% to 100.0%)" in capsys.readouterr().out
+    else:
+        assert said in one_line(capsys, "weights")
+
+
+def test_weights_without_a_title_have_the_name_of_their_recipe(run_folder: Path, tmp_path: Path) -> None:
+    result = answer("weights", "save", run_folder, tmp_path / "mine", "--votes", "1")
+    assert result["title"] == "tiny"
+    (row,) = result["scores"]  # type: ignore[misc]
+    assert row["data"].startswith("its 3 solve tasks of ")
+    check_one_line(hrm("weights", "save", run_folder, tmp_path / "more", "--votes", "0"), "--votes", "expected 1 to")
+    assert not (tmp_path / "more").exists()
 
 
 @pytest.fixture
