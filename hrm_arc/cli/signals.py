@@ -39,6 +39,25 @@ class Request:
         return False
 
 
+def ending(stop: Callable[[], None], is_stopping: Callable[[], bool]) -> Callable[[int, FrameType | None], None]:
+    """A signal handler for :func:`handling`: the first request ends the work in order, a second one at once.
+
+    Args:
+        stop: asks the work to end, and says so.
+        is_stopping: whether it was asked to.
+    """
+    request = Request()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if not request.is_new(number):
+            return
+        if is_stopping():
+            raise KeyboardInterrupt
+        stop()
+
+    return handle
+
+
 def interrupt_on_signals() -> None:
     """SIGTERM and SIGHUP raise a KeyboardInterrupt, as Ctrl-C does."""
     request = Request()

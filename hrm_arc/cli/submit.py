@@ -13,19 +13,14 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hrm_arc.cli.backends import is_exported
 from hrm_arc.cli.show import add_json, alone, counted, emit, note
-from hrm_arc.cli.signals import Request, handling
+from hrm_arc.cli.signals import ending, handling
 from hrm_arc.cli.solve import add_model, start_of
 from hrm_arc.errors import UserError
-
-if TYPE_CHECKING:
-    from hrm_arc.training.submitting import Submitting
 
 LEAST_MINUTES, MOST_MINUTES = 1.0, 10_000.0
 
@@ -72,7 +67,12 @@ def run(options: argparse.Namespace) -> None:
         )
         tests = sum(len(task.tests) for task in work.sheet.tasks)
         note(f"{source}: {counted(len(work.sheet.tasks), 'tasks')} with {counted(tests, 'test inputs')}")
-        with handling(_stopper(work)):
+
+        def stop() -> None:
+            work.stop()
+            note("answering with what was learned so far; once more to quit at once, with the last submission")
+
+        with handling(ending(stop, lambda: work.stopping)):
             done = work.run()
     result = {
         "tasks": len(done.tasks),
@@ -85,21 +85,6 @@ def run(options: argparse.Namespace) -> None:
     emit(result, options.json, _human)
     if done.stopped:
         raise KeyboardInterrupt
-
-
-def _stopper(work: Submitting) -> Callable[[int, FrameType | None], None]:
-    """A signal handler: the first request ends the training and answers, the second ends at once."""
-    request = Request()
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if not request.is_new(number):
-            return
-        if work.stopping:
-            raise KeyboardInterrupt
-        work.stop()
-        note("answering with what was learned so far; once more to quit at once, with the last submission")
-
-    return handle
 
 
 def _human(result: dict[str, Any]) -> None:

@@ -24,20 +24,17 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from hrm_arc.cli.show import add_json, counted, emit, note, table
-from hrm_arc.cli.signals import Request, handling, killing
+from hrm_arc.cli.signals import ending, handling, killing
 from hrm_arc.errors import UserError
 
 if TYPE_CHECKING:
     from hrm_arc.runs.folder import RunFolder
     from hrm_arc.training.build import Pretrained
     from hrm_arc.training.config import Recipe
-    from hrm_arc.training.trainer import Trainer
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -114,25 +111,15 @@ def train(
             )
         if trainer.is_main:
             note(f"run {trainer.folder.path}")
-        with handling(_stopper(trainer)):
+
+        def stop() -> None:
+            trainer.stop()
+            if trainer.is_main:
+                note("finishing this step and saving; once more to quit at once, with the last checkpoint")
+
+        with handling(ending(stop, lambda: trainer.stopping)):
             result = trainer.fit()
     return result if trainer.is_main else None
-
-
-def _stopper(trainer: Trainer) -> Callable[[int, FrameType | None], None]:
-    """A signal handler: Ctrl-C, SIGTERM and SIGHUP end the run after its step; a second request ends it at once."""
-    request = Request()
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if not request.is_new(number):
-            return
-        if trainer.stopping:
-            raise KeyboardInterrupt
-        trainer.stop()
-        if trainer.is_main:
-            note("finishing this step and saving; once more to quit at once, with the last checkpoint")
-
-    return handle
 
 
 def _help() -> None:

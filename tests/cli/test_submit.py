@@ -18,7 +18,8 @@ from hrm_arc.evaluation.submission import read_submission
 from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.puzzles.task import Pair, Task, make_grid
 from hrm_arc.training import submitting
-from hrm_arc.training.submitting import Sheet, Submitting, challenge_of, learnable
+from hrm_arc.training.answering import Sheet
+from hrm_arc.training.submitting import Submitting, challenge_of, learnable
 from tests.cli.commands import HRM, check_one_line, hrm
 from tests.made import write_tasks
 
