@@ -41,14 +41,16 @@ def run(options: argparse.Namespace) -> None:
         console.print(view)
         return
     try:
-        with Live(view, console=console, auto_refresh=False) as live:
+        # On a screen of its own, which is drawn anew each time: a terminal that gets narrower wraps the lines of an
+        # earlier view, and a view that moves the cursor up by its own height leaves some of them.
+        with Live(view, console=console, auto_refresh=False, screen=True) as live:
             # A run that has just started has no status yet.
             while state_of(folder.status()) in ("running", "validating", "unknown"):
                 time.sleep(options.every)
                 live.update(live_view(folder, metrics), refresh=True)
-            # The run may have ended after the last update of the view.
-            live.update(live_view(folder, metrics), refresh=True)
     except TerminatedError:
         raise
     except KeyboardInterrupt:
         pass  # Ctrl-C is how a view is closed.
+    # The last view stays in the terminal. The run may have ended after the one before.
+    console.print(live_view(folder, metrics))

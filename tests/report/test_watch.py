@@ -5,7 +5,9 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
+import termios
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -113,6 +115,43 @@ def test_watch_shows_a_run_until_its_end_in_a_terminal(tmp_path: Path) -> None:
     assert b"finished" in seen
     assert trainer.folder.run_id.encode() in seen
     assert hrm("watch", trainer.folder.path, "--once").stdout.count(trainer.folder.run_id) >= 1
+
+
+def test_watch_follows_the_size_of_the_terminal(tmp_path: Path) -> None:
+    trainer = Trainer(tiny_recipe(write_tasks(tmp_path / "tasks")), root=tmp_path / "runs")
+    trainer.fit()
+    status = {**trainer.folder.status(), "state": "running", "last_update": "2100-01-01T00:00:00+00:00"}
+    write_sealed_json(trainer.folder.status_file, status)
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (30, 110))
+    command = [*HRM, "watch", "--root", str(tmp_path / "runs"), "--every", "0.1"]
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    watcher = subprocess.Popen(
+        command, stdout=theirs, stderr=subprocess.STDOUT, env={**environment, "TERM": "xterm"}, start_new_session=True
+    )
+
+    def seen_until(mark: bytes) -> bytes:
+        seen = b""
+        while mark not in seen:
+            seen += os.read(ours, 4096)
+        return seen
+
+    def widths(seen: bytes) -> set[int]:
+        """Of the top borders of the panel."""
+        return {len(top) for top in re.findall("╭[^╮]*╮", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode()))}
+
+    # The view has a screen of its own, which a terminal clears at its end: nothing of a wider view is left.
+    assert b"\x1b[?1049h" in (seen := seen_until("╯".encode()))
+    assert widths(seen) == {110}
+    termios.tcsetwinsize(ours, (30, 70))
+    seen_until("─╯".encode())
+    seen_until("╯".encode())
+    assert widths(seen_until("╯".encode()) + seen_until("╯".encode())) == {70}
+    watcher.send_signal(signal.SIGINT)
+    last = seen_until(b"\x1b[?1049l").split(b"\x1b[?1049l")[1] + seen_until("╯".encode())
+    os.close(theirs)
+    assert widths(last) == {70}, "the last view stays"
+    assert watcher.wait(timeout=60) == 0
 
 
 def test_a_damaged_run_is_listed_beside_the_others(tmp_path: Path) -> None:
