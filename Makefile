@@ -5,7 +5,7 @@ READY := .venv/ready
 DEV_READY := .venv/ready-dev
 DOCS_READY := .venv/ready-docs
 
-.PHONY: quickstart test lint bench docs clean
+.PHONY: quickstart test lint bench samples docs clean
 
 # What a run needs, and nothing else.
 $(READY): pyproject.toml constraints.txt
@@ -31,6 +31,10 @@ lint: $(DEV_READY)
 
 bench: $(READY)
 	$(BIN)/hrm bench quickstart
+
+# The output that docs/ shows, written anew; CONCEPT_ARC names the folder of ConceptARC.
+samples: $(READY)
+	$(BIN)/python docs/_samples.py
 
 $(DOCS_READY): $(DEV_READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
