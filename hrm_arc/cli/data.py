@@ -70,6 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _list(options: argparse.Namespace) -> None:
+    from hrm_arc.puzzles import re_arc
     from hrm_arc.puzzles.boards import GAMES
     from hrm_arc.puzzles.sources import BOARDS, BUILT_IN, SPLITS, load_tasks
 
@@ -82,14 +83,19 @@ def _list(options: argparse.Namespace) -> None:
     splits = {f"{name}/{split}": load_tasks(f"{name}/{split}") for name in BUILT_IN for split in SPLITS}
     counted = [(name, len(tasks), sum(len(task.tests) for task in tasks)) for name, tasks in splits.items()]
     games = [{"source": name, "boards": f"{BOARDS} unless {name}:N says N"} for name in GAMES]
-    result = {"sources": _as_objects(columns, counted), "games": games}
+    pairs = f"{re_arc.PAIRS} of each training task of ARC-AGI-1 unless {re_arc.NAME}:N says N; needs {re_arc.PACKAGE}"
+    result = {
+        "sources": _as_objects(columns, counted),
+        "games": games,
+        "generators": [{"source": re_arc.NAME, "pairs": pairs}],
+    }
 
     def human(result: dict[str, Any]) -> None:
         table("built-in sources", columns, [[str(value) for value in row] for row in counted])
-        print()
-        table(
-            "games, generated", ["source", "boards"], [list(game.values()) for game in result["games"]], last_left=True
-        )
+        for title, column in (("games", "boards"), ("generators", "pairs")):
+            rows = [list(row.values()) for row in result[title]]
+            print()
+            table(f"generated {column}", ["source", column], rows, last_left=True)
 
     emit(result, options.json, human)
     note("a source can also be a file, a folder, a download or a function; see hrm data --help")

