@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +71,7 @@ def run(options: argparse.Namespace) -> None:
         raise UserError("--votes", f"{options.votes}, expected 1 to {MOST_VOTES:,}")
     alone("hrm solve")
     tasks = load_tasks(options.task)
+    given = _given(start, tasks)
     with tempfile.TemporaryDirectory() as scratch:
         path, stopped = start, False
         if seconds:
@@ -83,7 +85,7 @@ def run(options: argparse.Namespace) -> None:
             predictions = predict_tasks(
                 model.backend, model.card, tasks, votes=options.votes, seed=options.seed, progress=progress
             )
-    result = {**_result(tasks, predictions), "warnings": unfair}
+    result = {**_result(tasks, predictions), "demonstrations_given": given, "warnings": unfair}
     emit(result, options.json, lambda result: _human(tasks, predictions, result))
     if stopped:
         raise KeyboardInterrupt
@@ -96,6 +98,20 @@ def start_of(model: str | None) -> Path | None:
     if model is None:
         return Path(names[0]) if (names := shipped_names()) else None
     return None if model == NOTHING else Path(model)
+
+
+def _given(start: Path | None, tasks: Sequence[Task]) -> list[str]:
+    """The tasks whose demonstrations the weights to start from were trained on; says so."""
+    if start is None or is_exported(start):
+        return []
+    from hrm_arc.evaluation.provenance import given_demonstrations
+    from hrm_arc.runs.checkpoint import newest_checkpoint, read_card
+
+    given = given_demonstrations(read_card(newest_checkpoint(start)), tasks)
+    if given:
+        which = "this task" if len(tasks) == 1 else f"{len(given)} of these {len(tasks)} tasks"
+        note(f"{start} was given the demonstrations of {which}")
+    return given
 
 
 def _default_seconds(start: Path | None) -> float:

@@ -29,6 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     save.add_argument("out", metavar="DIR", type=Path, help="the folder to write")
     save.add_argument("--title", help="one line that says what the weights are (default: the recipe's name)")
     save.add_argument(
+        "--made-with",
+        action="append",
+        default=[],
+        metavar="COMMAND",
+        help="a command that made them, once for each stage (default: the recipe's, with the flags that differ)",
+    )
+    save.add_argument(
         "--data", metavar="SOURCE", help="the tasks that the rounded weights are scored on (default: their solve tasks)"
     )
     save.add_argument("--votes", type=int, metavar="V", help="votes of the scores (default: as in the recipe)")
@@ -92,7 +99,7 @@ def _save(options: argparse.Namespace) -> None:
     if options.votes is not None and not 1 <= options.votes <= MOST_VOTES:
         raise UserError("--votes", f"{options.votes}, expected 1 to {MOST_VOTES:,}")
     alone("hrm weights save")
-    about = save_weights(options.path, options.out, options.title)
+    about = save_weights(options.path, options.out, options.title, options.made_with)
     if not options.no_scores:
         about = _scored(options.out, options.data, options.votes)
     result = {"folder": str(options.out), "bytes": _size(options.out), **about}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,13 +24,14 @@ from hrm_arc.runs.checkpoint import (
     write_checkpoint,
 )
 from hrm_arc.runs.named import ABOUT, RECIPE, read_about
+from hrm_arc.training.build import load_recipe
 
 LICENCE = "Apache-2.0"
 # What a card's field ``training`` says of the weights themselves; the rest is for resuming.
 OF_THE_WEIGHTS = ("imported", "chosen")
 
 
-def save_weights(path: Path, out: Path, title: str | None = None) -> dict[str, Any]:
+def save_weights(path: Path, out: Path, title: str | None = None, made_with: Sequence[str] = ()) -> dict[str, Any]:
     """Save the weights of a run's newest checkpoint, or of a checkpoint, to give them away.
 
     Floating-point tensors are rounded to bfloat16. The state of the optimizers is left out, so a run cannot be
@@ -39,6 +41,8 @@ def save_weights(path: Path, out: Path, title: str | None = None) -> dict[str, A
         path: the run or checkpoint.
         out: the folder to write; it must not exist.
         title: one line that says what the weights are; None: the name of the recipe.
+        made_with: the commands that make them again, such as those of several stages; none: the recipe's command, with
+            the flags in which the run differs from the recipe of that name.
 
     Returns:
         what about.json says, see :func:`hrm_arc.runs.named.read_about`.
@@ -60,7 +64,7 @@ def save_weights(path: Path, out: Path, title: str | None = None) -> dict[str, A
         "title": title or str(recipe["name"]),
         "licence": LICENCE,
         "learned_from": _learned_from(card.solve, card.study, card.tasks, card.held_out),
-        "made_with": [f"hrm train {recipe['name']}", f"hrm weights save runs/RUN {out.name}"],
+        "made_with": [*(made_with or [_command(recipe)]), f"hrm weights save runs/RUN {out.name}"],
         "parameters": sum(each.numel() for each in weights.values()),
         "steps": card.step,
         "scores": [],
@@ -72,6 +76,26 @@ def save_weights(path: Path, out: Path, title: str | None = None) -> dict[str, A
     }
     write_checkpoint(out, replace(card, training=kept, places={}), {WEIGHTS: rounded}, texts)
     return about
+
+
+def _command(recipe: Mapping[str, Any]) -> str:
+    """The command that trains a recipe: by its name, with flags for what differs from the recipe of that name here."""
+    name = str(recipe["name"])
+    try:
+        usual = load_recipe(name).as_dict()
+    except UserError:
+        return "hrm train recipe.yaml"
+    flags = [f"--seed {recipe['seed']}"] if recipe["seed"] != usual["seed"] else []
+    for section, values in recipe.items():
+        if not isinstance(values, dict):
+            continue
+        known = usual.get(section) or {}
+        for key, value in values.items():
+            # What auto stood for on that machine is not a choice.
+            if value != known.get(key) and known.get(key) != "auto":
+                shown = value if isinstance(value, str) else json.dumps(value)
+                flags.append(f"--{section}.{key} {shlex.quote(shown)}")
+    return " ".join([f"hrm train {name}", *flags])
 
 
 def _learned_from(solve: Sequence[str], study: Sequence[str], tasks: Sequence[str], held_out: int) -> list[str]:

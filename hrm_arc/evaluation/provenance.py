@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hrm_arc.errors import UserError, and_more
 from hrm_arc.files import existing
-from hrm_arc.puzzles.fingerprint import task_changes
+from hrm_arc.puzzles.fingerprint import pair_fingerprint, task_changes
 from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.puzzles.task import Task
 from hrm_arc.runs.card import Card
@@ -54,6 +54,12 @@ def located(source: str, card: Card, run: RunFolder | None) -> str:
     if run is not None and existing(os.path.normpath(run.path.resolve() / place)) is not None:
         return os.path.normpath(run.path.resolve() / place)
     raise UserError(source, "is no longer there, nor moved together with the run; name the tasks with --data")
+
+
+def given_demonstrations(card: Card, tasks: Sequence[Task]) -> list[str]:
+    """Tasks whose demonstrations were all given to the checkpoint's training, or to one before it, under any name."""
+    given = card.given_answers().pairs
+    return [task.id for task in tasks if all(pair_fingerprint(pair) in given for pair in task.demonstrations)]
 
 
 def answers_seen(card: Card, tasks: Sequence[Task]) -> list[str]:

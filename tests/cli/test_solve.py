@@ -112,3 +112,16 @@ def test_a_stopped_fine_tuning_answers_with_what_it_has_learned(tmp_path: Path) 
     solved, errors = process.communicate(timeout=60)
     assert (process.returncode, "Traceback" in errors) == (130, False)
     assert len(json.loads(solved)["attempts"]) == 1
+
+
+def test_it_says_which_tasks_the_weights_were_given(tmp_path: Path, trained: Path) -> None:
+    """By their grids: a copy under another name is the same task."""
+    known = json.loads((trained.parents[1] / "tasks/flip1.json").read_text())
+    (tmp_path / "copied.json").write_text(json.dumps(known))
+    other = {**known, "train": [{"input": [[7]], "output": [[8]]}, *known["train"][1:]]}
+    (tmp_path / "other.json").write_text(json.dumps(other))
+    how = ("--model", trained, "--finetune-seconds", "0", "--votes", "1")
+    for name, given in (("copied", ["copied"]), ("other", [])):
+        done = hrm("solve", tmp_path / f"{name}.json", *how, "--json")
+        assert json.loads(done.stdout)["demonstrations_given"] == given
+        assert ("was given the demonstrations of this task" in done.stderr) == bool(given)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,8 +16,10 @@ from safetensors.torch import load_file
 
 import hrm_arc
 from hrm_arc.cli.main import main
+from hrm_arc.deploy.packing import _command
 from hrm_arc.runs import named
 from hrm_arc.runs.checkpoint import newest_checkpoint
+from hrm_arc.training.build import load_recipe
 from tests.cli.commands import answer, check_one_line, hrm, one_line
 from tests.cli.hub_server import TOKEN, Hub, serving
 
@@ -47,6 +50,18 @@ def test_weights_are_those_of_the_run_in_bfloat16(run_folder: Path, saved: Path)
         assert tensor.dtype == torch.bfloat16
         assert torch.equal(tensor, theirs[name].to(torch.bfloat16))
     assert {file.name for file in saved.iterdir()} == set(named.FILES)
+
+
+def test_commands_that_make_weights_again_have_the_flags_that_differ(tmp_path: Path) -> None:
+    """From the run's recipe; what ``auto`` stood for is not among them."""
+    flags = ["--seed", "3", "--data.largest", "300", "--training.max_minutes", "5.5", "--data.study", '["a b"]']
+    recipe = load_recipe("cpu-arc1", flags).settled("32-true", "never").as_dict()
+    shown = shlex.split(_command(recipe))
+    assert shown[:3] == ["hrm", "train", "cpu-arc1"]
+    assert load_recipe("cpu-arc1", shown[3:]).settled("32-true", "never").as_dict() == recipe
+    assert "--training.precision" not in shown
+    assert _command(load_recipe("cpu-arc1").as_dict()) == "hrm train cpu-arc1"
+    assert _command({**recipe, "name": "mine"}) == "hrm train recipe.yaml"
 
 
 def test_the_scores_are_those_of_the_rounded_weights(saved: Path, tmp_path: Path) -> None:
