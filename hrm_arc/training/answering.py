@@ -48,8 +48,12 @@ class Sheet:
         return len(self._answers)
 
     def add(self, predictions: Sequence[Prediction]) -> None:
-        """Replace the answers to some test inputs."""
-        self._answers |= {(p.task, p.test): p for p in predictions if p.candidates}
+        """Put new answers to some test inputs before the earlier ones, which fill attempts that would be guesses."""
+        for new in predictions:
+            if new.candidates:
+                earlier = self._answers.get((new.task, new.test))
+                joined = _first(new.candidates, earlier.candidates if earlier else ())
+                self._answers[new.task, new.test] = replace(new, candidates=joined)
 
     def write(self) -> None:
         """Write the submission.
@@ -62,11 +66,16 @@ class Sheet:
     def _complete(self, key: Key) -> Prediction:
         """The answer to a test input, with guesses where a model gave fewer than two grids."""
         given = self._answers.get(key)
-        candidates = () if given is None else given.candidates[:ATTEMPTS]
-        known = {candidate.grid.tobytes() for candidate in candidates}
-        more = [grid for grid in self._guesses[key] if grid.tobytes() not in known]
-        filled = (*candidates, *(Candidate(grid, 1, 0.0) for grid in more))[:ATTEMPTS]
-        return replace(given or _blank(key), candidates=filled)
+        guessed = [Candidate(grid, 1, 0.0) for grid in self._guesses[key]]
+        return replace(given or _blank(key), candidates=_first(given.candidates if given else (), guessed))
+
+
+def _first(candidates: Sequence[Candidate], more: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    """Candidates for both attempts: the first ones that differ, those of ``more`` after the others."""
+    different: dict[tuple[tuple[int, ...], bytes], Candidate] = {}
+    for each in (*candidates, *more):
+        different.setdefault((each.grid.shape, each.grid.tobytes()), each)
+    return tuple(different.values())[:ATTEMPTS]
 
 
 def _blank(key: Key) -> Prediction:

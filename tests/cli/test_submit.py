@@ -14,6 +14,7 @@ import pytest
 
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.guesses import guesses
+from hrm_arc.evaluation.predict import Candidate, Prediction
 from hrm_arc.evaluation.submission import read_submission
 from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.puzzles.task import Pair, Task, make_grid
@@ -114,6 +115,26 @@ def test_a_guess_fills_the_second_attempt(competition: Path, tmp_path: Path) -> 
         assert attempts["attempt_1"] == challenges[name]["test"][0]["input"]
         assert attempts["attempt_2"] != attempts["attempt_1"]
     assert sheet.answered == 0
+
+
+def test_an_earlier_answer_is_the_second_attempt_before_a_guess(competition: Path, tmp_path: Path) -> None:
+    sheet = Sheet(load_tasks(f"{competition}/test"), tmp_path / "s.json")
+
+    def answer(*grids: list[list[int]]) -> list[list[list[int]]]:
+        candidates = tuple(Candidate(make_grid(grid), 1, 0.5) for grid in grids)
+        sheet.add([Prediction("flip0", 0, candidates, None, np.zeros(900, dtype=np.uint8), 1.0)])
+        sheet.write()
+        (attempts,) = json.loads((tmp_path / "s.json").read_text())["flip0"]
+        return [attempts["attempt_1"], attempts["attempt_2"]]
+
+    wide, tall = [[1, 2]], [[1], [2]]  # The same cells in another shape.
+    (task,) = [task for task in sheet.tasks if task.id == "flip0"]
+    assert answer(wide) == [wide, task.tests[0].input.tolist()]
+    assert answer(tall) == [tall, wide]
+    assert answer(tall) == [tall, wide], "the same answer again displaces nothing"
+    assert answer([[3]], [[4]]) == [[[3]], [[4]]]
+    assert answer() == [[[3]], [[4]]], "an answer that holds no grid displaces nothing"
+    assert answer(wide) == [wide, [[3]]]
 
 
 def test_as_many_tasks_are_learned_as_the_time_allows(competition: Path, tmp_path: Path) -> None:
