@@ -10,15 +10,15 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 import numpy as np
 
 from hrm_arc.errors import UserError
+from hrm_arc.puzzles.board_symmetry import BOXES
 from hrm_arc.puzzles.counter_rng import mix
 from hrm_arc.puzzles.task import MAX_SIDE, Grid, Pair, Task, make_grid
 
-# Height and width of a Sudoku's boxes, by the side of the board.
-BOXES = {4: (2, 2), 6: (2, 3), 9: (3, 3)}
 # Sources of generated boards, to show; a maze has any side from 5 to 30.
 GAMES = (*(f"sudoku-{side}x{side}" for side in BOXES), "maze-11x11", "maze-30x30")
 # The color of each character in the public data sets; "o" in Maze is the path.
@@ -48,18 +48,14 @@ def generate(game: str, side: int, count: int) -> Task:
         UserError: the game has no boards of this side, or fewer different boards than requested.
     """
     name = f"{game}-{side}x{side}"
-    if game == "sudoku" and side not in BOXES:
-        raise UserError(name, f"no Sudoku of side {side}, expected one of {', '.join(map(str, BOXES))}")
-    if game == "maze" and not 5 <= side <= MAX_SIDE:
-        raise UserError(name, f"no maze of side {side}, expected 5 to {MAX_SIDE}")
+    check_side(game, side)
     if count < 1:
         raise UserError(name, f"{count} boards, expected at least 1")
-    make = _make_sudoku if game == "sudoku" else _make_maze
     held_out = max(1, count // HELD_OUT_EVERY)
     pairs: dict[bytes, Pair] = {}
     number = last_new = 0
     while len(pairs) < count + held_out:
-        pair = make(side, np.random.Generator(np.random.Philox(key=int(mix(side, number)[0]))))
+        pair = make_board(game, side, np.random.Generator(np.random.Philox(key=int(mix(side, number)[0]))))
         number += 1
         if pairs.setdefault(pair.input.tobytes(), pair) is pair:
             last_new = number
@@ -67,6 +63,20 @@ def generate(game: str, side: int, count: int) -> Task:
             raise UserError(name, f"only {len(pairs)} different boards were found; request fewer")
     boards = list(pairs.values())
     return Task(name, tuple(boards[:count]), tuple(boards[count:]), boards=True)
+
+
+def check_side(game: str, side: int) -> None:
+    """Raise UserError if a game has no boards of this side."""
+    name = f"{game}-{side}x{side}"
+    if game == "sudoku" and side not in BOXES:
+        raise UserError(name, f"no Sudoku of side {side}, expected one of {', '.join(map(str, BOXES))}")
+    if game == "maze" and not 5 <= side <= MAX_SIDE:
+        raise UserError(name, f"no maze of side {side}, expected 5 to {MAX_SIDE}")
+
+
+def make_board(game: str, side: int, random: np.random.Generator) -> Pair:
+    """A random board with its solution: the only one of a Sudoku, a shortest path of a maze."""
+    return _make_sudoku(side, random) if game == "sudoku" else _make_maze(side, random)
 
 
 def solutions(board: Grid, most: int = 2) -> Iterator[Grid]:
@@ -78,16 +88,8 @@ def solutions(board: Grid, most: int = 2) -> Iterator[Grid]:
 
 def shortest_path(maze: Grid) -> Grid | None:
     """The maze with a shortest path from start to goal marked, or None if there is no path."""
-    start, goal = (tuple(int(v) for v in np.argwhere(maze == end)[0]) for end in (START, GOAL))
-    came: dict[tuple[int, ...], tuple[int, ...]] = {start: start}
-    queue = deque([start])
-    while queue and goal not in came:
-        row, column = queue.popleft()
-        for there in ((row + 1, column), (row - 1, column), (row, column + 1), (row, column - 1)):
-            inside = 0 <= there[0] < maze.shape[0] and 0 <= there[1] < maze.shape[1]
-            if inside and there not in came and maze[there] != WALL:
-                came[there] = (row, column)
-                queue.append(there)
+    came, _ = _search(maze)
+    start, goal = _ends(maze)
     if goal not in came:
         return None
     solved = maze.copy()
@@ -98,17 +100,57 @@ def shortest_path(maze: Grid) -> Grid | None:
     return make_grid(solved)
 
 
+def shortest_paths(maze: Grid) -> int:
+    """The number of different shortest paths from start to goal; 0 if there is no path."""
+    _, ways = _search(maze)
+    return ways.get(_ends(maze)[1], 0)
+
+
+Place = tuple[int, int]
+
+
+def _ends(maze: Grid) -> tuple[Place, Place]:
+    """The places of start and goal."""
+    flat = maze.reshape(-1).tolist()
+    return divmod(flat.index(START), maze.shape[1]), divmod(flat.index(GOAL), maze.shape[1])
+
+
+def _search(maze: Grid) -> tuple[dict[Place, Place], dict[Place, int]]:
+    """Breadth-first search from the start to the goal.
+
+    Returns:
+        for each place that was reached, the place before it, and the number of shortest paths to it.
+    """
+    start, goal = _ends(maze)
+    cells = maze.tolist()
+    came, ways, steps = {start: start}, {start: 1}, {start: 0}
+    queue = deque([start])
+    while queue:
+        row, column = here = queue.popleft()
+        if here == goal:
+            break
+        for there in ((row + 1, column), (row - 1, column), (row, column + 1), (row, column - 1)):
+            inside = 0 <= there[0] < maze.shape[0] and 0 <= there[1] < maze.shape[1]
+            if not inside or cells[there[0]][there[1]] == WALL:
+                continue
+            if there not in came:
+                came[there], ways[there], steps[there] = here, 0, steps[here] + 1
+                queue.append(there)
+            if steps[there] == steps[here] + 1:
+                ways[there] += ways[here]
+    return came, ways
+
+
 class _Sudoku:
     """Backtracking search for solutions; the cell with the fewest possible digits is filled first."""
 
     def __init__(self, board: Grid):
         self.side = len(board)
-        height, width = BOXES[self.side]
         self.cells = board.astype(np.int64)
-        rows, columns = np.indices(board.shape)
-        self._units = np.stack([rows, columns, rows // height * height + columns // width]).reshape(3, -1)
+        self._units = _units(self.side)
+        self._digits = sum(1 << digit for digit in range(1, self.side + 1))
         # The digits in each row, column and box, as bit masks.
-        self._taken = [[0] * self.side for _ in range(3)]
+        self._taken = [0] * (3 * self.side)
         self._open = []
         for place, digit in enumerate(self.cells.reshape(-1).tolist()):
             if digit:
@@ -121,19 +163,18 @@ class _Sudoku:
         if not self._open:
             yield
             return
-        digits = order or range(1, self.side + 1)
-        place, choices = None, 0
-        fewest = self.side + 1
+        taken, units, digits = self._taken, self._units, self._digits
+        place, choices, fewest = -1, 0, self.side + 1
         for candidate in self._open:
-            free = ~self._blocked(candidate)
-            count = sum(free >> digit & 1 for digit in digits)
+            row, column, box = units[candidate]
+            free = digits & ~(taken[row] | taken[column] | taken[box])
+            count = free.bit_count()
             if count < fewest:
                 place, choices, fewest = candidate, free, count
                 if count < 2:
                     break
-        assert place is not None
         self._open.remove(place)
-        for digit in digits:
+        for digit in order or range(1, self.side + 1):
             if choices >> digit & 1:
                 self.cells.flat[place] = digit
                 self._toggle(place, 1 << digit)
@@ -142,13 +183,17 @@ class _Sudoku:
                 self.cells.flat[place] = 0
         self._open.append(place)
 
-    def _blocked(self, place: int) -> int:
-        row, column, box = self._units[:, place]
-        return self._taken[0][row] | self._taken[1][column] | self._taken[2][box]
-
     def _toggle(self, place: int, bit: int) -> None:
-        for taken, unit in zip(self._taken, self._units[:, place], strict=True):
-            taken[unit] ^= bit
+        for unit in self._units[place]:
+            self._taken[unit] ^= bit
+
+
+@cache
+def _units(side: int) -> list[tuple[int, int, int]]:
+    """The row, the column and the box of each cell, numbered from 0, ``side`` and ``2 * side`` on."""
+    height, width = BOXES[side]
+    places = itertools.product(range(side), repeat=2)
+    return [(r, side + c, 2 * side + r // height * height + c // width) for r, c in places]
 
 
 def _make_sudoku(side: int, random: np.random.Generator) -> Pair:
@@ -171,7 +216,19 @@ def _make_sudoku(side: int, random: np.random.Generator) -> Pair:
 
 
 def _make_maze(side: int, random: np.random.Generator) -> Pair:
-    """A maze by randomized depth-first search, with some walls removed so that there are several paths."""
+    """A maze by randomized depth-first search, with some walls removed so that there are several paths.
+
+    One of the paths is the shortest: a maze in which two are equally long is drawn again.
+    """
+    while True:
+        maze = _draw_maze(side, random)
+        if shortest_paths(maze) == 1:
+            solved = shortest_path(maze)
+            assert solved is not None, "depth-first search connects all corridors"
+            return Pair(maze, solved)
+
+
+def _draw_maze(side: int, random: np.random.Generator) -> Grid:
     cells = np.full((side, side), WALL, dtype=np.uint8)
     last = side - 2 + side % 2
     trail = [(1, 1)]
@@ -193,10 +250,7 @@ def _make_maze(side: int, random: np.random.Generator) -> Pair:
     while np.abs(start - goal).sum() < side // 2:
         start, goal = free[random.integers(len(free))], free[random.integers(len(free))]
     cells[tuple(start)], cells[tuple(goal)] = START, GOAL
-    maze = make_grid(cells)
-    solved = shortest_path(maze)
-    assert solved is not None, "depth-first search connects all corridors"
-    return Pair(maze, solved)
+    return make_grid(cells)
 
 
 def _is_wall(cells: Grid, row: int, column: int, last: int) -> bool:

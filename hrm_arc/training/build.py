@@ -25,6 +25,7 @@ from hrm_arc.models.spec import MODELS, find_model
 from hrm_arc.puzzles.augmented import AugmentedSet
 from hrm_arc.puzzles.canvas import CanvasKind
 from hrm_arc.puzzles.corpus import Corpus
+from hrm_arc.puzzles.fresh import FreshSet
 from hrm_arc.puzzles.leaks import leaks
 from hrm_arc.puzzles.selection import at_most, smallest
 from hrm_arc.puzzles.sources import BUILT_IN, SPLITS, make_corpus
@@ -150,9 +151,15 @@ def check_leaks(recipe: Recipe, corpus: Corpus) -> None:
         raise UserError("data.study", what + "--data.exclude, or accept it with --allow-leak")
 
 
-def training_set(recipe: Recipe, corpus: Corpus) -> AugmentedSet:
-    """What training draws from. It holds no test output of a task to be solved."""
+def training_set(recipe: Recipe, corpus: Corpus) -> AugmentedSet | FreshSet:
+    """What training draws from. It holds no test output of a task to be solved.
+
+    Raises:
+        UserError: fresh boards are wanted of a task that is not a generated game.
+    """
     data = recipe.data
+    if data.boards == "fresh":
+        return FreshSet(corpus.tasks, recipe.seed, data.canvas)
     return AugmentedSet(
         corpus.training_puzzles(),
         augment=data.augment,

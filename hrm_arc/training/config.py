@@ -14,6 +14,7 @@ from hrm_arc.runs.trackers import TrackerName
 
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 Compile = Literal["auto", "always", "never"]
+BoardKind = Literal["variants", "symmetries", "fresh"]
 Sampling = Literal["samples", "tasks", "inverse-size"]
 # Of a task; there are not many more that differ.
 MOST_VARIANTS = 1_000_000
@@ -40,6 +41,9 @@ class DataConfig:
         sampling: ``samples``: every sample once an epoch; ``tasks``: every task equally often; ``inverse-size``: each
             task in inverse proportion to the square root of its canvas's cells, because large tasks cost more and are
             solved less often.
+        boards: how boards of games are varied for training. ``variants``: each as a task of its own, by ``augment``,
+            rotations, reflections and permutations of colors. ``symmetries``: by ``augment`` and the symmetries of the
+            game. ``fresh``: for generated games: new boards all the time, none of which is one to be solved.
         transforms: sample transforms applied to each training batch: registered names, or
             ``package.module:function``.
         allow_leak: train even if a study task gives away the answer of a solve task; every score of the run then
@@ -56,6 +60,7 @@ class DataConfig:
     translate: bool = False
     repeat: int = 1
     sampling: Sampling = "tasks"
+    boards: BoardKind = "variants"
     transforms: list[str] = field(default_factory=list)
     allow_leak: bool = False
 

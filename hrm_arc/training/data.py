@@ -84,6 +84,8 @@ class Batches:
 
     def _indices(self, positions: np.ndarray) -> np.ndarray:
         """Sample indices at these positions of the endless stream."""
+        if self.data.endless:
+            return positions
         rounds, places = np.divmod(positions, self._round)
         chosen = np.empty(len(positions), dtype=np.int64)
         for each in np.unique(rounds):
