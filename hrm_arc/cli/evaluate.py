@@ -123,6 +123,7 @@ def _within(model: Opened, out: Path) -> Path:
 def _score_submission(path: Path, data: str | None, lenient: bool) -> dict[str, Any]:
     """Score a submission; nothing is written. With ``lenient`` its problems are part of the result."""
     from hrm_arc.evaluation.breakdown import breakdown
+    from hrm_arc.evaluation.games import game_scores
     from hrm_arc.evaluation.scores import score, unknown_answers
     from hrm_arc.evaluation.submission import read_answers, read_lenient
     from hrm_arc.puzzles.sources import load_tasks
@@ -135,7 +136,7 @@ def _score_submission(path: Path, data: str | None, lenient: bool) -> dict[str, 
     for problem in problems:
         note(f"counted as wrong: {problem}")
     warnings = unknown_answers(tasks)
-    counted = {"problems": problems, "warnings": warnings}
+    counted = {"games": game_scores(tasks, predictions), "problems": problems, "warnings": warnings}
     scores = {**score(tasks, predictions), **breakdown(tasks, predictions), **counted}
     if not scores["test_outputs"]:
         raise UserError(data, "has no test output with a known answer to score against")

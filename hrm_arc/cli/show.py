@@ -151,6 +151,44 @@ def print_scores(scores: dict[str, Any]) -> None:
     print()
     model = [["this model, one pass, no votes", f"{scores['exact_accuracy']:.2%}", f"{scores['token_accuracy']:.2%}"]]
     table("beside baselines that have learned nothing", ACCURACY_COLUMNS, model + baseline_rows(scores["baselines"]))
+    for game in scores.get("games", ()):
+        _print_game(game)
+
+
+SOLVERS = {
+    "copy": "copy of the board",
+    "without_search": "a solver without search",
+    "shortest_path": "breadth-first search, a check of the data",
+}
+
+
+def _print_game(game: dict[str, Any]) -> None:
+    """Print the scores of one game's boards, as in scores.json, beside its baselines and by difficulty."""
+
+    def count(part: dict[str, Any], key: str) -> str:
+        known = part[key] is not None
+        return f"{part[key]} of {part['boards']}" if known else "not known"
+
+    def row(name: str, part: dict[str, Any]) -> list[str]:
+        span = " to ".join(f"{bound:.1%}" for bound in part["intervals"]["exact"] or ())
+        cells = "not known" if part["cells"] is None else f"{part['cells']:.2%}"
+        return [name, count(part, "exact"), span, count(part, "valid"), cells]
+
+    print()
+    columns = ["", "exactly right", "95% interval", "solved by rule", "open cells right"]
+    rows = [row("this model, first attempt", game)]
+    rows += [row(SOLVERS[name], part) for name, part in game["baselines"].items()]
+    table(f"boards of {game['task']}", columns, rows)
+    print()
+    rows = [
+        [
+            f"{group['from']}" if group["from"] == group["to"] else f"{group['from']} to {group['to']}",
+            *(count(group, "exact"), count(group, "valid")),
+            "not known" if group["mean_segments"] is None else f"{group['mean_segments']:.2f}",
+        ]
+        for group in game["groups"]
+    ]
+    table(f"by {game['difficulty']}", ["", "exactly right", "solved by rule", "mean segments"], rows)
 
 
 @contextlib.contextmanager

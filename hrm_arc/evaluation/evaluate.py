@@ -7,6 +7,7 @@ from typing import Any
 
 from hrm_arc.errors import ReportedError, UserError, and_more
 from hrm_arc.evaluation.breakdown import breakdown, groups
+from hrm_arc.evaluation.games import game_scores
 from hrm_arc.evaluation.journal import Journal
 from hrm_arc.evaluation.metrics import Metric
 from hrm_arc.evaluation.predict import MOST_VOTES, Backend, Key, Prediction, keys, predict
@@ -111,7 +112,7 @@ def scores_of(
         training, with what differs, and ``scored_apart``: the score of their test outputs, which the other scores
         leave out; ``answers_seen_in_training``; the ``leaks`` that its
         training allowed; ``warnings``: reasons why the scores are not fair; ``groups`` and ``errors`` (see
-        :mod:`hrm_arc.evaluation.breakdown`); ``refinement`` (see :mod:`hrm_arc.evaluation.refinement`);
+        :mod:`hrm_arc.evaluation.breakdown`); ``games`` (see :mod:`hrm_arc.evaluation.games`); ``refinement`` (see :mod:`hrm_arc.evaluation.refinement`);
         ``versions`` of the software.
 
     Raises:
@@ -126,6 +127,7 @@ def scores_of(
         "scored_apart": _scored_apart(apart, predictions),
         **score(tasks, _of(tasks, predictions), metrics=metrics),
         **breakdown(tasks, _of(tasks, predictions)),
+        "games": game_scores(tasks, _of(tasks, predictions)),
         "refinement": refinement(tasks, _of(tasks, predictions)),
         **settings,
         "run_id": card.run_id,

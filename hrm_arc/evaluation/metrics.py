@@ -36,7 +36,7 @@ RESERVED = frozenset(
             "seconds",
             "folder",
             "report",
-            *("changed_tasks", "scored_apart", "answers_not_known", "predictions", "crc32", "not_known"),
+            *("games", "changed_tasks", "scored_apart", "answers_not_known", "predictions", "crc32", "not_known"),
         ),
     )
 )

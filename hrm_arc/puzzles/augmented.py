@@ -86,9 +86,6 @@ class AugmentedSet:
         UserError: these are more samples than indices can count.
     """
 
-    # A set with ``endless`` samples is drawn from in the order of its indices, because no index comes twice.
-    endless = False
-
     def __init__(
         self,
         puzzles: Sequence[Puzzle],

@@ -128,6 +128,12 @@ def board_group(game: str, side: int) -> BoardGroup:
     return BoardGroup(game, side)
 
 
+def images(boards: np.ndarray, places: np.ndarray, colors: np.ndarray) -> np.ndarray:
+    """Boards under symmetries: ``[n, cells]`` from boards of this shape, places ``[n, cells]`` and colors ``[n, 10]``."""
+    moved = np.take_along_axis(boards, places, axis=1)
+    return np.take_along_axis(colors, moved.astype(np.int64), axis=1)
+
+
 def _lines(blocks: int, size: int) -> np.ndarray:
     """Every order of lines that permutes blocks and the lines within each block, ``[orders, blocks * size]``."""
     inner = list(itertools.permutations(range(size)))

@@ -147,7 +147,7 @@ class _Sudoku:
     def __init__(self, board: Grid):
         self.side = len(board)
         self.cells = board.astype(np.int64)
-        self._units = _units(self.side)
+        self._units = units(self.side)
         self._digits = sum(1 << digit for digit in range(1, self.side + 1))
         # The digits in each row, column and box, as bit masks.
         self._taken = [0] * (3 * self.side)
@@ -189,7 +189,7 @@ class _Sudoku:
 
 
 @cache
-def _units(side: int) -> list[tuple[int, int, int]]:
+def units(side: int) -> list[tuple[int, int, int]]:
     """The row, the column and the box of each cell, numbered from 0, ``side`` and ``2 * side`` on."""
     height, width = BOXES[side]
     places = itertools.product(range(side), repeat=2)

@@ -8,18 +8,19 @@ a number that symmetries do not change, so that the images of a board all have t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from hrm_arc.errors import UserError
 from hrm_arc.puzzles.augmented import LARGEST_SET, Samples
-from hrm_arc.puzzles.board_symmetry import BOXES, board_group
+from hrm_arc.puzzles.board_invariants import invariants
+from hrm_arc.puzzles.board_symmetry import board_group, images
 from hrm_arc.puzzles.boards import MAX_REPEATS, check_side, make_board
-from hrm_arc.puzzles.canvas import FIRST_COLOR, Canvas, CanvasKind
+from hrm_arc.puzzles.canvas import Canvas
 from hrm_arc.puzzles.counter_rng import below, mix
-from hrm_arc.puzzles.identity import Identity
-from hrm_arc.puzzles.task import COLORS, Grid, Pair, Task, make_grid
+from hrm_arc.puzzles.task import Grid, Pair, Task, make_grid
+from hrm_arc.puzzles.varied import board_samples
 
 GAME = re.compile(r"(sudoku|maze)-(\d{1,2})x\2")
 # A round of samples is made from BASES generated boards, each used so many times: a Sudoku takes tens of
@@ -62,16 +63,15 @@ def held_out_boards(game: str, side: int, split: str, count: int, givens: int = 
     found: dict[int, Pair] = {}
     number = last_new = 0
     while len(found) < count:
-        boards = _Boards(game, side, [mix(SPLITS[split], side, givens, number)[0]])
-        board, given = boards.inputs, (boards.inputs > 0).sum()
-        shown = max(int(given), givens) if givens else None
+        boards = _Boards(game, side, [int(mix(SPLITS[split], side, givens, number)[0])])
+        board = boards.inputs
         if game == "sudoku":
-            board = boards.reveal(np.zeros(1, dtype=np.int64), mix(SPLITS[split], number, 1), shown)
+            board = boards.reveal(np.zeros(1, dtype=np.int64), mix(SPLITS[split], number, 1), givens or None)
         key = int(invariants(game, side, board)[0])
         number += 1
         if key not in found and (not givens or (board > 0).sum() == givens):
             last_new = number
-            found[key] = Pair(_grid(board[0], side), _grid(boards.outputs[0], side))
+            found[key] = Pair(make_grid(board.reshape(side, side)), make_grid(boards.outputs.reshape(side, side)))
         elif number - last_new > MAX_REPEATS:
             raise UserError(f"{name}/{split}", f"only {len(found)} different boards were found; request fewer")
     return Task(name, (), tuple(found.values()), boards=True)
@@ -80,31 +80,26 @@ def held_out_boards(game: str, side: int, split: str, count: int, givens: int = 
 class FreshSet:
     """The training boards of generated games: sample ``i`` is the same on every machine, for one seed.
 
-    It takes the place of an :class:`~hrm_arc.puzzles.augmented.AugmentedSet`; the boards of a game without fresh
-    ones are not used.
+    It takes the place of an :class:`~hrm_arc.puzzles.augmented.AugmentedSet`, and the canvas is the board. The
+    demonstrations of the games are not used.
 
     Args:
         tasks: games, in the order of their rows in a model's task table; their test inputs never occur.
         seed: of all random numbers.
-        canvas: ``cropped``: the board; or ``full``.
-        givens: the fewest and the most givens of a Sudoku; 0 and 0: from what a generated board has to
-            :func:`most_givens`.
 
     Attributes:
+        puzzles: the games.
         variants: one for each game: boards have no rows of their own.
 
     Raises:
         UserError: a task is not a generated game.
     """
 
-    endless = True
-
-    def __init__(self, tasks: Sequence[Task], seed: int, canvas: CanvasKind = "cropped"):
+    def __init__(self, tasks: Sequence[Task], seed: int):
         self.puzzles = tuple(tasks)
         self.seed = seed
         self.variants = np.ones(len(tasks), dtype=np.int64)
         self._games = [_Stream(task, seed, number) for number, task in enumerate(tasks)]
-        self._full = canvas == "full"
 
     def __len__(self) -> int:
         return LARGEST_SET
@@ -127,14 +122,8 @@ class FreshSet:
             if not len(rows):
                 continue
             inputs, labels = game.boards(indices[rows] // len(self._games))
-            identity = Identity(
-                np.full(len(rows), number + 1, dtype=np.int64),
-                np.zeros(len(rows), dtype=np.uint8),
-                np.tile(np.arange(COLORS, dtype=np.uint8), (len(rows), 1)),
-                np.zeros(len(rows), dtype=np.int64),
-            )
-            canvas = Canvas(game.side, game.side)
-            batches.append((rows, Samples(canvas, inputs + np.uint8(FIRST_COLOR), labels + np.uint8(FIRST_COLOR), identity)))
+            task_rows = np.full(len(rows), number + 1, dtype=np.int64)
+            batches.append((rows, board_samples(Canvas(game.side, game.side), inputs, labels, task_rows)))
         return batches
 
 
@@ -208,54 +197,9 @@ class _Stream:
             board = below(BASES, keys, 0)
             drawn = self._bases.reveal(board, keys) if self.game == "sudoku" else self._bases.inputs[board]
             places, colors = self._group.elements(below(self._group.order, keys, 2))
-            for target, source in ((inputs, drawn), (labels, self._bases.outputs[board])):
-                target[left] = np.take_along_axis(colors, np.take_along_axis(source, places, axis=1).astype(np.int64), axis=1)
+            inputs[left] = images(drawn, places, colors)
+            labels[left] = images(self._bases.outputs[board], places, colors)
             left = left[np.isin(invariants(self.game, self.side, drawn), self._forbidden)]
             if not len(left):
                 return inputs, labels
         raise UserError(self.name, "has no boards to train on beside those to be solved; solve fewer")
-
-
-def invariants(game: str, side: int, boards: np.ndarray) -> np.ndarray:
-    """A number for each board that all its images under the game's symmetries share.
-
-    Boards that no symmetry maps to each other have different numbers, except by an accident that does not matter: the
-    colors of a graph after two rounds of refinement (Weisfeiler and Leman 1968) for a Sudoku, the least hash of all
-    images for a maze.
-
-    Args:
-        game, side: of the boards.
-        boards: ``[n, cells]``, uint8.
-
-    Returns:
-        ``[n]``, uint64.
-    """
-    if game == "maze":
-        places, _ = board_group(game, side).elements(np.arange(board_group(game, side).order))
-        cells = np.arange(side * side)
-        return np.min([mix(cells, boards[:, image]).sum(axis=1, dtype=np.uint64) for image in places], axis=0)
-    height, width = BOXES[side]
-    grid = boards.reshape(-1, side, side)
-    rows, columns = np.indices((side, side))
-    box = rows // height * (side // width) + columns // width
-    member = (box.reshape(-1)[:, None] == np.arange(side)).astype(np.uint64)
-    digit = (grid[..., None] == np.arange(1, side + 1)).astype(np.uint64).reshape(len(grid), -1, side)
-    cell = (grid > 0).astype(np.uint64)
-    for _ in range(2):
-        in_row, in_column = cell.sum(axis=2), cell.sum(axis=1)
-        in_band = np.repeat(in_row.reshape(len(grid), -1, height).sum(axis=2), height, axis=1)
-        in_stack = np.repeat(in_column.reshape(len(grid), -1, width).sum(axis=2), width, axis=1)
-        flat = cell.reshape(len(grid), -1)
-        in_box = ((flat @ member)[:, box.reshape(-1)]).reshape(cell.shape)
-        in_digit = np.take_along_axis(
-            np.pad((flat[:, None] @ digit)[:, 0], ((0, 0), (1, 0))), boards.astype(np.int64), axis=1
-        ).reshape(cell.shape)
-        row, column = mix(in_row, in_band)[:, :, None], mix(in_column, in_stack)[:, None]
-        # A transposition exchanges rows and columns.
-        lines = row + column if height == width else mix(row, column)
-        cell = mix(cell, lines, in_box, in_digit)
-    return cell.reshape(len(grid), -1).sum(axis=1, dtype=np.uint64)
-
-
-def _grid(cells: np.ndarray, side: int) -> Grid:
-    return make_grid(cells.reshape(side, side))

@@ -31,10 +31,12 @@ from hrm_arc.puzzles.selection import at_most, smallest
 from hrm_arc.puzzles.sources import BUILT_IN, SPLITS, make_corpus
 from hrm_arc.puzzles.task import Task
 from hrm_arc.puzzles.transforms import find_transforms
+from hrm_arc.puzzles.varied import VariedBoards
 from hrm_arc.reading import LARGEST_YAML, parse_yaml, read_text
 from hrm_arc.runs.card import Card
 from hrm_arc.runs.checkpoint import WEIGHTS, newest_checkpoint, read_card, read_tensors
 from hrm_arc.training.config import SECTIONS, Recipe
+from hrm_arc.training.data import TrainingSet
 from hrm_arc.training.losses import find_loss
 
 # Fine-tuning takes smaller steps than training from scratch.
@@ -151,17 +153,23 @@ def check_leaks(recipe: Recipe, corpus: Corpus) -> None:
         raise UserError("data.study", what + "--data.exclude, or accept it with --allow-leak")
 
 
-def training_set(recipe: Recipe, corpus: Corpus) -> AugmentedSet | FreshSet:
+def training_set(recipe: Recipe, corpus: Corpus) -> TrainingSet:
     """What training draws from. It holds no test output of a task to be solved.
 
     Raises:
-        UserError: fresh boards are wanted of a task that is not a generated game.
+        UserError: fresh boards or the symmetries of a game are wanted of a task that has none, or there is no board to
+            train on.
     """
     data = recipe.data
     if data.boards == "fresh":
-        return FreshSet(corpus.tasks, recipe.seed, data.canvas)
+        return FreshSet(corpus.tasks, recipe.seed)
+    puzzles = corpus.training_puzzles()
+    if not puzzles:
+        raise UserError("data.solve", "has no boards to train on; --data.boards fresh makes them for generated games")
+    if data.boards == "symmetries":
+        return VariedBoards(puzzles, data.augment, recipe.seed)
     return AugmentedSet(
-        corpus.training_puzzles(),
+        puzzles,
         augment=data.augment,
         seed=recipe.seed,
         canvas=data.canvas,

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeAlias
 
 import numpy as np
 
 from hrm_arc.puzzles.augmented import AugmentedSet, Samples
 from hrm_arc.puzzles.counter_rng import below, mix, permute
+from hrm_arc.puzzles.fresh import FreshSet
 from hrm_arc.puzzles.transforms import Transform, apply_transforms
+from hrm_arc.puzzles.varied import VariedBoards
 from hrm_arc.training.config import Sampling
+
+# What a run learns from.
+TrainingSet: TypeAlias = AugmentedSet | VariedBoards | FreshSet
 
 # Separates the random numbers of transforms from those that choose samples.
 TRANSFORM_STREAM = 0x7F5
@@ -37,7 +43,7 @@ class Batches:
 
     def __init__(
         self,
-        data: AugmentedSet,
+        data: TrainingSet,
         batch_size: int,
         grad_accum_steps: int = 1,
         sampling: Sampling = "samples",
@@ -84,7 +90,8 @@ class Batches:
 
     def _indices(self, positions: np.ndarray) -> np.ndarray:
         """Sample indices at these positions of the endless stream."""
-        if self.data.endless:
+        if isinstance(self.data, FreshSet):
+            # No index comes twice.
             return positions
         rounds, places = np.divmod(positions, self._round)
         chosen = np.empty(len(positions), dtype=np.int64)

@@ -1,0 +1,161 @@
+"""Scores of boards: every answer is checked by the rules of its game as well as against the solution."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hrm_arc.evaluation.predict import Prediction
+from hrm_arc.puzzles.boards import shortest_path
+from hrm_arc.puzzles.rules import DIFFICULTY, GameName, difficulty, game_of, is_valid, without_search
+from hrm_arc.puzzles.task import Grid, Task
+
+# Groups of boards by difficulty; with fewer different values, each is a group.
+MOST_GROUPS = 8
+# A standard normal deviation of 95%.
+DEVIATION = 1.959964
+
+
+@dataclass(frozen=True)
+class BoardScore:
+    """One board and one answer to it.
+
+    Attributes:
+        difficulty: see :func:`~hrm_arc.puzzles.rules.difficulty`.
+        exact: whether the answer is the solution; None if that is not known.
+        valid: whether the answer solves the board by rule.
+        cells: the share of cells that are right, of those that the board leaves to be filled in or marked; None if
+            the solution is not known.
+        segments: the number of segments, or 0 if it is not known.
+    """
+
+    difficulty: int | None
+    exact: bool | None
+    valid: bool
+    cells: float | None
+    segments: float
+
+
+def score_board(game: GameName, board: Grid, solution: Grid | None, answer: Grid | None, segments: float) -> BoardScore:
+    """Score one answer; an answer of another size has no cell right."""
+    exact, cells = None, None
+    if solution is not None:
+        exact = answer is not None and np.array_equal(answer, solution)
+        fits = answer is not None and answer.shape == solution.shape
+        # In a maze every free cell is to be decided; a given or a wall is not.
+        wanted = board == 0
+        cells = float((answer[wanted] == solution[wanted]).mean()) if fits and answer is not None else 0.0
+    return BoardScore(difficulty(game, board), exact, is_valid(game, board, answer), cells, segments)
+
+
+def game_scores(tasks: Sequence[Task], predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
+    """Scores of the first attempts at the boards of games.
+
+    Args:
+        tasks: those that are no games are left out.
+        predictions: of their test inputs; a board without one has a wrong answer.
+
+    Returns:
+        for each game a row: ``task``; ``game`` (sudoku or maze); ``boards``; ``exact`` and ``valid``: the boards
+        that are exactly the solution, and those that are solved by rule; ``intervals`` of both shares (Wilson, 95%);
+        ``cells``: the mean share of right cells among those that the board leaves open; ``baselines``: the same three
+        for ``copy``, for ``without_search``, and in a maze for ``shortest_path``, which checks the data set;
+        ``difficulty``: what groups are made by, and ``groups``: rows of ``from``, ``to``, ``boards``, ``exact``,
+        ``valid`` and ``mean_segments``. What is not known is None.
+    """
+    given = {(p.task, p.test): p for p in predictions}
+    rows = []
+    for task in tasks:
+        game = game_of(task.tests[0].input) if task.boards and task.tests else None
+        if game is None or any(game_of(test.input) != game for test in task.tests):
+            continue
+
+        def answers(number: int, _: Grid, task: Task = task) -> tuple[Grid | None, float]:
+            prediction = given.get((task.id, number))
+            if prediction is None:
+                return None, 0.0
+            attempts = prediction.attempts(1)
+            return attempts[0] if attempts else prediction.single, prediction.segments
+
+        scores = _scored(game, task, answers)
+        solvers: dict[str, Callable[[Grid], Grid | None]] = {
+            "copy": lambda board: board,
+            "without_search": lambda board, game=game: without_search(game, board),  # type: ignore[misc]
+        }
+        if game == "maze":
+            solvers["shortest_path"] = shortest_path
+        rows.append(
+            {
+                "task": task.id,
+                "game": game,
+                **_totals(scores),
+                "baselines": {
+                    name: _totals(_scored(game, task, lambda _, board, solve=solve: (solve(board), 0.0)))  # type: ignore[misc]
+                    for name, solve in solvers.items()
+                },
+                "difficulty": DIFFICULTY[game],
+                "groups": _groups(scores),
+            }
+        )
+    return rows
+
+
+def wilson(count: int, of: int) -> list[float]:
+    """The 95% interval of a share, as [low, high] (Wilson 1927); [0, 1] for nothing."""
+    if not of:
+        return [0.0, 1.0]
+    share, z = count / of, DEVIATION**2 / of
+    middle, half = share + z / 2, DEVIATION * math.sqrt(share * (1 - share) / of + z / (4 * of))
+    return [max(0.0, (middle - half) / (1 + z)), min(1.0, (middle + half) / (1 + z))]
+
+
+def _scored(
+    game: GameName, task: Task, answer: Callable[[int, Grid], tuple[Grid | None, float]]
+) -> list[BoardScore]:
+    return [
+        score_board(game, test.input, test.output, *answer(number, test.input)) for number, test in enumerate(task.tests)
+    ]
+
+
+def _totals(scores: Sequence[BoardScore]) -> dict[str, Any]:
+    known = [score for score in scores if score.exact is not None]
+    exact = sum(bool(score.exact) for score in known) if len(known) == len(scores) else None
+    valid = sum(score.valid for score in scores)
+    cells = [score.cells for score in scores if score.cells is not None]
+    return {
+        "boards": len(scores),
+        "exact": exact,
+        "valid": valid,
+        "cells": float(np.mean(cells)) if len(cells) == len(scores) else None,
+        "intervals": {
+            "exact": None if exact is None else wilson(exact, len(scores)),
+            "valid": wilson(valid, len(scores)),
+        },
+    }
+
+
+def _groups(scores: Sequence[BoardScore]) -> list[dict[str, Any]]:
+    """Groups of boards by ranges of difficulty of equal width; a maze without a path is in none."""
+    values = sorted({score.difficulty for score in scores if score.difficulty is not None})
+    if not values:
+        return []
+    width = -(-(values[-1] - values[0] + 1) // MOST_GROUPS)
+    rows = []
+    for low in range(values[0], values[-1] + 1, width):
+        here = [score for score in scores if score.difficulty is not None and low <= score.difficulty < low + width]
+        if here:
+            totals = _totals(here)
+            taken = [score.segments for score in here if score.segments]
+            rows.append(
+                {
+                    "from": low,
+                    "to": min(low + width - 1, values[-1]),
+                    **{key: totals[key] for key in ("boards", "exact", "valid")},
+                    "mean_segments": float(np.mean(taken)) if taken else None,
+                }
+            )
+    return rows
