@@ -1,0 +1,179 @@
+"""Sudoku and Maze: four models on each game for the same minutes, or models trained with 1, 4, 8 and 16 segments.
+
+Boards to train on are fresh all the time, boards to score are unseen. Without --segments each row is a model on a
+game. With --segments each row is a grid-hrm trained with so many segments, and the columns count the boards that are
+right after each segment that it is allowed at inference, also beyond those of its training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks._runs import Scored, add_keep, runs_folder, scored_run
+from hrm_arc.evaluation.games import wilson
+
+MODELS = ("dual-loop", "hrm", "trm", "grid-hrm")
+# Each game with its minutes of training.
+GAMES = {"sudoku-4x4": 2.0, "sudoku-6x6": 10.0, "maze-9x9": 10.0, "sudoku-9x9": 60.0}
+ALLOWED = (1, 2, 4, 8, 16)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--games", nargs="+", choices=GAMES, default=list(GAMES), help="games (default: all)")
+    parser.add_argument("--only", nargs="+", choices=MODELS, default=list(MODELS), help="run only these models")
+    parser.add_argument("--minutes", type=float, help="minutes of training (default: 2, 10, 10 and 60, by game)")
+    parser.add_argument("--steps", type=int, help="train for so many steps, whatever the time they take")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds to run (default 0 1 2)")
+    parser.add_argument("--boards", type=int, default=500, help="boards to score (default 500)")
+    parser.add_argument("--split", default="test", help="test; or validation, to choose settings by")
+    parser.add_argument(
+        "--segments", type=int, nargs="*", help="compare training with so many segments (default 1 4 8 16)"
+    )
+    add_keep(parser)
+
+
+def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    with runs_folder(options.keep) as root:
+        for game in options.games:
+            if options.segments is None:
+                for model in options.only:
+                    yield _race(root, game, model, options)
+            else:
+                for segments in options.segments or (1, 4, 8, 16):
+                    yield _segments(root, game, segments, options)
+
+
+def flags_of(game: str, model: str, options: argparse.Namespace) -> list[str]:
+    """The flags that make the recipe of a model one of a game.
+
+    Args:
+        game: such as ``sudoku-6x6``.
+        model: one of ``MODELS``.
+        options: ``minutes``, ``steps``, ``boards`` and ``split``.
+    """
+    from hrm_arc.training.build import load_recipe
+
+    own = load_recipe(game)
+    flags = ["--data.solve", f'["{game}/{options.split}:{options.boards}"]']
+    flags += ["--training.batch_size", str(own.training.batch_size)]
+    if options.steps:
+        flags += ["--training.max_minutes", "0", "--training.max_steps", str(options.steps)]
+    else:
+        flags += ["--training.max_minutes", str(options.minutes or GAMES[game])]
+    if model == "trm" and game.startswith("sudoku"):
+        side = int(game.rpartition("x")[2])
+        flags += ["--model.mixing", "mlp", "--model.cells", str(side * side)]
+    if model == "grid-hrm":
+        flags += [f"--model.{key}={value}" for key, value in own.model_options.items() if key != "conditioning"]
+    return flags
+
+
+def _run(root: Path, name: str, model: str, flags: Sequence[str], seed: int) -> tuple[Scored, float]:
+    """A run, and the processor seconds of its training and scoring; 0 if it was there already."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    run = scored_run(root, f"{name}-{seed}", f"games/{model}", ["--seed", str(seed), *flags])
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return run, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def _race(root: Path, game: str, model: str, options: argparse.Namespace) -> dict[str, Any]:
+    flags = flags_of(game, model, options)
+    runs, spent = zip(*(_run(root, f"{game}-{model}", model, flags, seed) for seed in options.seeds), strict=True)
+    scores = [run.scores["games"][0] for run in runs]
+    exact, boards = sum(each["exact"] for each in scores), sum(each["boards"] for each in scores)
+    baselines = scores[0]["baselines"]
+    return {
+        "game": game,
+        "model": model,
+        "steps": ", ".join(f"{run.trained['steps']:,}" for run in runs),
+        "exact boards, by seed": ", ".join(str(each["exact"]) for each in scores) + f" of {scores[0]['boards']}",
+        "exact": share(exact, boards),
+        "solved by rule": f"{sum(each['valid'] for each in scores) / boards:.1%}",
+        "open cells right": f"{np.mean([each['cells'] for each in scores]):.2%}",
+        "mean segments": f"{np.mean([run.scores['mean_segments'] for run in runs]):.2f}",
+        "copy": f"{baselines['copy']['exact'] / scores[0]['boards']:.1%}",
+        "without search": f"{baselines['without_search']['exact'] / scores[0]['boards']:.1%}",
+        "minutes": ", ".join(f"{run.trained['seconds'] / 60:.1f}" for run in runs),
+        "processor minutes": ", ".join(f"{each / 60:.1f}" if each else "not known" for each in spent),
+        "_groups": scores[0]["groups"],
+        "_difficulty": scores[0]["difficulty"],
+    }
+
+
+def _segments(root: Path, game: str, segments: int, options: argparse.Namespace) -> dict[str, Any]:
+    flags = [*flags_of(game, "grid-hrm", options), f"--model.segments={segments}"]
+    name = f"{game}-segments-{segments}"
+    runs = [_run(root, name, "grid-hrm", flags, seed)[0] for seed in options.seeds]
+    right = np.sum([exact_after(run.folder, max(ALLOWED)) for run in runs], axis=0)
+    boards = sum(run.scores["games"][0]["boards"] for run in runs)
+    columns = {f"{allowed} allowed": share(int(right[allowed - 1]), boards) for allowed in ALLOWED}
+    return {
+        "game": game,
+        "trained with": segments,
+        "steps": ", ".join(f"{run.trained['steps']:,}" for run in runs),
+        "boards": boards,
+        **columns,
+        "_exact": [float(count) / boards for count in right],
+    }
+
+
+def exact_after(run: Path, segments: int) -> list[int]:
+    """The boards of a run's test set that are exactly right after each segment, all segments run.
+
+    Args:
+        run: the run folder.
+        segments: how many to run, whatever the model was trained with.
+    """
+    from hrm_arc.evaluation.provenance import tasks_to_score
+    from hrm_arc.evaluation.torch_backend import load_model
+    from hrm_arc.puzzles.canvas import visible_canvas
+    from hrm_arc.puzzles.varied import board_samples
+
+    backend, card = load_model(run, "cpu")
+    backend.model.segments = segments
+    (task,) = tasks_to_score(card, None)
+    boards, solutions = (
+        np.stack([grid.reshape(-1) for grid in grids if grid is not None])
+        for grids in ([test.input for test in task.tests], [test.output for test in task.tests])
+    )
+    rows = np.full(len(boards), card.rows()[task.id])
+    right = np.zeros(segments, dtype=np.int64)
+    for samples in board_samples(visible_canvas(task), boards, solutions, rows).parts(128):
+        right += (backend.refine(samples) == samples.labels).all(axis=2).sum(axis=1)
+    return right.tolist()
+
+
+def share(count: int, of: int) -> str:
+    """A share with its 95% interval, in words."""
+    low, high = wilson(count, of)
+    return f"{count / of:.1%} ({low:.1%} to {high:.1%})"
+
+
+def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Draw exact boards against allowed segments, or mean segments against difficulty, a line for each row."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for row in rows:
+        if "_exact" in row:
+            label = f"{row['game']}, trained with {row['trained with']}"
+            axes.plot(range(1, len(row["_exact"]) + 1), row["_exact"], marker=".", label=label)
+        else:
+            groups = [group for group in row["_groups"] if group["mean_segments"] is not None]
+            places = [(group["from"] + group["to"]) / 2 for group in groups]
+            label = f"{row['game']}, {row['model']}, by {row['_difficulty']}"
+            axes.plot(places, [group["mean_segments"] for group in groups], marker=".", label=label)
+    by_segment = bool(rows) and "_exact" in rows[0]
+    axes.set_xlabel("segments allowed at inference" if by_segment else "difficulty")
+    axes.set_ylabel("boards exactly right" if by_segment else "mean segments until halted")
+    axes.set_ylim(bottom=0)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=150)
