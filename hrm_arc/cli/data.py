@@ -72,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _list(options: argparse.Namespace) -> None:
     from hrm_arc.puzzles import re_arc
     from hrm_arc.puzzles.boards import GAMES
-    from hrm_arc.puzzles.sources import BOARDS, BUILT_IN, SPLITS, load_tasks
+    from hrm_arc.puzzles.sources import BOARDS, BUILT_IN, HELD_OUT_BOARDS, SPLITS, load_tasks
 
     if options.source:
         columns = ["task", "group", "demonstrations", "tests"]
@@ -83,6 +83,9 @@ def _list(options: argparse.Namespace) -> None:
     splits = {f"{name}/{split}": load_tasks(f"{name}/{split}") for name in BUILT_IN for split in SPLITS}
     counted = [(name, len(tasks), sum(len(task.tests) for task in tasks)) for name, tasks in splits.items()]
     games = [{"source": name, "boards": f"{BOARDS} unless {name}:N says N"} for name in GAMES]
+    games += [
+        {"source": f"{name}/test", "boards": f"{HELD_OUT_BOARDS} to solve unless {name}/test:N says N"} for name in GAMES
+    ]
     pairs = f"{re_arc.PAIRS} of each training task of ARC-AGI-1 unless {re_arc.NAME}:N says N; needs {re_arc.PACKAGE}"
     result = {
         "sources": _as_objects(columns, counted),

@@ -69,8 +69,12 @@ def answers_seen(card: Card, tasks: Sequence[Task]) -> list[str]:
 
 
 def changed_tasks(card: Card, tasks: Sequence[Task]) -> dict[str, list[str]]:
-    """Tasks that differ from those of the same name that the checkpoint was trained on, with what differs."""
-    changes = {task.id: task_changes(task, card.fingerprints.get(task.id)) for task in tasks}
+    """Tasks that differ from those of the same name that the checkpoint was trained on, with what differs.
+
+    A game is none of them: other boards of a game are other puzzles, not a changed one.
+    """
+    compared = [task for task in tasks if not task.boards]
+    changes = {task.id: task_changes(task, card.fingerprints.get(task.id)) for task in compared}
     return {name: said for name, said in changes.items() if said}
 
 

@@ -148,16 +148,17 @@ class _Boards:
         Args:
             board: which board, ``[n]``.
             keys: a random number for each, ``[n]``, uint64.
-            givens: the number of givens; None: a random one.
+            givens: the number of givens, if the board has no more; None: a random one.
         """
         shown = self.inputs[board]
         least = (shown > 0).sum(axis=1)
-        wanted = least + below(np.maximum(most_givens(self.side) + 1 - least, 1), keys, 0) if givens is None else givens
+        room = np.maximum(most_givens(self.side) + 1 - least, 1)
+        wanted = least + below(room, keys, 0) if givens is None else np.maximum(least, givens)
         # Givens come first; blanks follow in a random order.
         order = mix(keys[:, None], 1 + np.arange(shown.shape[1])) >> np.uint64(1)
         order = np.where(shown > 0, 0, order + np.uint64(1))
         place = np.argsort(np.argsort(order, axis=1, kind="stable"), axis=1)
-        return np.where(place < np.asarray(wanted).reshape(-1, 1), self.outputs[board], 0).astype(np.uint8)
+        return np.where(place < wanted[:, None], self.outputs[board], 0).astype(np.uint8)
 
 
 class _Stream:
