@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import _hostile, _same, experiments, plateau, race, settings
+from benchmarks import _hostile, _same, experiments, games, plateau, race, settings
 from hrm_arc.models import MODELS, build_model
 from hrm_arc.models.reasoner import parameter_counts
 from hrm_arc.runs.metrics import Metrics
 from hrm_arc.training.build import load_corpus, load_recipe
 from hrm_arc.training.metrics import StepMetrics
+from hrm_arc.training.trainer import Trainer
 
 NAMES = sorted(f.stem for f in Path(race.__file__).parent.glob("*.py") if not f.name.startswith("_"))
 
@@ -38,6 +39,45 @@ def test_the_race_has_equal_conditions_for_every_model() -> None:
     assert [recipe.model["name"] for recipe in recipes] == list(race.MODELS)
     assert len({json.dumps(recipe.as_dict()["data"]) for recipe in recipes}) == 1
     assert len({(r.training.batch_size, r.training.max_minutes, r.evaluation.votes) for r in recipes}) == 1
+
+
+@pytest.mark.parametrize("game", games.GAMES)
+def test_models_have_equal_conditions_on_a_game(game: str) -> None:
+    assert set(games.MODELS) <= set(MODELS)
+    parser = argparse.ArgumentParser()
+    games.add_arguments(parser)
+    options = parser.parse_args(["--boards", "20"])
+    recipes = [load_recipe(f"games/{model}", games.flags_of(game, model, options)) for model in games.MODELS]
+    assert [recipe.model["name"] for recipe in recipes] == list(games.MODELS)
+    assert len({json.dumps(recipe.as_dict()["data"]) for recipe in recipes}) == 1
+    assert (
+        len({(r.training.batch_size, r.training.max_minutes, json.dumps(r.as_dict()["schedule"])) for r in recipes})
+        == 1
+    )
+    assert recipes[0].data.solve == [f"{game}/test:20"]
+    # grid-hrm is the model of the game's own recipe.
+    assert recipes[-1].model == load_recipe(game).model
+    assert load_recipe(game).training.max_minutes == games.GAMES[game]
+
+
+def test_boards_right_after_each_segment_are_counted_beyond_those_of_training(tmp_path: Path) -> None:
+    recipe = load_recipe(
+        "sudoku-4x4",
+        [
+            *("--data.solve", '["sudoku-4x4/test:6"]', "--training.max_minutes=0", "--training.max_steps=1"),
+            *("--training.batch_size=4", "--model.hidden_size=16", "--model.segments=2"),
+        ],
+    )
+    trainer = Trainer(recipe, root=tmp_path)
+    trainer.fit()
+    right = games.exact_after(trainer.folder.path, 3)
+    assert len(right) == 3
+    assert all(0 <= count <= 6 for count in right)
+    rows = [{"game": "sudoku-4x4", "trained with": 2, "_exact": [0.1, 0.2]}]
+    games.draw(rows, tmp_path / "segments.png")
+    groups = [{"from": 6, "to": 7, "mean_segments": 1.5}, {"from": 8, "to": 8, "mean_segments": None}]
+    games.draw([{"game": "g", "model": "m", "_groups": groups, "_difficulty": "givens"}], tmp_path / "halting.svg")
+    assert all((tmp_path / name).stat().st_size > 1000 for name in ("segments.png", "halting.svg"))
 
 
 @pytest.mark.parametrize("changes", [plateau.SMALL, plateau.LOG], ids=["small", "log"])

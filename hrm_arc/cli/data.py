@@ -84,7 +84,8 @@ def _list(options: argparse.Namespace) -> None:
     counted = [(name, len(tasks), sum(len(task.tests) for task in tasks)) for name, tasks in splits.items()]
     games = [{"source": name, "boards": f"{BOARDS} unless {name}:N says N"} for name in GAMES]
     games += [
-        {"source": f"{name}/test", "boards": f"{HELD_OUT_BOARDS} to solve unless {name}/test:N says N"} for name in GAMES
+        {"source": f"{name}/test", "boards": f"{HELD_OUT_BOARDS} to solve unless {name}/test:N says N"}
+        for name in GAMES
     ]
     pairs = f"{re_arc.PAIRS} of each training task of ARC-AGI-1 unless {re_arc.NAME}:N says N; needs {re_arc.PACKAGE}"
     result = {

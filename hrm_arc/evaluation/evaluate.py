@@ -112,7 +112,8 @@ def scores_of(
         training, with what differs, and ``scored_apart``: the score of their test outputs, which the other scores
         leave out; ``answers_seen_in_training``; the ``leaks`` that its
         training allowed; ``warnings``: reasons why the scores are not fair; ``groups`` and ``errors`` (see
-        :mod:`hrm_arc.evaluation.breakdown`); ``games`` (see :mod:`hrm_arc.evaluation.games`); ``refinement`` (see :mod:`hrm_arc.evaluation.refinement`);
+        :mod:`hrm_arc.evaluation.breakdown`); ``games`` (see :mod:`hrm_arc.evaluation.games`); ``refinement`` (see
+        :mod:`hrm_arc.evaluation.refinement`);
         ``versions`` of the software.
 
     Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,30 +73,13 @@ def game_scores(tasks: Sequence[Task], predictions: Sequence[Prediction]) -> lis
         game = game_of(task.tests[0].input) if task.boards and task.tests else None
         if game is None or any(game_of(test.input) != game for test in task.tests):
             continue
-
-        def answers(number: int, _: Grid, task: Task = task) -> tuple[Grid | None, float]:
-            prediction = given.get((task.id, number))
-            if prediction is None:
-                return None, 0.0
-            attempts = prediction.attempts(1)
-            return attempts[0] if attempts else prediction.single, prediction.segments
-
-        scores = _scored(game, task, answers)
-        solvers: dict[str, Callable[[Grid], Grid | None]] = {
-            "copy": lambda board: board,
-            "without_search": lambda board, game=game: without_search(game, board),  # type: ignore[misc]
-        }
-        if game == "maze":
-            solvers["shortest_path"] = shortest_path
+        scores = _scored(game, task, [_answer(given.get((task.id, number))) for number in range(len(task.tests))])
         rows.append(
             {
                 "task": task.id,
                 "game": game,
                 **_totals(scores),
-                "baselines": {
-                    name: _totals(_scored(game, task, lambda _, board, solve=solve: (solve(board), 0.0)))  # type: ignore[misc]
-                    for name, solve in solvers.items()
-                },
+                "baselines": _baselines(game, task),
                 "difficulty": DIFFICULTY[game],
                 "groups": _groups(scores),
             }
@@ -113,12 +96,27 @@ def wilson(count: int, of: int) -> list[float]:
     return [max(0.0, (middle - half) / (1 + z)), min(1.0, (middle + half) / (1 + z))]
 
 
-def _scored(
-    game: GameName, task: Task, answer: Callable[[int, Grid], tuple[Grid | None, float]]
-) -> list[BoardScore]:
-    return [
-        score_board(game, test.input, test.output, *answer(number, test.input)) for number, test in enumerate(task.tests)
-    ]
+def _answer(prediction: Prediction | None) -> tuple[Grid | None, float]:
+    """The first attempt, or without candidates what one pass gave, and the number of segments."""
+    if prediction is None:
+        return None, 0.0
+    attempts = prediction.attempts(1)
+    return attempts[0] if attempts else prediction.single, prediction.segments
+
+
+def _baselines(game: GameName, task: Task) -> dict[str, dict[str, Any]]:
+    boards = [test.input for test in task.tests]
+    answers: dict[str, list[Grid | None]] = {
+        "copy": [*boards],
+        "without_search": [without_search(game, board) for board in boards],
+    }
+    if game == "maze":
+        answers["shortest_path"] = [shortest_path(board) for board in boards]
+    return {name: _totals(_scored(game, task, [(grid, 0.0) for grid in each])) for name, each in answers.items()}
+
+
+def _scored(game: GameName, task: Task, answers: Sequence[tuple[Grid | None, float]]) -> list[BoardScore]:
+    return [score_board(game, test.input, test.output, *each) for test, each in zip(task.tests, answers, strict=True)]
 
 
 def _totals(scores: Sequence[BoardScore]) -> dict[str, Any]:

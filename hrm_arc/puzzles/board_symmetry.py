@@ -129,7 +129,12 @@ def board_group(game: str, side: int) -> BoardGroup:
 
 
 def images(boards: np.ndarray, places: np.ndarray, colors: np.ndarray) -> np.ndarray:
-    """Boards under symmetries: ``[n, cells]`` from boards of this shape, places ``[n, cells]`` and colors ``[n, 10]``."""
+    """Boards under symmetries, ``[n, cells]``.
+
+    Args:
+        boards: ``[n, cells]``.
+        places, colors: of each symmetry, see :meth:`BoardGroup.elements`.
+    """
     moved = np.take_along_axis(boards, places, axis=1)
     return np.take_along_axis(colors, moved.astype(np.int64), axis=1)
 

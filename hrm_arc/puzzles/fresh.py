@@ -19,7 +19,7 @@ from hrm_arc.puzzles.board_symmetry import board_group, images
 from hrm_arc.puzzles.boards import MAX_REPEATS, check_side, make_board
 from hrm_arc.puzzles.canvas import Canvas
 from hrm_arc.puzzles.counter_rng import below, mix
-from hrm_arc.puzzles.task import Grid, Pair, Task, make_grid
+from hrm_arc.puzzles.task import Pair, Task, make_grid
 from hrm_arc.puzzles.varied import board_samples
 
 GAME = re.compile(r"(sudoku|maze)-(\d{1,2})x\2")

@@ -11,7 +11,7 @@ from hrm_arc.puzzles.augmented import LARGEST_SET, Samples
 from hrm_arc.puzzles.board_symmetry import board_group, images
 from hrm_arc.puzzles.canvas import FIRST_COLOR, Canvas
 from hrm_arc.puzzles.corpus import Puzzle
-from hrm_arc.puzzles.counter_rng import below, name_key, permute
+from hrm_arc.puzzles.counter_rng import name_key, permute
 from hrm_arc.puzzles.identity import Identity
 from hrm_arc.puzzles.rules import game_of
 from hrm_arc.puzzles.task import COLORS

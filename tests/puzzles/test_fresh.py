@@ -68,9 +68,7 @@ def images(board: np.ndarray, kind: tuple[str, int]) -> set[bytes]:
 
 
 @pytest.mark.parametrize("kind", [("maze", 5), ("sudoku", 4)], ids=str)
-def test_no_image_of_a_board_to_be_solved_is_trained_on(
-    kind: tuple[str, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_image_of_a_board_to_be_solved_is_trained_on(kind: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
     task = held_out_boards(*kind, "test", 40 if kind[0] == "sudoku" else 4)
     to_solve = set().union(*(images(test.input.reshape(-1), kind) for test in task.tests))
 

@@ -41,6 +41,32 @@ def test_the_logs_sessions_are_as_in_the_log() -> None:
     assert {s.data.canvas for s in sessions.values()} == {"full"}
 
 
+@pytest.mark.parametrize("game", ["sudoku", "maze"])
+def test_published_games_have_the_published_hyperparameters(game: str) -> None:
+    hrm, trm = load_recipe(f"hrm-{game}"), load_recipe(f"trm-{game}")
+    for recipe in (hrm, trm):
+        assert (recipe.optimizer.lr, recipe.optimizer.puzzle_emb_lr) == (1e-4, 1e-4)
+        assert (recipe.optimizer.weight_decay, recipe.optimizer.puzzle_emb_weight_decay) == (1.0, 1.0)
+        assert (recipe.optimizer.betas, recipe.optimizer.grad_clip) == ((0.9, 0.95), 0.0)
+        assert (recipe.training.batch_size, recipe.schedule.kind, recipe.model["segments"]) == (768, "constant", 16)
+        assert (recipe.model["hidden_size"], recipe.model["num_heads"], recipe.model["expansion"]) == (512, 8, 4.0)
+        assert (recipe.loss.kind, recipe.loss.halt_weight, recipe.halting.exploration_prob) == ("stablemax", 0.5, 0.1)
+        # 2,000 updates of warm-up, and epochs of 1,000 boards; a step gives 16 updates.
+        assert recipe.schedule.warmup_steps * 16 == 2000
+        epochs = 20_000 if recipe is hrm else 50_000
+        assert recipe.training.max_steps == round(epochs * 1000 / 768 / 16)
+    assert (hrm.loss.halt_kind, trm.loss.halt_kind) == ("q-learning", "correct")
+    assert (hrm.optimizer.ema, trm.optimizer.ema) == (0.0, 0.999)
+    assert [hrm.model[key] for key in ("h_cycles", "l_cycles", "h_layers", "l_layers")] == [2, 2, 4, 4]
+    # As TRM's README gives them: an MLP and six cycles of L for Sudoku, attention and four for Maze.
+    mixing = {"sudoku": ("mlp", 6), "maze": ("attention", 4)}
+    assert (trm.model["mixing"], trm.model["l_cycles"]) == mixing[game]
+    assert (trm.model["h_cycles"], trm.model["layers"], trm.model["puzzle_emb_len"]) == (3, 2, 16)
+    augment = {"sudoku": (1000, 1000), "maze": (0, 7)}
+    assert (hrm.data.augment, trm.data.augment) == augment[game]
+    assert game == "maze" or trm.model["cells"] == 81
+
+
 def test_flags_override_the_file() -> None:
     recipe = load_recipe("quickstart", ["--model.hidden_size=64", "--optimizer.betas", "[0.5, 0.6]", "--data.study+=x"])
     assert recipe.model["hidden_size"] == 64

@@ -1,0 +1,73 @@
+"""Games from the command line: train on fresh boards, resume, score by rule, and what cannot be done in one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.commands import answer, hrm, one_line
+
+TINY = [
+    *("--data.solve", '["sudoku-4x4/test:6"]', "--training.max_minutes", "0", "--training.batch_size", "4"),
+    *("--model.hidden_size", "16", "--model.num_heads", "2", "--model.segments", "2", "--schedule.warmup_steps", "1"),
+]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of four steps on fresh boards."""
+    out = tmp_path_factory.mktemp("games")
+    return Path(str(answer("train", "sudoku-4x4", *TINY, "--training.max_steps", "4", "--out", out)["folder"]))
+
+
+def test_a_run_on_fresh_boards_is_scored_by_rule(run: Path) -> None:
+    scores = answer("eval", run)
+    (game,) = json.loads((run / "scores.json").read_text())["games"]
+    assert scores["games"] == [game]
+    assert (game["task"], game["game"], game["boards"]) == ("sudoku-4x4", "sudoku", 6)
+    assert 0 <= game["exact"] <= game["valid"] <= 6
+    assert game["baselines"]["copy"]["exact"] == 0
+    assert sum(group["boards"] for group in game["groups"]) == 6
+    printed = hrm("eval", run).stdout
+    assert "boards of sudoku-4x4" in printed
+    assert "a solver without search" in printed
+    assert "by givens" in printed
+
+
+def test_other_boards_of_the_game_are_not_a_changed_task(run: Path, tmp_path: Path) -> None:
+    scores = answer("eval", run, "--data", "sudoku-4x4/validation:5", "--out", tmp_path / "scores")
+    assert (scores["test_outputs"], scores["changed_tasks"], scores["unseen_tasks"]) == (5, {}, 0)
+    assert scores["warnings"] == []
+
+
+def test_a_resumed_run_learns_from_the_boards_that_follow(run: Path, tmp_path: Path) -> None:
+    half = Path(str(answer("train", "sudoku-4x4", *TINY, "--training.max_steps", "2", "--out", tmp_path)["folder"]))
+    answer("train", "--resume", half, "--override", "training.max_steps", "--training.max_steps", "4")
+
+    def steps(folder: Path) -> set[int]:
+        lines = (folder / "metrics.jsonl").read_text().splitlines()
+        return {row["step"] for row in map(json.loads, lines) if row["kind"] == "train"}
+
+    assert max(steps(half)) == max(steps(run)) == 4
+
+
+def test_games_without_boards_to_train_on_are_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    out = ("--out", tmp_path)
+    error = one_line(capsys, "train", "sudoku-4x4", *TINY, "--data.boards", "variants", *out)
+    assert "data.solve: has no boards to train on; --data.boards fresh makes them" in error
+    error = one_line(capsys, "train", "sudoku-4x4", "--data.solve", "[0d3d703e]", *out)
+    assert "data.boards: 'fresh' is for generated games such as sudoku-9x9, and 0d3d703e is none" in error
+    error = one_line(capsys, "train", "quickstart", "--data.boards", "symmetries", *out)
+    assert "data.boards: 'symmetries' is for boards of Sudoku and Maze" in error
+    error = one_line(capsys, "train", "sudoku-4x4", "--data.boards", "many", *out)
+    assert "data.boards: expected one of 'variants', 'symmetries', 'fresh'. Got value: many" in error
+
+
+def test_boards_to_solve_can_be_shown_and_listed() -> None:
+    assert "6 to solve" in hrm("data", "show", "sudoku-6x6/test:6").stderr
+    assert answer("data", "list", "maze-9x9/test:4")["tasks"] == [
+        {"task": "maze-9x9", "group": "", "demonstrations": 0, "tests": 4}
+    ]
+    assert answer("data", "info", "sudoku-4x4/test:6")["test_outputs"] == 6
