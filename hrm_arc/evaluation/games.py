@@ -47,8 +47,9 @@ def score_board(game: GameName, board: Grid, solution: Grid | None, answer: Grid
         exact = answer is not None and np.array_equal(answer, solution)
         fits = answer is not None and answer.shape == solution.shape
         # In a maze every free cell is to be decided; a given or a wall is not.
-        wanted = board == 0
-        cells = float((answer[wanted] == solution[wanted]).mean()) if fits and answer is not None else 0.0
+        is_open = board == 0
+        right = (answer == solution)[is_open] if fits and answer is not None else np.zeros(max(1, is_open.sum()))
+        cells = float(right.mean()) if right.size else 1.0
     return BoardScore(difficulty(game, board), exact, is_valid(game, board, answer), cells, segments)
 
 

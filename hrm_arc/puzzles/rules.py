@@ -24,8 +24,8 @@ def game_of(board: Grid) -> GameName | None:
         return None
     if len(board) in BOXES and board.max() <= len(board) and not _repeats(board):
         return "sudoku"
-    ends = (np.count_nonzero(board == START), np.count_nonzero(board == GOAL))
-    return "maze" if ends == (1, 1) and np.isin(board, (FREE, WALL, START, GOAL)).all() else None
+    ends = [np.count_nonzero(board == end) for end in (START, GOAL)]
+    return "maze" if ends == [1, 1] and bool(np.isin(board, (FREE, WALL, START, GOAL)).all()) else None
 
 
 def is_valid(game: GameName, board: Grid, answer: Grid | None) -> bool:
@@ -42,10 +42,9 @@ def is_valid(game: GameName, board: Grid, answer: Grid | None) -> bool:
     if answer is None or answer.shape != board.shape:
         return False
     if game == "sudoku":
-        kept = board == 0
-        return bool((kept | (answer == board)).all() and (answer > 0).all() and answer.max() <= len(board)) and not (
-            _repeats(answer)
-        )
+        keeps_givens = ((board == 0) | (answer == board)).all()
+        has_digits = (answer > 0).all() and (answer <= len(board)).all()
+        return bool(keeps_givens and has_digits) and not _repeats(answer)
     shortest = shortest_path(board)
     marked = answer == PATH
     if shortest is None or (answer[~marked] != board[~marked]).any() or (board[marked] != FREE).any():

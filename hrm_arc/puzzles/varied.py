@@ -95,8 +95,9 @@ class VariedBoards:
             keyed = permute((wanted - 1) % (group.order - 1), group.order - 1, self.seed, self._keys[own]) + 1
             places, colors = group.elements(np.where(wanted == 0, 0, keyed))
             there = self._place[own]
-            both = (images(each[there], places, colors) for each in (inputs, outputs))
-            batches.append((rows, board_samples(Canvas(group.side, group.side), *both, self._rows[own])))
+            board_images, solved = (images(each[there], places, colors) for each in (inputs, outputs))
+            canvas = Canvas(group.side, group.side)
+            batches.append((rows, board_samples(canvas, board_images, solved, self._rows[own])))
         return batches
 
 

@@ -8,12 +8,14 @@ import pytest
 from hrm_arc.errors import UserError
 from hrm_arc.puzzles import fresh
 from hrm_arc.puzzles.augmented import Samples
+from hrm_arc.puzzles.board_invariants import invariants
 from hrm_arc.puzzles.board_symmetry import board_group
 from hrm_arc.puzzles.boards import shortest_paths, solutions
 from hrm_arc.puzzles.fresh import FreshSet, held_out_boards, most_givens
 from hrm_arc.puzzles.rules import is_valid
 from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.puzzles.task import Grid, Task, make_grid
+from hrm_arc.training.build import load_recipe
 
 KINDS = [("sudoku", 4), ("sudoku", 6), ("sudoku", 9), ("maze", 9)]
 
@@ -133,3 +135,13 @@ def test_boards_to_solve_that_there_are_not(source: str, message: str) -> None:
 def test_fresh_boards_are_for_generated_games() -> None:
     with pytest.raises(UserError, match="'fresh' is for generated games such as sudoku-9x9, and flip is none"):
         FreshSet([Task.from_lists("flip", train=[([[1]], [[2]])], test=[([[1]], None)])], seed=0)
+
+
+def test_the_boards_of_the_smallest_game_leave_boards_to_train_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Up to symmetry there are only some hundred Sudokus of 4 x 4, and the recipe solves 200 of them.
+    monkeypatch.setattr(fresh, "BASES", 128)
+    (task,) = load_tasks(load_recipe("sudoku-4x4").data.solve[0])
+    assert len(task.tests) == 200
+    samples = FreshSet([task], seed=0).samples(np.arange(1000))[0]
+    assert len(samples) == 1000
+    assert len(np.unique(invariants("sudoku", 4, samples.inputs - 2))) > 50
