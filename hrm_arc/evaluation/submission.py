@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,15 @@ import numpy as np
 from hrm_arc.errors import UserError, and_more
 from hrm_arc.evaluation.predict import Candidate, Prediction, keys
 from hrm_arc.evaluation.results import read_rows
-from hrm_arc.puzzles.canvas import FULL, PAD
+from hrm_arc.puzzles.canvas import FULL
 from hrm_arc.puzzles.formats import read_strict_json
 from hrm_arc.puzzles.task import Problem, Task, grid_problems, make_grid
 
 ATTEMPT_KEYS = ("attempt_1", "attempt_2")
 # Stands for a malformed attempt.
 EMPTY = np.zeros((0, 0), dtype=np.uint8)
+# Stands for each cell of a malformed attempt: the vocabulary ends below it.
+NO_TOKEN = 255
 
 
 def submission(tasks: Sequence[Task], predictions: Sequence[Prediction]) -> dict[str, list[dict[str, Any]]]:
@@ -103,25 +106,54 @@ def read_submission(path: Path, tasks: Sequence[Task]) -> list[Prediction]:
 
 
 def read_lenient(path: Path, tasks: Sequence[Task]) -> tuple[list[Prediction], list[str]]:
-    """As :func:`read_submission`, but what is malformed or missing counts as a wrong attempt.
+    """As :func:`read_submission`, but what is malformed or missing is a wrong attempt, and changes no other one.
 
     Returns:
-        the predictions, and all problems in words.
+        the predictions, and the problems in words: one for each malformed or missing attempt, for each missing task,
+        and for each entry that no test input asks for.
 
     Raises:
-        UserError: the file cannot be read, or is not an object of tasks.
+        UserError: the file cannot be read, or is not JSON.
     """
+    if path.suffix == ".jsonl":
+        raise UserError("--lenient", f"is for a submission.json, and {path.name} holds the predictions of an evaluation")
     data = read_strict_json(path)
-    problems = list(submission_problems(data, tasks))
+    problems: list[Problem] = []
     if not isinstance(data, dict):
-        raise UserError(path, str(problems[0]))
+        problems.append(Problem("", "expected an object of lists of attempts, by task; every attempt is missing"))
+        data = {}
+    else:
+        known = {task.id for task in tasks}
+        problems += [Problem(name[:40], "there is no such task in the data") for name in data if name not in known]
+        problems += [Problem(task.id, "missing: every task needs attempts") for task in tasks if task.id not in data]
     predictions = []
     for task in tasks:
-        outputs = data.get(task.id)
+        if task.id not in data:
+            predictions += [_prediction(task, number, None) for number in range(len(task.tests))]
+            continue
+        outputs = data[task.id]
+        if not isinstance(outputs, list) or len(outputs) != len(task.tests):
+            has = f"{len(outputs)} answers" if isinstance(outputs, list) else "not a list"
+            problems.append(Problem(task.id, f"{has}, expected a list of {len(task.tests)}, one for each test input"))
         given = outputs if isinstance(outputs, list) else []
-        given = given[: len(task.tests)] + [None] * (len(task.tests) - len(given))
-        predictions += [_prediction(task, number, attempts) for number, attempts in enumerate(given)]
+        for number in range(len(task.tests)):
+            attempts = given[number] if number < len(given) else None
+            if number < len(given):
+                problems += _attempt_problems(attempts, f"{task.id}[{number}]")
+            predictions.append(_prediction(task, number, attempts))
     return predictions, [str(problem) for problem in problems]
+
+
+def _attempt_problems(attempts: Any, place: str) -> Iterator[Problem]:
+    """The first problem of each of the two attempts at a test input; a grid can have one in each of its cells."""
+    if not isinstance(attempts, dict):
+        yield Problem(place, "expected an object with attempt_1 and attempt_2")
+        return
+    for key in ATTEMPT_KEYS:
+        if key not in attempts:
+            yield Problem(f"{place}.{key}", "missing: every test input needs two attempts")
+        else:
+            yield from itertools.islice(grid_problems(attempts[key], f"{place}.{key}"), 1)
 
 
 def _prediction(task: Task, number: int, attempts: Any) -> Prediction:
@@ -133,5 +165,6 @@ def _prediction(task: Task, number: int, attempts: Any) -> Prediction:
     if not np.array_equal(first, second):
         candidates.append(Candidate(second, 1, 0.0))
     single = first if first.size else None
-    tokens = np.full(FULL.cells, PAD, dtype=np.uint8) if single is None else FULL.encode(single)
+    # Padding would be right wherever the truth has padding; no cell of a malformed attempt is.
+    tokens = np.full(FULL.cells, NO_TOKEN, dtype=np.uint8) if single is None else FULL.encode(single)
     return Prediction(task.id, number, tuple(candidates), single, tokens, 0.0, limit=len(ATTEMPT_KEYS))

@@ -130,11 +130,88 @@ def test_a_lenient_reader_counts_malformed_attempts_as_wrong(tmp_path: Path) -> 
     scores = score(tasks, predictions)
     assert (scores["solved_pass1"], scores["solved_pass2"], scores["test_outputs"]) == (1, 2, 5)
     places = [problem.split(":")[0] for problem in problems]
-    assert places == ["other", "a[0].attempt_2[0][1]", "a[1].attempt_1[0][1]", "b", "c", "d"]
+    assert places == ["other", "d", "a[0].attempt_2[0][1]", "a[1].attempt_1[0][1]", "b", *MALFORMED_B, "c"]
     assert breakdown(tasks, predictions)["errors"] == [{"kind": "no readable grid", "count": 3, "share": 1.0}]
-    (tmp_path / "list.json").write_text("[]")
-    with pytest.raises(UserError, match="expected an object"):
-        read_lenient(tmp_path / "list.json", tasks)
+
+
+MALFORMED_B = ["b[0].attempt_1[0][1]", "b[0].attempt_2"]
+RIGHT = [[2, 2], [2, 0]]
+# What TRM's evaluator and others write in place of a grid.
+MALFORMED: dict[str, Any] = {
+    "empty": [],
+    "empty rows": [[], []],
+    "null": None,
+    "missing": ...,
+    "ragged": [[2, 2], [2]],
+    "31 x 31": [[0] * 31] * 31,
+    "floats": [[2.0, 2.0], [2.0, 0.0]],
+    "true": [[2, 2], [2, False]],
+    "negative": [[2, 2], [2, -1]],
+    "color 10": [[2, 2], [2, 10]],
+    "text": "2220",
+    "text of cells": [["2", "2"], ["2", "0"]],
+    "number": 3,
+    "flat": [2, 2, 2, 0],
+    "deeper": [RIGHT],
+    "object": {"grid": RIGHT},
+    "huge": [[10**400]],
+}
+
+
+@pytest.mark.parametrize("kind", MALFORMED)
+@pytest.mark.parametrize("key", ["attempt_1", "attempt_2"])
+def test_a_malformed_attempt_is_wrong_is_listed_and_changes_no_other_score(
+    tmp_path: Path, kind: str, key: str
+) -> None:
+    pair = Pair(make_grid([[1]]), make_grid(RIGHT))
+    tasks = [Task(name, (pair,), (pair,) * 2) for name in "ab"]
+    wrong = [[1]]
+    data: dict[str, Any] = {name: [{"attempt_1": wrong, "attempt_2": RIGHT} for _ in range(2)] for name in "ab"}
+    path = tmp_path / "submission.json"
+    path.write_text(json.dumps(data))
+    before = score(tasks, read_lenient(path, tasks)[0])
+    assert (before["solved_pass1"], before["solved_pass2"]) == (0, 4)
+    assert read_lenient(path, tasks)[1] == []
+    if MALFORMED[kind] is ...:
+        del data["a"][1][key]
+    else:
+        data["a"][1][key] = MALFORMED[kind]
+    path.write_text(json.dumps(data))
+    predictions, problems = read_lenient(path, tasks)
+    assert len(problems) == 1
+    assert problems[0].startswith(f"a[1].{key}")
+    after = score(tasks, predictions)
+    # The second attempt is right: malformed, it no longer counts; after a malformed first one, it is still the second.
+    assert (after["solved_pass1"], after["solved_pass2"]) == (0, 4 if key == "attempt_1" else 3)
+    others = [prediction for prediction in predictions if (prediction.task, prediction.test) != ("a", 1)]
+    assert score(tasks, others)["solved_pass2"] == 3
+    # No cell of a malformed first attempt is right, so the share of right cells of the other three remains.
+    expected = before["token_accuracy"] * (3 / 4 if key == "attempt_1" else 1)
+    assert after["token_accuracy"] == pytest.approx(expected)
+    with pytest.raises(UserError, match=r"a\[1\]"):
+        read_submission(path, tasks)
+
+
+@pytest.mark.parametrize("data", [[], {}, None, "text", {"a": []}, {"a": {}}, {"a": [[]]}, {"a": [None]}, {"b": []}])
+def test_a_submission_without_a_single_attempt_is_all_wrong(tmp_path: Path, data: Any) -> None:
+    pair = Pair(make_grid([[1]]), make_grid([[2]]))
+    tasks = [Task("a", (pair,), (pair, pair))]
+    path = tmp_path / "submission.json"
+    path.write_text(json.dumps(data))
+    predictions, problems = read_lenient(path, tasks)
+    assert problems
+    scores = score(tasks, predictions)
+    assert (scores["test_outputs"], scores["solved_pass2"], scores["token_accuracy"]) == (2, 0, 0)
+
+
+def test_the_problems_of_an_answer_do_not_hide_those_of_the_next(tmp_path: Path) -> None:
+    pair = Pair(make_grid([[1]]), make_grid([[2]]))
+    tasks = [Task("a", (pair,), (pair, pair, pair))]
+    path = tmp_path / "submission.json"
+    path.write_text(json.dumps({"a": [{"attempt_1": [], "attempt_2": [[2]]}, []]}))
+    predictions, problems = read_lenient(path, tasks)
+    assert [problem.split(":")[0] for problem in problems] == ["a", "a[0].attempt_1", "a[1]"]
+    assert score(tasks, predictions)["solved_pass2"] == 1
 
 
 def broken(kind: str, data: dict[str, Any]) -> tuple[Any, str]:
