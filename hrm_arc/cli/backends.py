@@ -10,6 +10,7 @@ from hrm_arc.errors import UserError
 
 if TYPE_CHECKING:
     from hrm_arc.evaluation.predict import Backend
+    from hrm_arc.puzzles.readings import Reading
     from hrm_arc.runs.card import Card
     from hrm_arc.runs.folder import RunFolder
 
@@ -25,6 +26,7 @@ class Opened(NamedTuple):
         recipe: the recipe that it was trained with, as far as known.
         run: the run that it belongs to, if there is one.
         precision: in which it computes.
+        early_exit: whether a sample stops when its halting logit says so.
     """
 
     backend: Backend
@@ -34,6 +36,7 @@ class Opened(NamedTuple):
     recipe: dict[str, Any] | None
     run: RunFolder | None
     precision: str
+    early_exit: bool
 
 
 def add_runtime(parser: argparse.ArgumentParser) -> None:
@@ -58,27 +61,51 @@ def is_exported(path: Path) -> bool:
     return path.suffix == ".onnx"
 
 
-def open_model(path: Path, options: argparse.Namespace, early_exit: bool = True) -> Opened:
+def open_model(
+    path: Path, options: argparse.Namespace, early_exit: bool | None = None, reading: Reading = "likely"
+) -> Opened:
     """Open a model.
+
+    Args:
+        path: a run, a checkpoint, an exported file, or the name of weights that ship.
+        options: those of :func:`add_runtime`.
+        early_exit: whether a sample stops when its halting logit says so. None: it stops, unless the model was
+            imported, because published systems run every segment in evaluation.
+        reading: how tokens are read as a grid.
 
     Raises:
         UserError: there is none, it is damaged, or its device or provider is not available here.
     """
     if not is_exported(path):
-        return open_run(path, options.device, early_exit, options.precision)
+        return open_run(path, options.device, early_exit, options.precision, reading)
     from hrm_arc.deploy.runtime import OnnxBackend
 
     if options.threads < 0 or options.memory < 1:
         raise UserError("--threads, --memory", "expected at least 0 threads and at least 1 MB")
-    backend = OnnxBackend(path, options.provider, options.threads, options.memory, early_exit)
+    backend = OnnxBackend(path, options.provider, options.threads, options.memory, early_exit, reading)
     exported = backend.exported
     return Opened(
-        backend, exported.card, backend.checksum, exported.checkpoint, exported.recipe, None, exported.precision
+        backend,
+        exported.card,
+        backend.checksum,
+        exported.checkpoint,
+        exported.recipe,
+        None,
+        exported.precision,
+        backend.early_exit,
     )
 
 
-def open_run(path: Path, device: str = "auto", early_exit: bool = True, precision: str = "auto") -> Opened:
+def open_run(
+    path: Path,
+    device: str = "auto",
+    early_exit: bool | None = None,
+    precision: str = "auto",
+    reading: Reading = "likely",
+) -> Opened:
     """Open a run's newest checkpoint, a checkpoint folder or weights that ship under this name, in torch.
+
+    ``early_exit`` and ``reading`` are those of :func:`open_model`.
 
     Raises:
         UserError: there is none, or it is damaged.
@@ -88,7 +115,9 @@ def open_run(path: Path, device: str = "auto", early_exit: bool = True, precisio
 
     checkpoint = newest_checkpoint(path)
     backend, card = load_model(checkpoint, device, precision)
-    backend.early_exit = early_exit
+    if early_exit is not None:
+        backend.early_exit = early_exit
+    backend.reading = reading
     digest = checksum(checkpoint)
     recipe, run = recipe_of(checkpoint), run_of(checkpoint)
-    return Opened(backend, card, digest, digest, recipe, run, backend.precision)
+    return Opened(backend, card, digest, digest, recipe, run, backend.precision, backend.early_exit)

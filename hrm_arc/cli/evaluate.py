@@ -56,7 +56,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the results (default: the run's folder)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the votes' color permutations (default 0)")
-    parser.add_argument("--no-early-exit", action="store_true", help="run every segment for every sample")
+    parser.add_argument(
+        "--early-exit",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="stop each sample when its halting logit says so (default: yes; no for an imported checkpoint, because"
+        " published systems run every segment in evaluation)",
+    )
+    parser.add_argument(
+        "--reading",
+        choices=["likely", "published"],
+        default="likely",
+        help="how tokens become a grid; likely: the most likely grid of a model that was trained without padding;"
+        " published: the largest rectangle of colors at the corner, as HRM's and TRM's evaluations (default: likely)",
+    )
     add_runtime(parser)
     add_json(parser)
     parser.set_defaults(run=run)
@@ -74,14 +87,15 @@ def run(options: argparse.Namespace) -> None:
     if options.submission:
         emit(_score_submission(options.submission, options.data, options.lenient), options.json, _print_submission)
         return
-    model = open_model(options.path, options, not options.no_early_exit)
+    model = open_model(options.path, options, options.early_exit, options.reading)
     out = options.out or _within(model, _beside(options.path, options.data))
     votes = options.votes or usual_votes(model)
     settings = {
         "votes": votes,
         "seed": options.seed,
-        "early_exit": not options.no_early_exit,
+        "early_exit": model.early_exit,
         "precision": model.precision,
+        "reading": options.reading,
     }
     scores = score_model(model, options.data, out, settings)
     if scores is not None:
@@ -154,7 +168,7 @@ def score_model(model: Opened, data: str | None, out: Path, settings: dict[str, 
         model: the model to score.
         data: a source; None: the tasks whose test outputs were held out from the model.
         out: the folder to write to.
-        settings: ``votes``, ``seed``, ``early_exit`` and ``precision``.
+        settings: ``votes``, ``seed``, ``early_exit``, ``precision`` and ``reading``.
 
     Returns:
         the scores in the main process, None in other processes.

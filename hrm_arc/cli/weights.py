@@ -117,7 +117,7 @@ def _scored(folder: Path, data: str | None, votes: int | None) -> dict[str, Any]
     settings = {
         "votes": votes or usual_votes(model),
         "seed": 0,
-        "early_exit": True,
+        "early_exit": model.early_exit,
         "precision": model.precision,
     }
     scores = score_model(model, data, folder.with_name(f"{folder.name}.scores"), settings)

@@ -18,6 +18,7 @@ from hrm_arc.evaluation.halting import HaltingController, SegmentOutput, run_unt
 from hrm_arc.evaluation.predict import Answers
 from hrm_arc.puzzles.augmented import Samples
 from hrm_arc.puzzles.canvas import most_likely_grids
+from hrm_arc.puzzles.readings import Reading, largest_rectangles
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -88,14 +89,22 @@ class OnnxBackend:
         threads: CPU threads; 0: one for each core.
         memory: megabytes for one layer's attention matrices; they limit the batch size. dual-loop stops its
             loop for a whole batch, so its answers may depend on the batch size.
-        early_exit: whether a sample stops when its halting logit says so; otherwise it runs every segment.
+        early_exit: whether a sample stops when its halting logit says so; otherwise it runs every segment. None: it
+            stops, unless the checkpoint was imported, because published systems run every segment in evaluation.
+        reading: how tokens are read as a grid.
 
     Raises:
         UserError: the file is damaged or was not written by ``hrm export``, or the provider is not available.
     """
 
     def __init__(
-        self, path: Path, provider: str = "cpu", threads: int = 0, memory: int = MEMORY, early_exit: bool = True
+        self,
+        path: Path,
+        provider: str = "cpu",
+        threads: int = 0,
+        memory: int = MEMORY,
+        early_exit: bool | None = None,
+        reading: Reading = "likely",
     ):
         content = read_checked(path)
         self._session = _session(path, content, provider, threads)
@@ -110,7 +119,8 @@ class OnnxBackend:
         self.card = self.exported.card
         # The hexadecimal digits at the end of the file, see exported.py.
         self.checksum = content[-64:].decode()
-        self.early_exit = early_exit
+        self.early_exit = not self.card.imported if early_exit is None else early_exit
+        self.reading = reading
         self._memory = memory
 
     def answer(self, samples: Samples) -> Answers:
@@ -154,9 +164,10 @@ class OnnxBackend:
         return samples.parts(self._memory * 10**6 // matrices)
 
     def _tokens(self, logits: np.ndarray, samples: Samples) -> np.ndarray:
-        if self.card.ignores_padding:
+        if self.card.ignores_padding and self.reading == "likely":
             return most_likely_grids(logits, samples.canvas)
-        return logits.argmax(axis=-1).astype(np.uint8)
+        tokens = logits.argmax(axis=-1).astype(np.uint8)
+        return largest_rectangles(tokens, samples.canvas) if self.reading == "published" else tokens
 
 
 def _check_names(session: Any, exported: Exported) -> None:

@@ -19,6 +19,7 @@ from hrm_arc.models import build_model
 from hrm_arc.models.reasoner import Batch, Reasoner, select_carry
 from hrm_arc.puzzles.augmented import Samples
 from hrm_arc.puzzles.canvas import most_likely_grids
+from hrm_arc.puzzles.readings import Reading, largest_rectangles
 from hrm_arc.runs.card import Card
 from hrm_arc.runs.checkpoint import WEIGHTS, newest_checkpoint, read_card, read_tensors
 
@@ -68,6 +69,7 @@ class TorchBackend:
         ignores_padding: the model was not trained on padding, so its answer is the most likely grid.
         early_exit: whether a sample stops when its halting logit says so; otherwise it runs every segment.
         precision: in which the model computes.
+        reading: how tokens are read as a grid.
     """
 
     def __init__(
@@ -77,12 +79,14 @@ class TorchBackend:
         ignores_padding: bool = False,
         early_exit: bool = True,
         precision: Precision = "32-true",
+        reading: Reading = "likely",
     ):
         self.model = model
         self.ignores_padding = ignores_padding
         self.device = torch.device(device)
         self.early_exit = early_exit
         self.precision = precision
+        self.reading = reading
         if self.device.type == "cpu":
             keep_buffers()
 
@@ -134,13 +138,16 @@ class TorchBackend:
             self.model.train(was_training)
 
     def _tokens(self, logits: Tensor, samples: Samples) -> np.ndarray:
-        if self.ignores_padding:
+        if self.ignores_padding and self.reading == "likely":
             return most_likely_grids(_numpy(logits.float()), samples.canvas)
-        return _numpy(logits.argmax(dim=-1).to(torch.uint8))
+        tokens = _numpy(logits.argmax(dim=-1).to(torch.uint8))
+        return largest_rectangles(tokens, samples.canvas) if self.reading == "published" else tokens
 
 
 def load_model(path: Path, device: str = "auto", precision: str = "auto") -> tuple[TorchBackend, Card]:
     """Load a checkpoint, or a run's newest one. A newer checkpoint that is damaged is logged as a warning.
+
+    A checkpoint that was imported runs every segment, as the published evaluations do; others have early exit.
 
     Args:
         path: a run folder or a checkpoint folder.
@@ -163,7 +170,9 @@ def load_model(path: Path, device: str = "auto", precision: str = "auto") -> tup
         raise UserError(folder / WEIGHTS, f"does not fit the model {card.model!r} that its card names") from None
     place = _device(device)
     chosen = chosen_precision(precision, place.type)
-    return TorchBackend(model.to(place).eval(), place, card.ignores_padding, precision=chosen), card
+    # Published systems run every segment in evaluation; their halting saves time in training alone.
+    early_exit = not card.imported
+    return TorchBackend(model.to(place).eval(), place, card.ignores_padding, early_exit, chosen), card
 
 
 def check_weights(file: Path, weights: Mapping[str, Tensor]) -> None:

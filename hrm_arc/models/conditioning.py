@@ -122,6 +122,15 @@ class PuzzleEmbedding(Conditioning):
         return F.pad(found[:, None], (0, 0, 0, self.length - 1))
 
 
+class NoConditioning(Conditioning):
+    """No token in front of the cells: the model is not told which task a sample belongs to."""
+
+    length = 0
+
+    def tokens(self, batch: Batch, cells: nn.Embedding) -> Tensor:
+        return cells.weight.new_zeros(len(batch), 0, cells.embedding_dim)
+
+
 def puzzle_embeddings(model: nn.Module) -> list[nn.Parameter]:
     """The parameters of a model whose gradients are sparse in training."""
     return [module.weights for module in model.modules() if isinstance(module, PuzzleEmbedding)]

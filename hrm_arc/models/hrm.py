@@ -41,7 +41,7 @@ class HRM(Published):
 
     def __init__(self, config: HRMConfig, num_tasks: int, num_variants: int):
         super().__init__(config, num_tasks, num_variants)
-        self.config = config
+        self.config: HRMConfig = config
         self.H_level = Level(config, config.h_layers)
         self.L_level = Level(config, config.l_layers)
 

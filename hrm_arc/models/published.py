@@ -14,20 +14,30 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from hrm_arc.errors import check_at_least, check_at_most
+from hrm_arc.errors import UserError, check_at_least, check_at_most
 from hrm_arc.models.attention import attention_within
 from hrm_arc.models.canvases import Canvases
 from hrm_arc.models.compiled import Linear, TokenWise, apply_linear
-from hrm_arc.models.conditioning import PuzzleEmbedding, SharedConditioning
+from hrm_arc.models.conditioning import (
+    SHARED_LENGTH,
+    Conditioning,
+    NoConditioning,
+    PuzzleEmbedding,
+    SharedConditioning,
+)
 from hrm_arc.models.fused import Rotation, add_rms_norm, linear_dtype, silu_gate, split_heads
 from hrm_arc.models.layers import cached_table
 from hrm_arc.models.reasoner import Batch, Carry, Output, PackedReasoner
 from hrm_arc.models.spec import ExportSpec
-from hrm_arc.puzzles.canvas import VOCABULARY
+from hrm_arc.models.vocabulary import OwnTokens, Vocabulary
 
 # What specs of both models share.
 TASK_TABLES = ("puzzle_emb.task.weight", "puzzle_emb.weights")
-EXPORT = ExportSpec(carry=("h", "l"), num_heads=lambda config: config.num_heads)
+EXPORT = ExportSpec(
+    carry=("h", "l"),
+    num_heads=lambda config: config.num_heads,
+    fixed_canvas=lambda config: config.fixed_canvas is not None,
+)
 
 
 @dataclass(frozen=True)
@@ -40,23 +50,44 @@ class PublishedConfig:
         expansion: inner size of the feed-forward relative to ``hidden_size``, before SwiGLU's factor 2/3.
         segments: the most segments.
         puzzle_emb: ``variants``: a row for each variant of each task, as published; ``shared``: a row for each
-            task, a row for each dihedral transform, and ten color-role tokens.
-        puzzle_emb_len: tokens in front of the cells for a row of the puzzle embedding.
+            task, a row for each dihedral transform, and ten color-role tokens; ``none``: nothing.
+        puzzle_emb_len: tokens in front of the cells for a row of the puzzle embedding under ``variants``.
+        vocabulary: ``arc``: 12 tokens; ``sudoku``: the 11 tokens of published Sudoku models; ``maze``: the 6 of
+            published Maze models. Inputs and logits are translated, so that all programs see 12 tokens.
+        positions: ``rotary-1d``: rotary embeddings of the position in the sequence; ``learned``: a table of
+            positions is added to the tokens; ``none``.
+        cells: cells of the canvas, for ``learned`` positions and TRM's ``mlp``, which need one canvas.
     """
 
     hidden_size: int = 512
     num_heads: int = 8
     expansion: float = 4.0
     segments: int = 16
-    puzzle_emb: Literal["variants", "shared"] = "variants"
+    puzzle_emb: Literal["variants", "shared", "none"] = "variants"
     puzzle_emb_len: int = 1
+    vocabulary: Vocabulary = "arc"
+    positions: Literal["rotary-1d", "learned", "none"] = "rotary-1d"
+    cells: int = 900
 
     def __post_init__(self) -> None:
-        check_at_least(self, 1, "hidden_size", "num_heads", "expansion", "segments", "puzzle_emb_len")
+        check_at_least(self, 1, "hidden_size", "num_heads", "expansion", "segments", "puzzle_emb_len", "cells")
+        check_at_most(self, 1000, "cells")
         check_at_most(self, 65_536, "hidden_size", "num_heads", "segments", "puzzle_emb_len")
         check_at_most(self, 256, "expansion")
         if self.hidden_size % (2 * self.num_heads):
             raise ValueError(f"hidden_size {self.hidden_size} is not a multiple of 2 x {self.num_heads} heads")
+        if self.vocabulary != "arc" and self.puzzle_emb == "shared":
+            raise ValueError(f"vocabulary {self.vocabulary} has no color-role tokens; take puzzle_emb variants or none")
+
+    @property
+    def prefix(self) -> int:
+        """The number of tokens in front of the cells."""
+        return {"variants": self.puzzle_emb_len, "shared": SHARED_LENGTH, "none": 0}[self.puzzle_emb]
+
+    @property
+    def fixed_canvas(self) -> str | None:
+        """What of the configuration needs a canvas of ``cells`` cells; None if any canvas will do."""
+        return "learned positions" if self.positions == "learned" else None
 
 
 class Published(PackedReasoner):
@@ -71,17 +102,20 @@ class Published(PackedReasoner):
 
     def __init__(self, config: PublishedConfig, num_tasks: int, num_variants: int):
         super().__init__()
+        self.config = config
         self.segments = config.segments
         self.variants = num_variants if config.puzzle_emb == "variants" else 1
         self.hidden_size, self.num_heads = config.hidden_size, config.num_heads
-        self.embed_tokens = nn.Embedding(VOCABULARY, config.hidden_size)
-        self.puzzle_emb = (
-            PuzzleEmbedding(num_tasks, num_variants, config.hidden_size, config.puzzle_emb_len)
-            if config.puzzle_emb == "variants"
-            else SharedConditioning(num_tasks, config.hidden_size)
-        )
-        self.lm_head = nn.Linear(config.hidden_size, VOCABULARY, bias=False)
+        vocabulary = OwnTokens(config.vocabulary)
+        self.embed_tokens = nn.Embedding(vocabulary.size, config.hidden_size)
+        self.puzzle_emb = _conditioning(config, num_tasks, num_variants)
+        self.lm_head = nn.Linear(config.hidden_size, vocabulary.size, bias=False)
         self.q_head = nn.Linear(config.hidden_size, 2)
+        self.own_tokens = vocabulary
+        self.embed_pos = None
+        if config.positions == "learned":
+            self.embed_pos = nn.Embedding(config.cells + config.prefix, config.hidden_size)
+            truncated_normal(self.embed_pos.weight, config.hidden_size**-0.5)
         self.register_buffer("H_init", truncated_normal(torch.empty(config.hidden_size), 1.0))
         self.register_buffer("L_init", truncated_normal(torch.empty(config.hidden_size), 1.0))
         truncated_normal(self.embed_tokens.weight, config.hidden_size**-0.5)
@@ -91,22 +125,41 @@ class Published(PackedReasoner):
         nn.init.constant_(self.q_head.bias, -5.0)
 
     def initial_carry(self, batch: Batch) -> Carry:
+        """See :meth:`Reasoner.initial_carry`.
+
+        Raises:
+            UserError: the model needs one canvas, and this is another one.
+        """
+        needs, cells = self.config.fixed_canvas, batch.height * batch.width
+        if needs and cells != self.config.cells:
+            what = f"{self.config.cells}, and the canvas has {cells}; {needs} need one canvas"
+            raise UserError("model.cells", what)
         shape = (len(batch), self.puzzle_emb.length + batch.height * batch.width, self.hidden_size)
         return self.H_init.expand(shape), self.L_init.expand(shape)
 
     def embed(self, batch: Batch) -> Tensor:
         """The puzzle embedding, then the cells: ``[batch, puzzle_emb_len + cells, hidden_size]``."""
         conditioning = self.puzzle_emb.tokens(batch, self.embed_tokens)
-        return math.sqrt(self.hidden_size) * torch.cat([conditioning, self.embed_tokens(batch.inputs)], dim=1)
+        tokens = torch.cat([conditioning, self.embed_tokens(self.own_tokens.of_inputs(batch.inputs))], dim=1)
+        if self.embed_pos is not None:
+            # As published: the sum of two has twice the variance.
+            tokens = math.sqrt(0.5) * (tokens + self.embed_pos.weight)
+        return math.sqrt(self.hidden_size) * tokens
 
     def pack(
         self, carries: Sequence[Carry], batches: Sequence[Batch]
-    ) -> tuple[Canvases, Rotation, Tensor, Tensor, Tensor]:
-        """The layout of all tokens, their rotary angles, and ``[tokens, hidden_size]``: embedded input, H and L."""
+    ) -> tuple[Canvases, Rotation | None, Tensor, Tensor, Tensor]:
+        """The layout of all tokens, their rotary angles, and ``[tokens, hidden_size]``: embedded input, H and L.
+
+        The angles are None where positions are not rotary.
+        """
         canvases = Canvases.of(batches, self.puzzle_emb.length)
         embedded = canvases.join([self.embed(batch) for batch in batches])
-        head_size = self.hidden_size // self.num_heads
-        rotation = canvases.rotation([rotary_1d(length, head_size, embedded.device) for length in canvases.lengths])
+        rotation = None
+        if self.config.positions == "rotary-1d":
+            head_size = self.hidden_size // self.num_heads
+            tables = [rotary_1d(length, head_size, embedded.device) for length in canvases.lengths]
+            rotation = canvases.rotation(tables)
         h, l = (canvases.join(parts) for parts in zip(*carries, strict=True))
         # As published, the states are in the precision of the products.
         dtype = linear_dtype(embedded)
@@ -115,11 +168,18 @@ class Published(PackedReasoner):
     def unpack(self, canvases: Canvases, h: Tensor, l: Tensor, learns_to_continue: bool) -> list[tuple[Carry, Output]]:
         """Each canvas's carry and output: logits of the answer from H, and Q values of halting and continuing."""
         results: list[tuple[Carry, Output]] = []
-        for h_part, l_part, logits in zip(*(canvases.split(each) for each in (h, l, self.lm_head(h))), strict=True):
+        answers = self.own_tokens.to_logits(self.lm_head(h))
+        for h_part, l_part, logits in zip(*(canvases.split(each) for each in (h, l, answers)), strict=True):
             q = self.q_head(h_part[:, 0])
             output = Output(logits[:, canvases.prefix :], q[:, :1], q[:, 1] if learns_to_continue else None)
             results.append(((h_part, l_part), output))
         return results
+
+
+def _conditioning(config: PublishedConfig, num_tasks: int, num_variants: int) -> Conditioning:
+    if config.puzzle_emb == "variants":
+        return PuzzleEmbedding(num_tasks, num_variants, config.hidden_size, config.puzzle_emb_len)
+    return NoConditioning() if config.puzzle_emb == "none" else SharedConditioning(num_tasks, config.hidden_size)
 
 
 class PublishedBlock(TokenWise):
@@ -137,12 +197,15 @@ class PublishedBlock(TokenWise):
             self.self_attn = PublishedAttention(config.hidden_size, config.num_heads)
         self.mlp = PublishedFeedForward(config.hidden_size, config.expansion)
 
-    def forward(self, x: Tensor, canvases: Canvases, rotation: Rotation) -> Tensor:
+    def forward(self, x: Tensor, canvases: Canvases, rotation: Rotation | None) -> Tensor:
         """``x`` and the result: ``[tokens, hidden_size]``."""
         feed_forward = (self.mlp.gate_up_proj, self.mlp.down_proj)
         if self.mlp_t is None:
             attention = self.self_attn
-            heads = self.token_wise(_heads, x, *rotation, attention.qkv_proj, attention.num_heads)
+            if rotation is None:
+                heads = self.token_wise(_heads_as_they_are, x, attention.qkv_proj, attention.num_heads)
+            else:
+                heads = self.token_wise(_heads, x, *rotation, attention.qkv_proj, attention.num_heads)
             mixed = attention_within(canvases, *heads)
             return self.token_wise(_add_both, x, mixed, attention.o_proj, *feed_forward)
         transposed = [part.transpose(1, 2) for part in canvases.split(x)]
@@ -153,6 +216,10 @@ class PublishedBlock(TokenWise):
 
 def _heads(x: Tensor, cos: Tensor, sin: Tensor, qkv: Linear, num_heads: int) -> tuple[Tensor, Tensor, Tensor]:
     return split_heads(apply_linear(x, qkv), num_heads, (cos, sin), normalize=False)
+
+
+def _heads_as_they_are(x: Tensor, qkv: Linear, num_heads: int) -> tuple[Tensor, Tensor, Tensor]:
+    return split_heads(apply_linear(x, qkv), num_heads, None, normalize=False)
 
 
 def _add_both(x: Tensor, mixed: Tensor, out: Linear, gate_up: Linear, down: Linear) -> Tensor:
@@ -170,7 +237,7 @@ class Level(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(PublishedBlock(config, positions) for _ in range(layers))
 
-    def forward(self, x: Tensor, injected: Tensor, canvases: Canvases, rotation: Rotation) -> Tensor:
+    def forward(self, x: Tensor, injected: Tensor, canvases: Canvases, rotation: Rotation | None) -> Tensor:
         """``x``, ``injected`` and the result: ``[tokens, hidden_size]``."""
         x = x + injected
         for layer in self.layers:

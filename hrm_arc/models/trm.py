@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from hrm_arc.errors import UserError, check_at_least, check_at_most
-from hrm_arc.models.conditioning import SHARED_LENGTH
+from hrm_arc.errors import check_at_least, check_at_most
 from hrm_arc.models.published import EXPORT, TASK_TABLES, Level, Published, PublishedConfig
 from hrm_arc.models.reasoner import Batch, Carry, Output
 from hrm_arc.models.spec import ModelSpec
@@ -26,7 +25,6 @@ class TRMConfig(PublishedConfig):
         l_cycles: updates of the L state before each update of the answer.
         mixing: how positions exchange information: by ``attention``, or by an ``mlp`` over a fixed
             number of positions.
-        cells: cells of the canvas, for ``mlp``.
     """
 
     puzzle_emb_len: int = 16
@@ -34,12 +32,16 @@ class TRMConfig(PublishedConfig):
     h_cycles: int = 3
     l_cycles: int = 4
     mixing: Literal["attention", "mlp"] = "attention"
-    cells: int = 900
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least(self, 1, "layers", "h_cycles", "l_cycles", "cells")
-        check_at_most(self, 1000, "layers", "h_cycles", "l_cycles", "cells")
+        check_at_least(self, 1, "layers", "h_cycles", "l_cycles")
+        check_at_most(self, 1000, "layers", "h_cycles", "l_cycles")
+
+    @property
+    def fixed_canvas(self) -> str | None:
+        """See :attr:`PublishedConfig.fixed_canvas`."""
+        return "feed-forwards over positions" if self.mixing == "mlp" else super().fixed_canvas
 
 
 class TRM(Published):
@@ -47,21 +49,8 @@ class TRM(Published):
 
     def __init__(self, config: TRMConfig, num_tasks: int, num_variants: int):
         super().__init__(config, num_tasks, num_variants)
-        self.config = config
-        length = config.puzzle_emb_len if config.puzzle_emb == "variants" else SHARED_LENGTH
-        positions = config.cells + length if config.mixing == "mlp" else None
-        self.L_level = Level(config, config.layers, positions)
-
-    def initial_carry(self, batch: Batch) -> Carry:
-        """See :meth:`Reasoner.initial_carry`.
-
-        Raises:
-            UserError: with ``mixing: mlp``, the canvas has another number of cells than ``cells``.
-        """
-        cells = batch.height * batch.width
-        if self.config.mixing == "mlp" and cells != self.config.cells:
-            raise UserError("model.cells", f"{self.config.cells}, and the canvas has {cells}; an mlp needs one canvas")
-        return super().initial_carry(batch)
+        self.config: TRMConfig = config
+        self.L_level = Level(config, config.layers, config.cells + config.prefix if config.mixing == "mlp" else None)
 
     def forward_packed(self, carries: Sequence[Carry], batches: Sequence[Batch]) -> list[tuple[Carry, Output]]:
         canvases, rotation, embedded, h, l = self.pack(carries, batches)
@@ -83,5 +72,5 @@ SPEC = ModelSpec(
     build=TRM,
     example_config={"hidden_size": 16, "num_heads": 2, "layers": 1, "segments": 2, "puzzle_emb": "shared"},
     task_tables=TASK_TABLES,
-    export=replace(EXPORT, fixed_canvas=lambda config: config.mixing == "mlp"),
+    export=EXPORT,
 )

@@ -19,14 +19,13 @@ import numpy as np
 from hrm_arc.errors import UserError
 from hrm_arc.puzzles.canvas import EOS, FIRST_COLOR, FULL, VOCABULARY, Canvas
 from hrm_arc.puzzles.listing import is_there
+from hrm_arc.puzzles.published_tokens import BOARD_TOKENS
 from hrm_arc.puzzles.symmetry import turn
 from hrm_arc.puzzles.task import COLORS, MAX_SIDE, Grid, Pair, Task, make_grid, name_problem
 from hrm_arc.reading import open_regular, read_json
 
 FIELDS = ("inputs", "labels", "puzzle_identifiers", "puzzle_indices", "group_indices")
 SEPARATOR = "|||"
-# The color of each token, from token 1 on, in published Sudoku (11 tokens) and Maze (6 tokens) sets.
-BOARD_TOKENS = {11: tuple(range(10)), 6: (5, 0, 3, 2, 4)}
 
 
 def _published_dihedrals() -> list[int]:

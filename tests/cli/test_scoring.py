@@ -41,6 +41,13 @@ def test_eval_without_early_exit_runs_every_segment(run_folder: Path, tmp_path: 
     assert answer("eval", run_folder, "--votes", "2", "--no-early-exit", "--out", tmp_path)["mean_segments"] == 2
 
 
+def test_eval_reads_grids_by_the_published_rule(run_folder: Path, tmp_path: Path) -> None:
+    likely = answer("eval", run_folder, "--votes", "2", "--out", tmp_path / "likely")
+    published = answer("eval", run_folder, "--votes", "2", "--reading", "published", "--out", tmp_path / "published")
+    assert (likely["reading"], published["reading"]) == ("likely", "published")
+    assert (likely["early_exit"], published["test_outputs"]) == (True, likely["test_outputs"])
+
+
 def test_eval_on_another_source_writes_into_the_given_folder(run_folder: Path, tmp_path: Path) -> None:
     other = write_tasks(tmp_path / "other", count=5)
     scores = answer("eval", run_folder, "--data", other, "--votes", "1", "--out", tmp_path / "out")
@@ -80,10 +87,16 @@ def test_a_submission_is_scored_as_a_run_is(run_folder: Path, tmp_path: Path) ->
     }
     assert {"groups", "errors", "baselines", "intervals"} <= set(theirs)
     broken = json.loads((tmp_path / "out" / "submission.json").read_text())
-    broken["flip0"][0]["attempt_1"] = "no grid"
+    broken["flip0"][0]["attempt_1"] = []
     (tmp_path / "broken.json").write_text(json.dumps(broken))
     lenient = answer("eval", "--submission", tmp_path / "broken.json", "--lenient", "--data", tasks)
-    assert (lenient["test_outputs"], len(lenient["problems"])) == (ours["test_outputs"], 1)  # type: ignore[arg-type]
+    assert lenient["test_outputs"] == ours["test_outputs"]
+    assert lenient["problems"] == ["flip0[0].attempt_1: 0 rows, expected 1 to 30"]
+    check_one_line(
+        hrm("eval", "--submission", tmp_path / "out" / "predictions.jsonl", "--lenient", "--data", tasks),
+        "--lenient",
+        "is for a submission.json",
+    )
     check_one_line(hrm("eval", "--submission", tmp_path / "broken.json", "--data", tasks), "broken.json", "flip0[0]")
     check_one_line(hrm("eval", run_folder, "--lenient"), "--lenient", "needs --submission")
     for wrong in (
