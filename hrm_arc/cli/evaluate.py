@@ -52,7 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--votes",
         type=int,
         metavar="V",
-        help="variants of each test input that vote (default: as in the recipe, else 64; 1 for an imported checkpoint)",
+        help="variants of each test input that vote (default: as in the recipe, else 64; of an imported checkpoint all"
+        " variants that have a row: 1, unless it was imported with --variants)",
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the results (default: the run's folder)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the votes' color permutations (default 0)")
@@ -105,9 +106,9 @@ def run(options: argparse.Namespace) -> None:
 def usual_votes(model: Opened) -> int:
     from hrm_arc.evaluation.predict import MOST_VOTES
 
-    if model.card.imported and model.card.variants == 1:
-        # An imported checkpoint has rows of the original tasks only: other variants were not trained with those.
-        return 1
+    if model.card.imported:
+        # Only variants with a row of their own were trained with it: the original, and those of hrm import --variants.
+        return model.card.variants
     votes = _evaluation(model).get("votes", VOTES)
     if type(votes) is not int or not 1 <= votes <= MOST_VOTES:
         what = f"{votes!r:.40} in the model's recipe, expected 1 to {MOST_VOTES:,}; or give --votes"

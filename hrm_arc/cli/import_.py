@@ -4,7 +4,11 @@
   hrm eval runs/imported-checkpoint --data arc-agi-1/evaluation --votes 1
 
 Only tensors are read; code in the file is never run. Of the puzzle embedding, the rows of original tasks are
-imported; those of variants are left out.
+imported; those of variants with --variants, so that they can vote as in the published evaluations:
+  hrm import hrm checkpoint --identifiers data/arc-aug-1000/identifiers.json --variants
+  hrm eval runs/imported-checkpoint --data arc-agi-1/evaluation --reading published
+
+A checkpoint of Sudoku (11 tokens) or Maze (6 tokens) needs no identifiers: its boards share one row.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from hrm_arc.cli.show import add_json, emit, note, table
+from hrm_arc.cli.show import add_json, counted, emit, note, table
 from hrm_arc.errors import UserError
 
 # Fields of the models' configurations that a checkpoint does not tell.
@@ -23,7 +27,7 @@ OPTIONS = {
     "h_cycles": "cycles of the H level",
     "l_cycles": "cycles of the L level",
     "segments": "the most segments",
-    "cells": "cells of the canvas, for TRM with an mlp over positions",
+    "cells": "cells of the canvas, for TRM with an mlp over positions and for learned positions",
 }
 
 
@@ -36,12 +40,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="identifiers.json of its training set, which names the rows of the puzzle embedding",
     )
+    parser.add_argument("--variants", action="store_true", help="import the rows of variants, too; needs --identifiers")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="the run folder to create (default: runs/imported-FILE)"
     )
     for name, what in OPTIONS.items():
         flag = f"--{name.replace('_', '-')}"
-        parser.add_argument(flag, type=int, metavar="N", help=f"{what} (default: as published)")
+        parser.add_argument(flag, type=int, metavar="N", help=f"{what} (default: by the file, else as published)")
+    parser.add_argument(
+        "--no-positions",
+        action="store_true",
+        help="the model has no positions (pos_encodings none), which its file does not tell",
+    )
     add_json(parser)
     parser.set_defaults(run=run)
 
@@ -52,14 +62,20 @@ def run(options: argparse.Namespace) -> None:
     out = options.out or Path("runs") / f"imported-{options.file.stem}"
     if out.exists():
         raise UserError(out, "exists already; name another folder with --out")
+    if options.variants and options.identifiers is None:
+        raise UserError("--variants", "needs --identifiers, which name the variants of the rows")
     given = {name: getattr(options, name) for name in OPTIONS if getattr(options, name) is not None}
-    done = import_checkpoint(options.kind, options.file, out, options.identifiers, given)
+    if options.no_positions:
+        given["positions"] = "none"
+    done = import_checkpoint(options.kind, options.file, out, options.identifiers, given, options.variants)
     result = {
         "folder": str(out),
         "mapped": [{"theirs": theirs, "ours": ours, "shape": list(shape)} for theirs, ours, shape in done.mapped],
         "left_out": [{"theirs": name, "why": why} for name, why in done.left_out],
         "parameters": done.parameters,
         "tasks": done.tasks,
+        "variants": done.variants,
+        "options": done.options,
     }
     emit(result, options.json, _human)
 
@@ -69,5 +85,9 @@ def _human(result: dict[str, Any]) -> None:
     table("imported tensors", ["published name", "name here", "shape"], rows)
     for row in result["left_out"]:
         note(f"left out: {row['theirs']} ({row['why']})")
-    tasks = f"puzzle embedding of {result['tasks']} tasks"
-    print(f"\n{result['parameters']:,} parameters, {tasks}, written to {result['folder']}")
+    options, tasks = result["options"], counted(result["tasks"], "tasks")
+    rows = f"puzzle embedding of {tasks}" if options["puzzle_emb"] == "variants" else "no puzzle embedding"
+    if result["variants"] > 1:
+        rows += f" with up to {result['variants']:,} variants each"
+    print("\n" + ", ".join(f"{key} {value}" for key, value in options.items()))
+    print(f"{result['parameters']:,} parameters, {rows}, written to {result['folder']}")

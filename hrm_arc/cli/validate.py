@@ -64,6 +64,9 @@ def _validate(options: argparse.Namespace) -> dict[str, Any]:
     theirs = agreement.read_result(options.against) if options.against else None
     model = open_model(options.path, options)
     card = model.card
+    if options.augment and card.symmetries:
+        what = "this checkpoint has rows of variants of its own; score those with hrm eval --votes"
+        raise UserError("--augment", f"{options.augment}, but {what}")
     corpus = load_corpus([options.data]) if options.data else Corpus(solve=tasks_to_score(card, None, model.run))
     puzzles = validating.with_model_rows(corpus.held_out_puzzles(), corpus, card)
     if not puzzles:

@@ -10,29 +10,30 @@ import os
 import pickle
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from hrm_arc.deploy.import_options import check_kind, shape_options
 from hrm_arc.errors import UserError, and_more, unwritable
 from hrm_arc.evaluation.torch_backend import check_weights
 from hrm_arc.models import build_model
-from hrm_arc.puzzles.arrays import SEPARATOR, read_identifiers
+from hrm_arc.puzzles.arrays import read_identifiers
+from hrm_arc.puzzles.canvas import CanvasKind
+from hrm_arc.puzzles.symmetry import IDENTITY, Symmetry
+from hrm_arc.puzzles.variant_names import SEPARATOR, split_variant, written
 from hrm_arc.reading import open_regular
 from hrm_arc.runs.card import Card
 from hrm_arc.runs.checkpoint import LATEST, save_checkpoint
 
 PREFIXES = ("_orig_mod.", "model.", "inner.", "module.")
 TABLE = "puzzle_emb.weights"
-RENAMED = {"embed_tokens.embedding_weight": "embed_tokens.weight"}
+RENAMED = {"embed_tokens.embedding_weight": "embed_tokens.weight", "embed_pos.embedding_weight": "embed_pos.weight"}
 # Tables of angles and buffers of the puzzle embedding, which are computed here.
 COMPUTED = re.compile(r"rotary_emb\.|(^|\.)local_(weights|ids)$")
-# How HRM's builder names a variant: TASK_t3_0481963275, with the dihedral transform (0 to 7) and the color that each
-# of 0 to 9 becomes. TRM's builder separates the parts by SEPARATOR. The original is TASK in both.
-HRM_VARIANT = re.compile(r"_t[0-7]_\d{10}$")
 
 
 @dataclass(frozen=True)
@@ -44,16 +45,25 @@ class Imported:
         left_out: (published name, reason) of every tensor that was left out.
         parameters: the number of parameters, without the puzzle embedding.
         tasks: the number of tasks with a row in the puzzle embedding.
+        variants: the most variants of a task, the original included, with a row of their own.
+        options: the model's configuration, in part from the file and in part as given or published.
     """
 
     mapped: list[tuple[str, str, tuple[int, ...]]]
     left_out: list[tuple[str, str]]
     parameters: int
     tasks: int
+    variants: int
+    options: dict[str, Any]
 
 
 def import_checkpoint(
-    kind: str, file: Path, out: Path, identifiers: Path | None = None, options: Mapping[str, Any] | None = None
+    kind: str,
+    file: Path,
+    out: Path,
+    identifiers: Path | None = None,
+    options: Mapping[str, Any] | None = None,
+    variants: bool = False,
 ) -> Imported:
     """Read a published checkpoint and write it as a checkpoint of this project.
 
@@ -62,12 +72,13 @@ def import_checkpoint(
         file: the published checkpoint.
         out: the run folder to create; the checkpoint is written to its ``checkpoints``.
         identifiers: the ``identifiers.json`` of the training set, which names the rows of the puzzle embedding.
-            The rows of original tasks are imported, those of variants are left out. Without it the whole
-            puzzle embedding is left out.
+            The rows of original tasks are imported. Without it the whole puzzle embedding is left out, unless it has
+            one row only, which all boards of a game share.
         options: fields of the model's configuration that the file does not tell.
+        variants: whether to import the rows of variants, too, so that they can vote.
 
     Raises:
-        UserError: the file cannot be read, or a tensor is missing, unknown or of another shape.
+        UserError: the file cannot be read, is of the other model, or a tensor is missing, unknown or of another shape.
     """
     theirs = _read(file)
     names: dict[str, str] = {}
@@ -79,34 +90,40 @@ def import_checkpoint(
         else:
             names[own] = name
     table = theirs[names.pop(TABLE)] if TABLE in names else None
-    if table is not None:
-        _check_width(file, table, theirs[names["embed_tokens.weight"]] if "embed_tokens.weight" in names else table)
-    tasks, rows = _rows(table, identifiers)
-    if table is not None and not tasks:
-        why = "no --identifiers to name its rows" if identifiers is None else "no rows of original tasks"
-        left_out.append((_their_name(theirs, TABLE), why))
     found = {own: theirs[name] for own, name in names.items()}
-    given = dict(options or {})
-    config = _options(kind, file, found, given) | given
+    check_kind(kind, file, found)
+    config = shape_options(kind, file, found, table, options or {})
+    if table is not None:
+        _check_table(file, table, config)
+    rows = _rows(table, identifiers, variants)
+    if table is not None and rows.why_left_out:
+        left_out.append((_their_name(theirs, TABLE), rows.why_left_out))
     try:
-        model = build_model(kind, config, len(tasks))
+        model = build_model(kind, config, len(rows.tasks), rows.variants)
     except (TypeError, ValueError) as error:
         raise UserError(file, f"does not fit {kind}: {error}") from None
-    weights = {**found, TABLE: rows if rows is not None else torch.zeros(1, config["hidden_size"])}
+    weights = dict(found)
+    if config["puzzle_emb"] == "variants":
+        weights[TABLE] = torch.zeros(1, config["hidden_size"]) if rows.weights is None else rows.weights
     _check(file, kind, model.state_dict(), weights, names)
     check_weights(file, weights)
     weights = {name: tensor.float().contiguous() for name, tensor in weights.items()}
-    card = Card(kind, config, tasks, "full", True, [], [], 0, 1, 0, [], 0, file.stem, {"imported": str(file)})
+    canvas: CanvasKind = "full" if config["vocabulary"] == "arc" else "cropped"
+    training = {"imported": str(file)}
+    card = Card(
+        *(kind, config, rows.tasks, canvas, True, [], [], 0, rows.variants, 0, [], 0, file.stem, training),
+        symmetries=rows.symmetries,
+    )
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise unwritable(out, error) from None
     save_checkpoint(out / "checkpoints", LATEST, card, weights, {})
     mapped = [(names.get(own, TABLE), own, tuple(tensor.shape)) for own, tensor in weights.items() if own != TABLE]
-    if tasks:
+    if rows.weights is not None:
         mapped.append((_their_name(theirs, TABLE), TABLE, tuple(weights[TABLE].shape)))
     parameters = sum(p.numel() for name, p in model.named_parameters() if name != TABLE)
-    return Imported(mapped, left_out, parameters, len(tasks))
+    return Imported(mapped, left_out, parameters, len(rows.tasks), rows.variants, config)
 
 
 def _read(file: Path) -> dict[str, Tensor]:
@@ -154,55 +171,66 @@ def _their_name(theirs: Mapping[str, Tensor], own: str) -> str:
     return next((name for name in theirs if _own_name(name) == own), own)
 
 
-def _rows(table: Tensor | None, identifiers: Path | None) -> tuple[list[str], Tensor | None]:
-    """The original tasks that a puzzle embedding has rows for, and those rows ``[1 + tasks, hidden_size]``.
+@dataclass(frozen=True)
+class _Rows:
+    """The rows of a puzzle embedding that are imported.
 
-    The first row is the published row 0, a blank, which stands for unseen tasks here.
+    Attributes:
+        tasks: the tasks that have rows.
+        weights: row 0, which stands for unseen tasks and for the boards of a game, then ``variants`` rows of each
+            task, the original first; None if there are none.
+        variants: the number of rows of each task; of a task with fewer variants the last rows are zero.
+        symmetries: of each task the symmetries of its variants, see :class:`hrm_arc.runs.card.Card`.
+        why_left_out: why nothing or only a part was imported; "" for everything that was asked for.
     """
-    if table is None or identifiers is None:
-        return [], None
+
+    tasks: list[str] = field(default_factory=list)
+    weights: Tensor | None = None
+    variants: int = 1
+    symmetries: dict[str, str] = field(default_factory=dict)
+    why_left_out: str = ""
+
+
+def _rows(table: Tensor | None, identifiers: Path | None, variants: bool) -> _Rows:
+    if table is None:
+        return _Rows()
+    if identifiers is None:
+        return _Rows(weights=table) if len(table) == 1 else _Rows(why_left_out="no --identifiers to name its rows")
     names = read_identifiers(identifiers)
     if len(names) != len(table):
         raise UserError(identifiers, f"{len(names)} names, and the puzzle embedding has {len(table)} rows")
-    originals = [row for row, name in enumerate(names) if row and not _is_variant(name)]
-    return [names[row] for row in originals], table[[0, *originals]]
+    originals: dict[str, int] = {}
+    others: dict[str, dict[Symmetry, int]] = {}
+    for row, name in enumerate(names[1:], start=1):
+        task, symmetry = split_variant(name)
+        if symmetry is None:
+            # TRM's separator is in the name of no task: what follows it here is the variant of another program.
+            if SEPARATOR not in name:
+                originals.setdefault(task, row)
+        elif symmetry != IDENTITY:
+            others.setdefault(task, {}).setdefault(symmetry, row)
+    if not originals:
+        return _Rows(weights=table) if len(table) == 1 else _Rows(why_left_out="no rows of original tasks")
+    tasks = list(originals)
+    count = 1 + max((len(others.get(task, ())) for task in tasks), default=0) if variants else 1
+    if count == 1:
+        return _Rows(tasks, table[[0, *originals.values()]])
+    # Row 0 of the published table is a blank; where a task has fewer variants, no sample reads the rows behind them.
+    weights = table.new_zeros(1 + len(tasks) * count, table.shape[1])
+    weights[0] = table[0]
+    symmetries = {}
+    for number, task in enumerate(tasks):
+        known = {IDENTITY: originals[task], **others.get(task, {})}
+        first = 1 + number * count
+        weights[first : first + len(known)] = table[list(known.values())]
+        symmetries[task] = written(list(known))
+    return _Rows(tasks, weights, count, symmetries)
 
 
-def _check_width(file: Path, table: Tensor, tokens: Tensor) -> None:
+def _check_table(file: Path, table: Tensor, config: Mapping[str, Any]) -> None:
     """Check a puzzle embedding before its rows are copied."""
-    if table.ndim != 2 or table.shape[-1] != tokens.shape[-1]:
+    if table.ndim != 2 or table.shape[-1] != config["hidden_size"] or not len(table):
         raise UserError(file, f"its puzzle embedding has the shape {tuple(table.shape)}, not the model's width")
-
-
-def _is_variant(name: str) -> bool:
-    """Whether a row's name is that of a variant, not of an original task."""
-    return SEPARATOR in name or HRM_VARIANT.search(name) is not None
-
-
-def _options(kind: str, file: Path, found: Mapping[str, Tensor], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a model's configuration that follow from the shapes of its tensors and from given fields."""
-    if "embed_tokens.weight" not in found:
-        raise UserError(file, f"has no token embedding, expected a checkpoint of {kind.upper()}")
-    if found["embed_tokens.weight"].ndim != 2:
-        raise UserError(file, f"its token embedding has the shape {tuple(found['embed_tokens.weight'].shape)}")
-    hidden_size = found["embed_tokens.weight"].shape[1]
-
-    def layers(level: str) -> int:
-        numbers = {m[1] for name in found if (m := re.match(rf"{level}\.layers\.(\d+)\.", name))}
-        # Every layer has tensors, so a number that is too large is that of no layer.
-        if unknown := sorted(numbers - {str(n) for n in range(len(numbers))}):
-            what = f"{level} has a layer {unknown[0]:.20}, expected {len(numbers)} layers numbered from 0 on"
-            raise UserError(file, what)
-        return len(numbers)
-
-    config: dict[str, Any] = {"hidden_size": hidden_size, "num_heads": max(1, hidden_size // 64)}
-    if kind == "hrm":
-        return config | {"h_layers": layers("H_level"), "l_layers": layers("L_level")}
-    config["layers"] = layers("L_level")
-    mixed = found.get("L_level.layers.0.mlp_t.down_proj.weight")
-    if mixed is not None and mixed.ndim == 2:
-        config |= {"mixing": "mlp", "cells": mixed.shape[0] - given.get("puzzle_emb_len", 16)}
-    return config
 
 
 def _check(

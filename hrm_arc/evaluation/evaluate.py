@@ -73,6 +73,7 @@ def predict_tasks(
         ignores_padding=card.ignores_padding,
         variants=card.variants,
         variants_seed=card.seed,
+        symmetries=card.symmetries,
         seed=seed,
         refine=refine,
         only=left,

@@ -22,6 +22,7 @@ from hrm_arc.puzzles.html import table_html
 from hrm_arc.puzzles.identity import Identity
 from hrm_arc.puzzles.symmetry import DIHEDRALS, IDENTITY, Symmetry, swaps_sides
 from hrm_arc.puzzles.task import ATTEMPTS, COLORS, Grid, Task, make_grid
+from hrm_arc.puzzles.variant_names import read_symmetries
 
 # Cells of one forward pass; more need memory and are not faster.
 FORWARD_CELLS = 65_536
@@ -192,6 +193,7 @@ def predict(
     ignores_padding: bool,
     variants: int = 1,
     variants_seed: int = 0,
+    symmetries: Mapping[str, str] | None = None,
     seed: int = 0,
     refine: bool = False,
     only: Container[Key] | None = None,
@@ -210,6 +212,7 @@ def predict(
         variants: the number of variants of each task that have a row of their own; if it is more than 1, only
             those variants are answered.
         variants_seed: seed with which those variants were drawn.
+        symmetries: of tasks whose variants were drawn by another program, see :class:`hrm_arc.runs.card.Card`.
         seed: of the color permutations.
         refine: also record the grid after each segment.
         only: the test inputs to answer; all of them if None.
@@ -223,15 +226,18 @@ def predict(
         task = task.blind()
         place = placed(visible_canvas(task), canvas)
         # The boards of a game that are answered were not in training, so none of them has a row.
-        if variants > 1 and not task.boards:
-            symmetries, numbers = known_variants(task, min(votes, variants), variants_seed)
+        if symmetries and task.id in symmetries:
+            voting = read_symmetries(symmetries[task.id], votes)
+            numbers = list(range(len(voting)))
+        elif variants > 1 and not task.boards and not symmetries:
+            voting, numbers = known_variants(task, min(votes, variants), variants_seed)
         else:
-            symmetries = voting_symmetries(votes, seed, name_key(task.id))
-            numbers = [0 if symmetry == IDENTITY else OTHER for symmetry in symmetries]
+            voting = voting_symmetries(votes, seed, name_key(task.id))
+            numbers = [0 if symmetry == IDENTITY else OTHER for symmetry in voting]
         row = rows.get(task.id, UNSEEN)
         for index in wanted:
             test = task.tests[index].input
-            answers = _answer(backend, test, place, symmetries, numbers, row)
+            answers = _answer(backend, test, place, voting, numbers, row)
             grids = [grid for grid, _ in answers.read]
             yield Prediction(
                 task.id,
@@ -241,7 +247,7 @@ def predict(
                 tokens_on_full(place, answers.first_tokens, complete=ignores_padding),
                 answers.segments,
                 _refinement(backend, test, place, row) if refine else (),
-                len(symmetries),
+                len(voting),
             )
             progress(next(done))
 

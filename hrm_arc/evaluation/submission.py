@@ -116,7 +116,9 @@ def read_lenient(path: Path, tasks: Sequence[Task]) -> tuple[list[Prediction], l
         UserError: the file cannot be read, or is not JSON.
     """
     if path.suffix == ".jsonl":
-        raise UserError("--lenient", f"is for a submission.json, and {path.name} holds the predictions of an evaluation")
+        raise UserError(
+            "--lenient", f"is for a submission.json, and {path.name} holds the predictions of an evaluation"
+        )
     data = read_strict_json(path)
     problems: list[Problem] = []
     if not isinstance(data, dict):

@@ -17,7 +17,7 @@ from hrm_arc.puzzles.published_tokens import BOARD_TOKENS
 
 Vocabulary = Literal["arc", "sudoku", "maze"]
 VOCABULARY_SIZES: dict[int, Vocabulary] = {VOCABULARY: "arc", 11: "sudoku", 6: "maze"}
-# The logit of a token that a vocabulary does not have. Finite, so that products with 0 are 0 and differences are no NaN.
+# The logit of a token that a vocabulary does not have. Finite: products with 0 are 0, and differences are numbers.
 ABSENT = -1e30
 
 

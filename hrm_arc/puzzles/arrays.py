@@ -20,23 +20,11 @@ from hrm_arc.errors import UserError
 from hrm_arc.puzzles.canvas import EOS, FIRST_COLOR, FULL, VOCABULARY, Canvas
 from hrm_arc.puzzles.listing import is_there
 from hrm_arc.puzzles.published_tokens import BOARD_TOKENS
-from hrm_arc.puzzles.symmetry import turn
 from hrm_arc.puzzles.task import COLORS, MAX_SIDE, Grid, Pair, Task, make_grid, name_problem
+from hrm_arc.puzzles.variant_names import split_variant
 from hrm_arc.reading import open_regular, read_json
 
 FIELDS = ("inputs", "labels", "puzzle_identifiers", "puzzle_indices", "group_indices")
-SEPARATOR = "|||"
-
-
-def _published_dihedrals() -> list[int]:
-    """The number in the published sets of each dihedral transform of this program."""
-    probe = np.arange(4).reshape(2, 2)
-    published = [np.rot90(probe, quarters) for quarters in range(4)]
-    published += [np.fliplr(probe), np.flipud(probe), probe.T, np.fliplr(np.rot90(probe))]
-    return [next(n for n, image in enumerate(published) if np.array_equal(image, turn(probe, d))) for d in range(8)]
-
-
-PUBLISHED_DIHEDRALS = _published_dihedrals()
 
 
 def is_array_folder(path: Path) -> bool:
@@ -136,7 +124,7 @@ class _Part:
             raise UserError(
                 self._file("puzzle_identifiers"), f"identifier {identifier}, expected one of {len(names)} names"
             )
-        return names[identifier].split(SEPARATOR)[0]
+        return split_variant(names[identifier])[0]
 
     def pairs(self, group: int) -> tuple[Pair, ...]:
         """The pairs of the first puzzle of a group."""
@@ -213,7 +201,7 @@ def read_identifiers(file: Path) -> list[str]:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise UserError(file, "expected a list of names")
     for number, name in enumerate(names):
-        if what := name_problem(name.split(SEPARATOR)[0]):
+        if what := name_problem(split_variant(name)[0]):
             raise UserError(file, f"[{number}]: {what}")
     return names
 

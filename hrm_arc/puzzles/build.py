@@ -20,13 +20,13 @@ import numpy as np
 
 from hrm_arc.errors import ReportedError, unwritable
 from hrm_arc.files import exclusive_lock, open_append
-from hrm_arc.puzzles.arrays import PUBLISHED_DIHEDRALS, SEPARATOR
 from hrm_arc.puzzles.augmented import AugmentedSet
 from hrm_arc.puzzles.build_folder import JOURNAL, RECORD, TOKENS, open_journal, reserve_arrays, write_compact
 from hrm_arc.puzzles.canvas import FULL, PAD, VOCABULARY, CanvasKind
 from hrm_arc.puzzles.corpus import Corpus, Puzzle
 from hrm_arc.puzzles.formats import task_json
 from hrm_arc.puzzles.processes import processes, signals_held
+from hrm_arc.puzzles.variant_names import PUBLISHED_DIHEDRALS, SEPARATOR
 
 # Samples of one part, and samples that a process holds in memory at a time.
 PART = 8192

@@ -32,7 +32,7 @@ def _is_maze(board: Grid) -> bool:
 
 
 def _is_sudoku(board: Grid) -> bool:
-    return board.shape[0] == board.shape[1] and len(board) in BOXES and 1 <= board.min() and board.max() <= len(board)
+    return board.shape[0] == board.shape[1] and len(board) in BOXES and board.min() >= 1 and board.max() <= len(board)
 
 
 def to_board_tokens(tokens: np.ndarray, vocabulary: int) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from hrm_arc.puzzles.canvas import CanvasKind
 from hrm_arc.puzzles.fingerprint import GivenAnswers
+from hrm_arc.puzzles.variant_names import DIGITS, check_symmetries
 from hrm_arc.reading import kind_of
 
 # A model's options are sizes and counts; larger ones are those of no model and could exhaust the memory.
@@ -39,6 +40,9 @@ class Card:
         earlier: the answers that were given to the trainings which it goes back to, see
             :class:`hrm_arc.puzzles.fingerprint.GivenAnswers`, and whether the first of them was ``imported``, so that
             its answers are not known; empty for a training from scratch.
+        symmetries: for each task of an imported checkpoint whose rows of variants were imported, the symmetries of
+            these rows, the original first: eleven digits each, see
+            :func:`hrm_arc.puzzles.variant_names.read_symmetries`. They stand in place of those that ``seed`` selects.
     """
 
     model: str
@@ -58,6 +62,7 @@ class Card:
     fingerprints: dict[str, Any] = field(default_factory=dict)
     places: dict[str, str] = field(default_factory=dict)
     earlier: dict[str, Any] = field(default_factory=dict)
+    symmetries: dict[str, str] = field(default_factory=dict)
 
     @property
     def imported(self) -> bool:
@@ -116,6 +121,9 @@ class Card:
         card = cls(**data)
         if card.held_out > len(card.tasks):
             raise ValueError(f"held_out is {card.held_out} of {len(card.tasks)} tasks")
+        for task, text in card.symmetries.items():
+            if len(text) > DIGITS * card.variants:
+                raise ValueError(f"symmetries: {task:.40} has more than {card.variants} variants")
         return card
 
 
@@ -193,6 +201,15 @@ def _earlier(name: str, value: Any) -> None:
             check(f"{name}.{key}", value[key])
 
 
+def _symmetries(name: str, value: Any) -> None:
+    _paths(name, value)
+    for task, text in value.items():
+        try:
+            check_symmetries(text)
+        except ValueError as error:
+            raise ValueError(f"{name}: {task:.40}: {error}") from None
+
+
 _CHECKS = {
     **dict.fromkeys(("model", "run_id"), _text),
     **dict.fromkeys(("tasks", "solve", "study", "leaks"), _texts),
@@ -205,4 +222,5 @@ _CHECKS = {
     "seed": _seed,
     "places": _paths,
     "earlier": _earlier,
+    "symmetries": _symmetries,
 }

@@ -97,11 +97,16 @@ def test_the_published_reading_is_the_same_in_torch_and_in_the_file(run_folder: 
     backend, _ = load_model(run_folder, "cpu", "32-true")
     samples = batch_of(40)
     backend.reading = "published"
-    ours, theirs = backend.answer(samples).tokens, OnnxBackend(exported_file, reading="published").answer(samples).tokens
+    ours, theirs = (
+        backend.answer(samples).tokens,
+        OnnxBackend(exported_file, reading="published").answer(samples).tokens,
+    )
     assert np.array_equal(ours, theirs)
     backend.early_exit = False
     last = backend.refine(samples)[-1]
-    assert np.array_equal(backend.answer(samples).tokens, last), "the tokens after each segment are read in the same way"
+    assert np.array_equal(backend.answer(samples).tokens, last), (
+        "the tokens after each segment are read in the same way"
+    )
 
 
 def test_a_smaller_batch_size_gives_the_same_answers(exported_file: Path) -> None:

@@ -160,9 +160,7 @@ MALFORMED: dict[str, Any] = {
 
 @pytest.mark.parametrize("kind", MALFORMED)
 @pytest.mark.parametrize("key", ["attempt_1", "attempt_2"])
-def test_a_malformed_attempt_is_wrong_is_listed_and_changes_no_other_score(
-    tmp_path: Path, kind: str, key: str
-) -> None:
+def test_a_malformed_attempt_is_wrong_is_listed_and_changes_no_other_score(tmp_path: Path, kind: str, key: str) -> None:
     pair = Pair(make_grid([[1]]), make_grid(RIGHT))
     tasks = [Task(name, (pair,), (pair,) * 2) for name in "ab"]
     wrong = [[1]]

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from hrm_arc.errors import UserError
-from hrm_arc.puzzles.arrays import PUBLISHED_DIHEDRALS
 from hrm_arc.puzzles.augmented import AugmentedSet
 from hrm_arc.puzzles.build import JOURNAL, BuildConfig, build
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.sources import load_corpus, load_tasks
 from hrm_arc.puzzles.symmetry import turn
 from hrm_arc.puzzles.task import Pair, Task, make_grid
+from hrm_arc.puzzles.variant_names import PUBLISHED_DIHEDRALS
 
 TASKS = load_tasks("arc-agi-1/training")
 CORPUS = Corpus(solve=TASKS[:5], study=TASKS[5:8])
