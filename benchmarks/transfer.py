@@ -1,7 +1,7 @@
 """Whether trained weights help on tasks that they were not given: hrm solve from them, and from nothing for longer.
 
 The tasks are new in ARC-AGI-2's training set: none is in ARC-AGI-1, under its own or another name, in other colors or
-turned. A rule selects those with the smallest visible canvases. Each is learned alone, from its demonstrations, by both;
+turned. A rule selects those with the smallest visible canvases. Each is learned alone by both, from its demonstrations;
 the same seed starts both. Thirty tasks and three seeds take four and a half hours; ``--keep`` goes on where it stopped.
 """
 
