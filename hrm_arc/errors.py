@@ -59,6 +59,22 @@ def unwritable(where: object, error: OSError) -> ReportedError:
     return kind(where, f"cannot be written: {error.strerror}")
 
 
+# The extra of the package that installs a module.
+EXTRAS = {
+    **dict.fromkeys(("torch", "lightning_fabric", "jsonargparse"), "train"),
+    **dict.fromkeys(("onnx", "onnxscript"), "export"),
+    **dict.fromkeys(("starlette", "uvicorn"), "studio"),
+    "onnxruntime": "edge",
+    "playwright": "dev",
+}
+
+
+def not_installed(error: ModuleNotFoundError) -> UserError | None:
+    """The error for a package of an extra that is not installed; None: the module is of no extra."""
+    extra = EXTRAS.get((error.name or "").split(".")[0])
+    return None if extra is None else UserError(error.name, f"not installed here; pip install 'hrm-arc[{extra}]'")
+
+
 def and_more(things: Sized) -> str:
     """`` (and N more)`` behind the first of several things."""
     return f" (and {len(things) - 1} more)" if len(things) > 1 else ""

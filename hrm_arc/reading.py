@@ -202,7 +202,10 @@ def parse_yaml(text: str, path: Path) -> Any:
         UserError: it is not YAML, has an alias, or is nested too deeply.
     """
     try:
-        return yaml.load(text, Loader=_NoAliases)
+        # libyaml is eight times as fast as Python's loader, and a list of runs reads hundreds of recipes.
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=_LOADER)):
+            raise yaml.YAMLError("aliases (*name) are not supported")
+        return yaml.load(text, Loader=_LOADER)
     except yaml.YAMLError as error:
         raise UserError(path, f"not YAML: {' '.join(str(error).split())[:200]}") from None
     except RecursionError:
@@ -211,13 +214,8 @@ def parse_yaml(text: str, path: Path) -> Any:
         raise UserError(path, f"not YAML: {' '.join(str(error).split())[:200]}") from None
 
 
-class _NoAliases(yaml.SafeLoader):
-    """A safe loader that refuses aliases."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.composer.ComposerError(None, None, "aliases (*name) are not supported", None)
-        return super().compose_node(parent, index)
+# A PyYAML that was built without libyaml has only the other.
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def iterate_rows(

@@ -21,6 +21,7 @@ from hrm_arc.puzzles.task import ATTEMPTS, Grid, Task
 from hrm_arc.runs.card import Card
 from hrm_arc.runs.named import pull
 from hrm_arc.training.build import Pretrained, finetuning_recipe
+from hrm_arc.training.callbacks import Callback
 from hrm_arc.training.trainer import Trainer
 
 LOG = logging.getLogger("hrm_arc.solver")
@@ -127,7 +128,9 @@ class Solver:
         solver = self.fit([task], finetune_seconds, seed) if finetune_seconds else self
         return [prediction.attempts(attempts) for prediction in solver.predict(task, votes, seed)]
 
-    def fit(self, tasks: Sequence[Task], seconds: float = 60.0, seed: int = 0) -> Solver:
+    def fit(
+        self, tasks: Sequence[Task], seconds: float = 60.0, seed: int = 0, callbacks: Sequence[Callback] = ()
+    ) -> Solver:
         """Fine-tune the model on the demonstrations of some tasks, together. Test outputs are not trained on.
 
         Example::
@@ -138,6 +141,7 @@ class Solver:
             tasks: the tasks to learn.
             seconds: of training.
             seed: of variants and the order of samples.
+            callbacks: follow the training; one that calls ``trainer.stop()`` ends it early.
 
         Returns:
             another solver, which knows these tasks and no others; this one stays as it is.
@@ -155,7 +159,7 @@ class Solver:
         weights = {name: tensor.detach().float() for name, tensor in self.backend.model.state_dict().items()}
         with tempfile.TemporaryDirectory() as scratch:
             start = Pretrained(weights, self.card)
-            trainer = Trainer(recipe, Corpus(solve=tuple(tasks)), pretrained=start, root=scratch)
+            trainer = Trainer(recipe, Corpus(solve=tuple(tasks)), pretrained=start, root=scratch, callbacks=callbacks)
             trainer.fit()
             card = trainer.card()
         device = next(trainer.model.parameters()).device

@@ -22,6 +22,7 @@ from hrm_arc.cli import (
     report,
     runs,
     solve,
+    studio,
     submit,
     train,
     validate,
@@ -31,7 +32,7 @@ from hrm_arc.cli import (
 from hrm_arc.cli.show import configure_logging, note
 from hrm_arc.cli.signals import end_at_once, interrupt_on_signals
 from hrm_arc.cli.streams import Streams
-from hrm_arc.errors import LARGEST_SEED, ReportedError, UserError
+from hrm_arc.errors import LARGEST_SEED, ReportedError, UserError, not_installed
 
 DESCRIPTION = """\
 Train, score, understand and ship small recursive reasoning models on grid puzzles.
@@ -51,6 +52,7 @@ VERBS = {
     "data": (data, "list sources, show a task, count, check and write a training set"),
     "train": (train, "train a recipe"),
     "watch": (watch, "view a run while it trains"),
+    "studio": (studio, "open the studio in a browser: runs live, tasks, an editor, a model thinking"),
     "runs": (runs, "list runs with their states and scores"),
     "eval": (evaluate, "score a run or checkpoint: exact match, intervals, baselines"),
     "solve": (solve, "solve a task that no run was trained on"),
@@ -64,15 +66,6 @@ VERBS = {
     "bench": (bench, "run a benchmark of the repository and print its table"),
     "doctor": (doctor, "what this machine has, how fast it is, and what the program chooses"),
     "audit": (audit, "compare an accuracy with the score of an empty answer"),
-}
-
-
-# The extra of the package that installs a module.
-EXTRAS = {
-    **dict.fromkeys(("torch", "lightning_fabric", "jsonargparse"), "train"),
-    **dict.fromkeys(("onnx", "onnxscript"), "export"),
-    "onnxruntime": "edge",
-    "playwright": "dev",
 }
 
 
@@ -119,11 +112,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         note(f"error: {_cut(error.where, LONGEST_PLACE)}: {_cut(error.what, LONGEST_MESSAGE)}")
         return error.status
     except ModuleNotFoundError as error:
-        extra = EXTRAS.get((error.name or "").split(".")[0])
-        if extra is None:
+        missing = not_installed(error)
+        if missing is None:
             raise
-        note(f"error: {error.name}: not installed here; pip install 'hrm-arc[{extra}]'")
-        return 2
+        note(f"error: {missing}")
+        return missing.status
     except OSError as error:
         # Of a file that no verb has foreseen to be absent, forbidden or too long a name.
         if error.filename is None:

@@ -15,7 +15,7 @@ import numpy as np
 from hrm_arc.deploy.exported import KEY, Exported, input_names, output_names, read_checked
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.halting import HaltingController, SegmentOutput, run_until_halted
-from hrm_arc.evaluation.predict import Answers
+from hrm_arc.evaluation.predict import Answers, SegmentAnswer
 from hrm_arc.puzzles.augmented import Samples
 from hrm_arc.puzzles.canvas import most_likely_grids
 from hrm_arc.puzzles.readings import Reading, largest_rectangles
@@ -128,13 +128,19 @@ class OnnxBackend:
         parts = [self._answer(part) for part in self._parts(samples)]
         return Answers(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
+    def segment_answers(self, samples: Samples) -> Iterator[SegmentAnswer]:
+        """See :class:`~hrm_arc.evaluation.predict.SegmentsBackend`."""
+        controller, segment = HaltingController(self.exported.segments), self._segment(samples)
+        for number in range(1, self.exported.segments + 1):
+            logits, q_halt, q_continue = segment.run()
+            halted = controller.halted(number, q_halt, q_continue)
+            yield SegmentAnswer(self._tokens(logits, samples), _probability(q_halt), halted)
+
     def refine(self, samples: Samples) -> np.ndarray:
         """Tokens after each segment, without early exit, ``[segments, n, cells]``."""
-        results = []
-        for part in self._parts(samples):
-            segment = self._segment(part)
-            results.append(np.stack([self._tokens(segment.run().logits, part) for _ in range(self.exported.segments)]))
-        return np.concatenate(results, axis=1)
+        # Part by part: their carries are large.
+        parts = [np.stack([each.tokens for each in self.segment_answers(part)]) for part in self._parts(samples)]
+        return np.concatenate(parts, axis=1)
 
     def logits(self, samples: Samples) -> np.ndarray:
         """Logits after the first segment, ``[n, cells, 12]``."""
@@ -143,8 +149,7 @@ class OnnxBackend:
     def _answer(self, samples: Samples) -> Answers:
         controller = HaltingController(self.exported.segments, self.early_exit)
         output, segments = run_until_halted(self._segment(samples), controller)
-        with np.errstate(over="ignore", invalid="ignore"):
-            confidence = 1 / (1 + np.exp(-output.q_halt))
+        confidence = _probability(output.q_halt)
         # NaN or infinity in any logit: the answer is none, and the confidence says so.
         broken = (np.isnan(output.logits) | np.isposinf(output.logits)).any(axis=(1, 2))
         confidence[broken], output.logits[broken] = np.nan, 0
@@ -168,6 +173,11 @@ class OnnxBackend:
             return most_likely_grids(logits, samples.canvas)
         tokens = logits.argmax(axis=-1).astype(np.uint8)
         return largest_rectangles(tokens, samples.canvas) if self.reading == "published" else tokens
+
+
+def _probability(logits: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return 1 / (1 + np.exp(-logits))
 
 
 def _check_names(session: Any, exported: Exported) -> None:

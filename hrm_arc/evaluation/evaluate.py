@@ -10,7 +10,7 @@ from hrm_arc.evaluation.breakdown import breakdown, groups
 from hrm_arc.evaluation.games import game_scores
 from hrm_arc.evaluation.journal import Journal
 from hrm_arc.evaluation.metrics import Metric
-from hrm_arc.evaluation.predict import MOST_VOTES, Backend, Key, Prediction, keys, predict
+from hrm_arc.evaluation.predict import MOST_VOTES, Backend, Key, Prediction, Voted, keys, predict
 from hrm_arc.evaluation.provenance import answers_seen, changed_tasks
 from hrm_arc.evaluation.refinement import refinement
 from hrm_arc.evaluation.results import result_row, write_results
@@ -42,6 +42,7 @@ def predict_tasks(
     only: Sequence[Key] | None = None,
     journal: Journal | None = None,
     progress: Callable[[int], None] = lambda done: None,
+    voted: Voted | None = None,
 ) -> list[Prediction]:
     """Predictions of a checkpoint, on the canvas that it was trained on.
 
@@ -55,6 +56,7 @@ def predict_tasks(
         journal: predictions in it are not made again, and new ones are written to it, so that memory does not
             grow with the number of tasks.
         progress: called with the number of test inputs that have an answer.
+        voted: see :func:`hrm_arc.evaluation.predict.predict`.
 
     Raises:
         UserError: ``votes`` is out of its range.
@@ -78,6 +80,7 @@ def predict_tasks(
         refine=refine,
         only=left,
         progress=lambda done: progress(len(wanted) - len(left) + done),
+        voted=voted,
     )
     if journal is None:
         return list(predictions)

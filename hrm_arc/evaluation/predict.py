@@ -5,10 +5,11 @@ It works with any backend that turns samples into tokens, and needs no torch its
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
@@ -26,12 +27,18 @@ from hrm_arc.puzzles.variant_names import read_symmetries
 
 # Cells of one forward pass; more need memory and are not faster.
 FORWARD_CELLS = 65_536
+# The same where votes are shown as they come in.
+FOLLOWED_CELLS = 4_096
 # The most segments that a model can have; a prediction with more was not made here.
 MOST_SEGMENTS = 65_536
 # The most votes: there are not many more variants that differ.
 MOST_VOTES = 1_000_000
 # A test input: its task's ID, and which of the task's it is, from 0.
 Key = tuple[str, int]
+
+
+# voted(key, candidates so far, variants answered).
+Voted: TypeAlias = Callable[[Key, tuple["Candidate", ...], int], None]
 
 
 class Answers(NamedTuple):
@@ -49,6 +56,20 @@ class Answers(NamedTuple):
     segments: np.ndarray
 
 
+class SegmentAnswer(NamedTuple):
+    """A backend's answers to a batch of samples after one segment.
+
+    Attributes:
+        tokens: ``[n, cells]``, uint8.
+        confidence: halting probability, ``[n]``.
+        halted: whether a sample would stop after this segment, ``[n]``.
+    """
+
+    tokens: np.ndarray
+    confidence: np.ndarray
+    halted: np.ndarray
+
+
 class Backend(Protocol):
     """Runs a model: in torch, or an exported one in ONNX Runtime."""
 
@@ -58,6 +79,14 @@ class Backend(Protocol):
 
     def refine(self, samples: Samples) -> np.ndarray:
         """Tokens after each segment, without early exit, ``[segments, n, cells]``."""
+        ...
+
+
+class SegmentsBackend(Backend, Protocol):
+    """A backend that can be followed from segment to segment."""
+
+    def segment_answers(self, samples: Samples) -> Iterator[SegmentAnswer]:
+        """The answers after each segment, as they are computed, without early exit."""
         ...
 
 
@@ -198,6 +227,7 @@ def predict(
     refine: bool = False,
     only: Container[Key] | None = None,
     progress: Callable[[int], None] = lambda done: None,
+    voted: Voted | None = None,
 ) -> Iterator[Prediction]:
     """Predict the test outputs of ``tasks``, in order.
 
@@ -217,6 +247,8 @@ def predict(
         refine: also record the grid after each segment.
         only: the test inputs to answer; all of them if None.
         progress: called with the number of test inputs answered.
+        voted: called with a test input, its candidates so far and the number of variants that were answered, as
+            votes come in. Passes are small then, so that there is something to see.
     """
     done = itertools.count(1)
     for task in tasks:
@@ -237,7 +269,8 @@ def predict(
         row = rows.get(task.id, UNSEEN)
         for index in wanted:
             test = task.tests[index].input
-            answers = _answer(backend, test, place, voting, numbers, row)
+            follow = None if voted is None else functools.partial(voted, (task.id, index))
+            answers = _answer(backend, test, place, voting, numbers, row, follow)
             grids = [grid for grid, _ in answers.read]
             yield Prediction(
                 task.id,
@@ -250,6 +283,37 @@ def predict(
                 len(voting),
             )
             progress(next(done))
+
+
+class SegmentGrid(NamedTuple):
+    """A model's answer to a test input after one segment.
+
+    Attributes:
+        grid: None if its tokens are not a readable grid.
+        confidence: halting probability.
+        halted: whether the model would stop here.
+    """
+
+    grid: Grid | None
+    confidence: float
+    halted: bool
+
+
+def segment_grids(
+    backend: SegmentsBackend, task: Task, index: int, rows: Mapping[str, int], canvas: CanvasKind
+) -> Iterator[SegmentGrid]:
+    """The answer to a test input as it is, after each segment, as it is computed; every segment is run.
+
+    Args:
+        backend, rows, canvas: see :func:`predict`.
+        task: its test outputs are removed before anything else.
+        index: number of the test input, from 0.
+    """
+    task = task.blind()
+    place = placed(visible_canvas(task), canvas)
+    samples = _samples(task.tests[index].input, place, [IDENTITY], [0], rows.get(task.id, UNSEEN))
+    for tokens, confidence, halted in backend.segment_answers(samples):
+        yield SegmentGrid(place.decode(tokens[0]), float(confidence[0]), bool(halted[0]))
 
 
 def check_finite(answers: Answers) -> Answers:
@@ -308,17 +372,24 @@ class _Read(NamedTuple):
 
 
 def _answer(
-    backend: Backend, grid: Grid, place: Canvas, symmetries: Sequence[Symmetry], numbers: Sequence[int], row: int
+    backend: Backend,
+    grid: Grid,
+    place: Canvas,
+    symmetries: Sequence[Symmetry],
+    numbers: Sequence[int],
+    row: int,
+    follow: Callable[[tuple[Candidate, ...], int], None] | None = None,
 ) -> _Read:
     """Answer one test input under each symmetry, and undo the symmetry."""
     read: list[tuple[Grid | None, float]] = [(None, 0.0)] * len(symmetries)
     segments = np.zeros(len(symmetries))
     first_tokens = np.zeros(0, dtype=np.uint8)
     by_canvas: dict[Canvas, list[int]] = {}
+    done, limit = 0, FORWARD_CELLS if follow is None else FOLLOWED_CELLS
     for v, symmetry in enumerate(symmetries):
         by_canvas.setdefault(place.transposed() if swaps_sides(symmetry.dihedral) else place, []).append(v)
     for turned, chosen in by_canvas.items():
-        at_once = max(1, FORWARD_CELLS // turned.cells)
+        at_once = max(1, limit // turned.cells)
         for start in range(0, len(chosen), at_once):
             part = chosen[start : start + at_once]
             samples = _samples(grid, turned, [symmetries[v] for v in part], [numbers[v] for v in part], row)
@@ -330,6 +401,9 @@ def _answer(
                 segments[v] = taken
                 if v == 0:
                     first_tokens = tokens
+            done += len(part)
+            if follow is not None:
+                follow(tally([answered for answered, _ in read], [given for _, given in read]), done)
     return _Read(read, first_tokens, float(segments.mean()))
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.halting import Halted, HaltingController, SegmentOutput, run_until_halted
-from hrm_arc.evaluation.predict import Answers
+from hrm_arc.evaluation.predict import Answers, SegmentAnswer
 from hrm_arc.hardware import Precision, autocast, chosen_precision, keep_buffers
 from hrm_arc.models import build_model
 from hrm_arc.models.reasoner import Batch, Reasoner, select_carry
@@ -112,13 +112,22 @@ class TorchBackend:
         logits = output.logits.masked_fill(broken[:, None, None], 0)
         return Answers(self._tokens(logits, samples), _numpy(confidence.float()), _numpy(segments))
 
-    @torch.inference_mode()
+    def segment_answers(self, samples: Samples) -> Iterator[SegmentAnswer]:
+        """See :class:`~hrm_arc.evaluation.predict.SegmentsBackend`."""
+        controller, segment = HaltingController(self.model.segments), None
+        for number in range(1, self.model.segments + 1):
+            # Modes of torch are of this thread: they must not stay on while the caller does something else.
+            with torch.inference_mode(), self._evaluating():
+                segment = segment or TorchSegment(self.model, Batch.from_samples(samples, self.device))
+                logits, q_halt, q_continue = segment.run()
+                halted = controller.halted(number, q_halt, q_continue)
+                confidence = q_halt.float().sigmoid()
+                answer = SegmentAnswer(self._tokens(logits, samples), _numpy(confidence), _numpy(halted))
+            yield answer
+
     def refine(self, samples: Samples) -> np.ndarray:
         """Tokens after each segment, without early exit, ``[segments, n, cells]``."""
-        with self._evaluating():
-            segment = TorchSegment(self.model, Batch.from_samples(samples, self.device))
-            outputs = [segment.run() for _ in range(self.model.segments)]
-        return np.stack([self._tokens(output.logits, samples) for output in outputs])
+        return np.stack([answer.tokens for answer in self.segment_answers(samples)])
 
     @torch.inference_mode()
     def logits(self, samples: Samples) -> np.ndarray:

@@ -104,6 +104,23 @@ def examine_file(path: Path, group: str = "", most: int | None = None) -> Examin
     return found
 
 
+def examine_text(text: str, path: Path) -> Examined:
+    """The tasks and the problems of the text of a JSON file; see :func:`examine_file`. Nothing is read from the disk.
+
+    Args:
+        text: the content.
+        path: what problems name; a task without a name gets that of the file.
+    """
+    found = Examined()
+    try:
+        _examine_data(found, path, parse_strict_json(text, path), "", None)
+    except PuzzleError as error:
+        found.problems.append((Path(error.where), Problem("", error.what)))
+    except _TooManyError:
+        pass
+    return found
+
+
 def read_strict_json(path: Path) -> Any:
     """Decode a JSON file.
 
@@ -112,13 +129,23 @@ def read_strict_json(path: Path) -> Any:
     """
     try:
         text = read_text(path, LARGEST_FILE)
-        with _garbage_collector_off():
-            return json.loads(text, object_pairs_hook=_object)
     except FileNotFoundError:
         what = "is a link that leads nowhere" if path.is_symlink() else "there is no such file"
         raise PuzzleError(path, what) from None
     except UserError as error:
         raise PuzzleError(path, error.what) from None
+    return parse_strict_json(text, path)
+
+
+def parse_strict_json(text: str, path: Path) -> Any:
+    """Decode JSON.
+
+    Raises:
+        PuzzleError: it is not JSON, or has a repeated key; naming ``path``.
+    """
+    try:
+        with _garbage_collector_off():
+            return json.loads(text, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
         raise PuzzleError(path, f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
     except RecursionError:
@@ -159,7 +186,11 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _examine_json(found: Examined, path: Path, group: str) -> None:
-    data = read_strict_json(path)
+    _examine_data(found, path, read_strict_json(path), group, solutions_beside(path))
+
+
+def _examine_data(found: Examined, path: Path, data: Any, group: str, beside: Path | None) -> None:
+    """Examine decoded JSON; ``beside`` is the solutions file that belongs to it, if there is one."""
     if isinstance(data, list) and data:
         for number, each in enumerate(data):
             _examine_task(found, path, each, _name_in(each, f"{path.stem}-{number}"), f"[{number}]", group)
@@ -169,7 +200,7 @@ def _examine_json(found: Examined, path: Path, group: str) -> None:
                 for number, grid in enumerate(grids):
                     found.add(path, grid_problems(grid, f"{name}[{number}]"))
             return
-        solutions, answers = _solutions(found, path)
+        solutions, answers = _solutions(found, beside)
         for name, each in data.items():
             answered = _answer(found, solutions, each, answers.get(name), name) if solutions else each
             _examine_task(found, path, answered, name, name, group)
@@ -200,9 +231,8 @@ def _examine_task(found: Examined, path: Path, data: Any, name: str, place: str,
         found.tasks.append(build_task(data, name, group))
 
 
-def _solutions(found: Examined, path: Path) -> tuple[Path | None, Mapping[str, Any]]:
+def _solutions(found: Examined, beside: Path | None) -> tuple[Path | None, Mapping[str, Any]]:
     """The solutions file that belongs to challenges, and its content."""
-    beside = solutions_beside(path)
     if beside is None:
         return None, {}
     try:

@@ -53,6 +53,15 @@ PANELS = (
     Panel("peak_memory_bytes", "peak memory, bytes", smooth=False, prefixes=True),
 )
 PANELS_IN_A_ROW = 4
+# Every metric of training that a run logs, with the two that the page of a run draws large.
+CHARTS = (
+    Panel("loss", "loss of the answer, nats per cell", "log"),
+    Panel("exact_accuracy", "grids exactly right"),
+    Panel("token_accuracy", "token accuracy"),
+    *PANELS,
+    Panel("samples_per_sec", "samples/s", prefixes=True),
+    Panel("cells_per_sec", "cells that matter/s", prefixes=True),
+)
 
 
 def training_curves(runs: Mapping[str, Rows]) -> str:
@@ -93,8 +102,8 @@ def training_details(runs: Mapping[str, Rows]) -> str:
             axes = figure.add_subplot(height, PANELS_IN_A_ROW, place)
             for color, (minutes, values) in zip(COLORS, lines[panel], strict=False):
                 if len(minutes):
-                    smooth = _smooth(values) if panel.smooth else values
-                    axes.plot(_thinned(minutes), _thinned(smooth), color=color, linewidth=1.2)
+                    drawn = smooth(values) if panel.smooth else values
+                    axes.plot(thinned(minutes), thinned(drawn), color=color, linewidth=1.2)
             _dress(axes, panel, last_row=place > len(panels) - PANELS_IN_A_ROW)
     return text[0]
 
@@ -152,14 +161,14 @@ def _svg(width: float, height: float, title_size: float) -> Iterator[tuple[Figur
 def _draw_loss(axes: Axes, rows: Rows, color: str) -> None:
     minutes, losses = _training(rows, "loss")
     if len(minutes):
-        axes.plot(_thinned(minutes), _thinned(_smooth(losses)), color=color)
+        axes.plot(thinned(minutes), thinned(smooth(losses)), color=color)
 
 
 def _draw_exact(axes: Axes, rows: Rows, training: str, held_out: str, prefix: str) -> None:
     minutes, shares = _training(rows, "exact_accuracy")
     if len(minutes):
         label = f"{prefix}training samples"
-        axes.plot(_thinned(minutes), _thinned(_smooth(shares)), color=training, alpha=0.7, linewidth=1, label=label)
+        axes.plot(thinned(minutes), thinned(smooth(shares)), color=training, alpha=0.7, linewidth=1, label=label)
     by_step = {row["step"]: row["seconds"] for row in rows if row["kind"] == "train" and _number(row, "seconds")}
     scored = [row for row in rows if row["kind"] == "validation" and row["step"] in by_step]
     scored = [row for row in scored if _number(row, "exact_accuracy")]
@@ -183,14 +192,14 @@ def _number(row: Mapping[str, Any], key: str) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
-def _smooth(values: Sequence[float] | np.ndarray) -> np.ndarray:
+def smooth(values: Sequence[float] | np.ndarray) -> np.ndarray:
     """A running mean over a fiftieth of the points."""
     width = max(1, len(values) // 50)
     padded = np.pad(np.asarray(values, dtype=float), (width // 2, width - 1 - width // 2), mode="edge")
     return np.convolve(padded, np.ones(width) / width, mode="valid")
 
 
-def _thinned(values: Sequence[float] | np.ndarray) -> np.ndarray:
+def thinned(values: Sequence[float] | np.ndarray) -> np.ndarray:
     """At most ``POINTS`` of the values, evenly spaced, the first and the last among them."""
     array = np.asarray(values, dtype=float)
     return array[np.unique(np.linspace(0, len(array) - 1, min(POINTS, len(array))).round().astype(int))]

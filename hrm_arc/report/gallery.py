@@ -76,14 +76,22 @@ def _strip(row: dict[str, Any]) -> Iterator[Figure]:
 
 def _compared(row: dict[str, Any], values: list[list[int]], name: str) -> Figure:
     grid = make_grid(values)
-    if row["truth"] is None:
-        return svg(grid), f"{name}answer not known"
-    truth = make_grid(row["truth"])
-    if grid.shape != truth.shape:
-        return svg(grid), f"{name}{_size(grid)}, should be {_size(truth)}"
-    wrong = grid != truth
+    verdict, wrong = compared(grid, None if row["truth"] is None else make_grid(row["truth"]))
+    return svg(grid, wrong), f"{name}{verdict}"
+
+
+def compared(answer: Grid, truth: Grid | None) -> tuple[str, np.ndarray | None]:
+    """How an answer differs from the truth, in words, and a mask ``[height, width]`` of its wrong cells.
+
+    There is no mask where the truth is not known or has another size.
+    """
+    if truth is None:
+        return "answer not known", None
+    if answer.shape != truth.shape:
+        return f"{_size(answer)}, should be {_size(truth)}", None
+    wrong = answer != truth
     off = int(np.count_nonzero(wrong))
-    return svg(grid, wrong), f"{name}{off} of {truth.size} cells wrong" if off else f"{name}right"
+    return f"{off} of {truth.size} cells wrong" if off else "right", wrong
 
 
 def _size(grid: Grid) -> str:

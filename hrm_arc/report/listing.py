@@ -5,12 +5,13 @@ A damaged run is shown as a row; the others are still listed.
 
 from __future__ import annotations
 
-import contextlib
 import logging
+import math
 import os
 import re
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,16 +28,82 @@ MISSED_HEARTBEATS = 4
 RUN_ID = re.compile(r"[0-9]{8}_[0-9]{6}(?=_[0-9a-f]{8}$)")
 
 
-def find_runs(root: Path) -> list[RunFolder]:
+class RunList:
+    """The runs of a folder, read again and again: of a run whose files have not changed nothing is read twice.
+
+    Args:
+        root: the folder of the runs.
+    """
+
+    def __init__(self, root: Path):
+        self._root = root
+        # By file: what identifies its content, and what was read of it.
+        self._recipes: dict[Path, tuple[Any, dict[str, Any]]] = {}
+        self._statuses: dict[Path, tuple[Any, dict[str, Any]]] = {}
+
+    def rows(self, seconds: float = math.inf) -> list[dict[str, Any]]:
+        """One row for each run; see :func:`run_rows`.
+
+        Args:
+            seconds: after this time recipes that were not read before are left for the next call, those of the oldest
+                runs last to be read. In the row of such a run ``state`` is ``reading``.
+
+        Raises:
+            UserError: the folder cannot be read.
+        """
+        runs = find_runs(self._root, self._status)
+        end = time.monotonic() + seconds
+        rows = [self._row(run, end) for run in reversed(runs)]
+        here = {run.path for run in runs}
+        for known in (self._recipes, self._statuses):
+            for path in known.keys() - here:
+                del known[path]
+        return rows[::-1]
+
+    def _row(self, run: RunFolder, end: float) -> dict[str, Any]:
+        signature = signature_of(run.config_file)
+        known = self._recipes.get(run.path)
+        if known is None or known[0] != signature:
+            if time.monotonic() > end:
+                unread = {"name": None, "model": None, "steps": None, "problem": None}
+                return {**_run_row(run, unread, self._status(run)), "state": "reading"}
+            known = self._recipes[run.path] = signature, _recipe_of(run)
+        return _run_row(run, known[1], self._status(run))
+
+    def _status(self, run: RunFolder) -> dict[str, Any]:
+        signature = signature_of(run.status_file)
+        known = self._statuses.get(run.path)
+        if known is None or known[0] != signature:
+            known = self._statuses[run.path] = signature, run.status()
+        return known[1]
+
+
+def signature_of(file: Path) -> tuple[int, ...] | None:
+    """What changes whenever a file is written or replaced; None where there is none."""
+    try:
+        status = file.lstat()
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def find_runs(root: Path, status_of: Callable[[RunFolder], dict[str, Any]] = RunFolder.status) -> list[RunFolder]:
     """All runs in the folder ``root``, oldest first by the time in UTC at which each started.
 
     A folder that has lost its recipe but has other files of a run is one, too.
+
+    Args:
+        root: the folder.
+        status_of: reads the status of a run.
+
+    Raises:
+        UserError: the folder cannot be read.
     """
     try:
         folders = [RunFolder(path) for path in root.iterdir()]
     except OSError as error:
         raise UserError(root, f"cannot be read: {error.strerror}") from None
-    runs = [(_started(run), run.run_id, run) for run in folders if _is_run(run)]
+    runs = [(_started(run, status_of), run.run_id, run) for run in folders if _is_run(run)]
     return [run for _, _, run in sorted(runs, key=lambda found: found[:2])]
 
 
@@ -48,7 +115,7 @@ def _is_run(run: RunFolder) -> bool:
         return False
 
 
-def _started(run: RunFolder) -> tuple[float, int]:
+def _started(run: RunFolder, status_of: Callable[[RunFolder], dict[str, Any]]) -> tuple[float, int]:
     """When a run started: seconds since 1970 as its status or else its ID says, and when its recipe was written.
 
     Both are independent of time zones. The second orders runs that started within the same second.
@@ -58,7 +125,7 @@ def _started(run: RunFolder) -> tuple[float, int]:
     except OSError:
         written = 0
     try:
-        started = datetime.fromisoformat(run.status()["start_time"])
+        started = datetime.fromisoformat(status_of(run)["start_time"])
     except (KeyError, TypeError, ValueError):
         match = RUN_ID.match(run.run_id)
         try:
@@ -104,16 +171,25 @@ def run_rows(root: Path) -> list[dict[str, Any]]:
     A run whose config.yaml is not a recipe, or whose status.json is damaged, has the state ``damaged``, and the key
     ``problem`` says why.
     """
-    return [_run_row(run) for run in find_runs(root)]
+    return RunList(root).rows()
 
 
-def _run_row(run: RunFolder) -> dict[str, Any]:
-    status, problem = run.status(), _problem(run)
-    what: dict[str, Any] = {"name": None, "model": None, "steps": None}
-    # A recipe that is damaged has been reported as the problem.
-    with contextlib.suppress(UserError):
+def _recipe_of(run: RunFolder) -> dict[str, Any]:
+    """What the list shows of a recipe, and what is damaged of it."""
+    try:
         config = run.config()
-        what = {"name": config["name"], "model": config["model"]["name"], "steps": config["training"]["max_steps"]}
+    except UserError as error:
+        return {"name": None, "model": None, "steps": None, "problem": str(error)}
+    what = {"name": config["name"], "model": config["model"]["name"], "steps": config["training"]["max_steps"]}
+    return {**what, "problem": None}
+
+
+def _run_row(run: RunFolder, recipe: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of the list, of what was read of the recipe and of the status."""
+    what = {key: value for key, value in recipe.items() if key != "problem"}
+    problem = recipe["problem"]
+    if problem is None and status.get("state") == "damaged":
+        problem = str(status.get("message"))
     try:
         best = (status.get("best") or {}).get("score")
         if best is not None and not (isinstance(best, int | float) and abs(best) <= sys.float_info.max):
@@ -131,12 +207,16 @@ def _run_row(run: RunFolder) -> dict[str, Any]:
         "best": best,
         "pass_at_2": status.get("pass_at_2"),
         "pass_at_2_step": status.get("pass_at_2_step"),
+        "baselines": status.get("baselines") if is_known else None,
+        "progress": status.get("progress"),
+        "samples_per_sec": status.get("samples_per_sec"),
+        "estimated_time_remaining": status.get("estimated_time_remaining"),
         "started": status.get("start_time"),
         "folder": str(run.path),
     }
 
 
-def state_of(status: dict[str, Any], now: datetime | None = None) -> str:
+def state_of(status: Mapping[str, Any], now: datetime | None = None) -> str:
     """The state in a status, or ``lost`` if the run is on and has missed its heartbeats."""
     state = status.get("state", "unknown")
     if state not in ("running", "validating"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader
@@ -43,25 +44,39 @@ def write_page(folder: RunFolder, run: RunFolder | None = None) -> Path:
     Raises:
         UserError: the run was not scored yet, or one of its files is damaged.
     """
-    run = run or folder.owner()
+    write_html(folder.report_file, page_of(folder, run or folder.owner()))
+    return folder.report_file
+
+
+def page_of(folder: RunFolder, run: RunFolder, pictures: Sequence[str] = ()) -> str:
+    """The report page of a folder of scores.
+
+    Args:
+        folder: the folder with scores.json and predictions.jsonl.
+        run: the run that was scored.
+        pictures: addresses of the curves, for a page of a server that forbids scripts and styles in pages: then also
+            these are linked, as ``/static/report.css`` and ``/static/gallery.js``. Otherwise the page is one file.
+
+    Raises:
+        UserError: the run was not scored yet, or one of its files is damaged.
+    """
     (scores, answered), config = read_results(folder), run.config()
     rows = {run.run_id: read_metrics(run.metrics_file)}
-    page = environment().get_template("page.html").render(
+    return environment().get_template("page.html").render(
         title=f"{config['name']} {run.run_id}",
         config=config,
         status=run.status(),
         source=None if folder.path == run.path else folder.path.name,
         scores=scores,
         baselines=[(BASELINES[name], values) for name, values in scores["baselines"].items()],
-        curves=training_curves(rows),
-        details=training_details(rows),
+        curves="" if pictures else training_curves(rows),
+        details="" if pictures else training_details(rows),
+        pictures=pictures,
         missing=missing_metrics(run, run.status()),
         outlook=outlook(rows[run.run_id], config),
         answers=[answer(row) for row in answered],
         outcomes=NAMES,
     )  # fmt: skip
-    write_html(folder.report_file, page)
-    return folder.report_file
 
 
 def write_html(path: Path, page: str) -> None:
@@ -76,7 +91,7 @@ def write_html(path: Path, page: str) -> None:
 def environment() -> Environment:
     """The environment of the page templates, with their filters."""
     found = Environment(
-        loader=PackageLoader("hrm_arc.report"), autoescape=lambda name: name != "gallery.js", trim_blocks=True
+        loader=PackageLoader("hrm_arc.report"), autoescape=lambda name: name not in ("gallery.js", "report.css"), trim_blocks=True
     )
     found.filters["percent"] = lambda share: "not known" if share is None else f"{share:.1%}"
     found.filters["value_of"] = lambda metric, value: metric_value(metric, value)

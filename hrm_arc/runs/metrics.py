@@ -6,6 +6,7 @@ a number, and a thinned history of the training rows.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import mmap
 import os
@@ -29,6 +30,8 @@ SMALL_FILE = 4 * 2**20
 THINNED_ROWS = 2000
 TAIL_BYTES = 256 * 2**10
 CHUNK = 8 * 2**20
+# Of a range of steps that is read as a whole.
+RANGE_BYTES = 2 * 2**20
 # A row names its kind within so many bytes of its start.
 LINE_HEAD = 512
 # Keys of rows that views read; a value that is not known is null.
@@ -146,6 +149,52 @@ def read_history(path: Path) -> History:
         else:
             history.rows.append(row)
     return history
+
+
+def read_between(path: Path, first: int, last: int, most: int = THINNED_ROWS) -> list[Row]:
+    """Rows of the steps ``first`` to ``last``, about ``most`` evenly spaced ones of them if there are more.
+
+    Rows are in the order of their steps, so their places are found by bisection, however large the file is. Damaged
+    rows are left out.
+
+    Raises:
+        UserError: it is not a regular file.
+    """
+    try:
+        handle = open_regular(path, within=path.parent)
+    except FileNotFoundError:
+        return []
+    with os.fdopen(handle, "rb") as file:
+        start, end = _place_of(file, first), _place_of(file, last + 1)
+        if end - start <= RANGE_BYTES:
+            file.seek(start)
+            lines = dict(enumerate(file.read(end - start).splitlines(keepends=True)))
+        else:
+            lines = dict(_line_at(file, start + (end - start) * n // most) for n in range(most))
+    rows = []
+    for place in sorted(lines):
+        with contextlib.suppress(ValueError):
+            rows.append(check_row(parse_json(lines[place])))
+    rows = [row for row in rows if first <= row["step"] <= last]
+    step = max(1, len(rows) // most)
+    # All validations: they are few, and each is a point of its own.
+    return [row for n, row in enumerate(rows) if n % step == 0 or row["kind"] == "validation"]
+
+
+def _place_of(file: BinaryIO, step: int) -> int:
+    """Where the first row of ``step`` or of a later step starts."""
+    low, high = 0, os.fstat(file.fileno()).st_size
+    while low < high:
+        middle = (low + high) // 2
+        start, line = _line_at(file, middle)
+        # Past damaged rows, which say nothing of their step.
+        while line and (found := _step_of(line)) is None:
+            line = file.readline(LARGEST_ROW)
+        if not line or start >= high or (found is not None and found >= step):
+            high = middle
+        else:
+            low = middle + 1
+    return _line_at(file, low)[0]
 
 
 def _thinned(file: BinaryIO) -> History:

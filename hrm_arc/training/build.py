@@ -38,6 +38,7 @@ from hrm_arc.runs.checkpoint import WEIGHTS, newest_checkpoint, read_card, read_
 from hrm_arc.training.config import SECTIONS, Recipe
 from hrm_arc.training.data import TrainingSet
 from hrm_arc.training.losses import find_loss
+from hrm_arc.training.packaged import recipe_folders, recipe_names
 
 # Fine-tuning takes smaller steps than training from scratch.
 FINETUNE_LR_FACTOR = 0.3
@@ -100,14 +101,7 @@ def find_recipe(recipe: str) -> Path:
         packaged = root / f"{name}.yaml"
         if packaged.is_file():
             return packaged
-    known = sorted(str(f.relative_to(r).with_suffix("")) for r in recipe_folders() for f in r.rglob("*.yaml"))
-    raise UserError(recipe, f"no such recipe file; the packaged ones are {', '.join(known)}")
-
-
-def recipe_folders() -> list[Path]:
-    """The folders of packaged recipes: beside the package in a checkout, inside it in a wheel."""
-    package = Path(__file__).resolve().parent.parent
-    return [root for root in (package.parent / "recipes", package / "recipes") if root.is_dir()]
+    raise UserError(recipe, f"no such recipe file; the packaged ones are {', '.join(recipe_names())}")
 
 
 def absolute_sources(recipe: Recipe) -> Recipe:

@@ -1,0 +1,328 @@
+"""The addresses of the studio, and what answers each."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, PackageLoader
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from hrm_arc import __version__
+from hrm_arc.errors import ReportedError, UserError
+from hrm_arc.puzzles.html import PALETTE
+from hrm_arc.puzzles.task import LONGEST_NAME, MAX_SIDE
+from hrm_arc.studio import run_view
+from hrm_arc.studio import tasks as task_view
+from hrm_arc.studio.exchange import LARGEST_BODY, RefusedError, error_reply, number_of, read_object, reply, text_of, to_json
+from hrm_arc.studio.jobs import MOST_SECONDS, MOST_VOTES, Jobs
+from hrm_arc.studio.launching import Trainings
+from hrm_arc.studio.live import Topic, server_sent
+from hrm_arc.studio.places import Places
+from hrm_arc.training.packaged import recipe_names
+
+KINDS = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+# Runs that one page may show together.
+MOST_TOGETHER = 6
+# Seconds that the first view of the runs may take to read recipes; the rest of them follow.
+FIRST_VIEW = 0.3
+EVENTS = "text/event-stream"
+
+
+class Studio:
+    """The server's parts and its answers.
+
+    Args:
+        places: what requests can name.
+        memory: bytes that the process of a job may use; None: no limit.
+    """
+
+    def __init__(self, places: Places, memory: int | None = None):
+        self.places = places
+        self.jobs = Jobs(memory)
+        self.trainings = Trainings(places)
+        self.closing = asyncio.Event()
+        self._list = Topic(lambda: self._rows(None), self.closing)
+        self._runs: dict[str, Topic] = {}
+        self._files = _static_files()
+        self._shell = _shell(sorted(self._files))
+
+    def app(self) -> Starlette:
+        """The application."""
+        gets: dict[str, Callable[[Request], Awaitable[Response]]] = {
+            "/": self.shell,
+            "/static/{name}": self.static,
+            "/api/about": self.about,
+            "/api/runs": self.runs,
+            "/api/runs/events": self.runs_events,
+            "/api/run": self.run,
+            "/api/run/events": self.run_events,
+            "/api/run/range": self.run_range,
+            "/report": self.report,
+            "/report/{picture}": self.report_picture,
+            "/api/models": self.models,
+            "/api/tasks": self.tasks,
+            "/api/task": self.task,
+            "/api/solved": self.solved,
+        }
+        posts: dict[str, Callable[[Request], Awaitable[Response]]] = {
+            "/api/runs/start": self.start,
+            "/api/runs/resume": self.resume,
+            "/api/runs/stop": self.stop,
+            "/api/check": self.check,
+            "/api/judge": self.judge,
+            "/api/think": self.think,
+            "/api/think/stop": self.stop_learning,
+        }
+        routes = [Route(path, answer, methods=["GET"]) for path, answer in gets.items()]
+        routes += [Route(path, answer, methods=["POST"]) for path, answer in posts.items()]
+        handlers: Any = {ReportedError: _reported, HTTPException: _refused, OSError: _unreadable, Exception: _unforeseen}
+        return Starlette(routes=routes, exception_handlers=handlers)
+
+    def warm(self) -> None:
+        """Read what the first view needs, so that it need not wait for the disk."""
+        with contextlib.suppress(ReportedError):
+            self.places.rows(10.0)
+            task_view.thumbnails(self.places.sources[0])
+
+    async def shell(self, request: Request) -> Response:
+        return Response(self._shell, media_type="text/html")
+
+    async def static(self, request: Request) -> Response:
+        found = self._files.get(request.path_params["name"])
+        if found is None:
+            raise HTTPException(404)
+        content, kind = found
+        return Response(content, media_type=kind)
+
+    async def about(self, request: Request) -> Response:
+        return reply(
+            {
+                "version": __version__,
+                "palette": PALETTE,
+                "sources": self.places.sources,
+                "recipes": recipe_names(),
+                "root": str(self.places.root),
+                "limits": {
+                    "side": MAX_SIDE,
+                    "pairs": task_view.MOST_PAIRS,
+                    "body": LARGEST_BODY,
+                    "name": LONGEST_NAME,
+                    "votes": MOST_VOTES,
+                    "seconds": MOST_SECONDS,
+                    "together": MOST_TOGETHER,
+                },
+            }
+        )
+
+    async def runs(self, request: Request) -> Response:
+        return reply(await asyncio.to_thread(self._rows, FIRST_VIEW))
+
+    async def runs_events(self, request: Request) -> Response:
+        return StreamingResponse(server_sent(_changes(self._list.contents())), media_type=EVENTS)
+
+    async def run(self, request: Request) -> Response:
+        runs = [self.places.run(key) for key in self._keys(request)]
+        return reply(await asyncio.to_thread(run_view.facts, runs, self.trainings.running()))
+
+    async def run_events(self, request: Request) -> Response:
+        key = self._keys(request)[0]
+        run = self.places.run(key)
+        topic = self._runs.get(key)
+        if topic is None:
+            # Readers of runs that nobody looks at any more give their memory back.
+            self._runs = {known: each for known, each in self._runs.items() if each.is_watched}
+            topic = self._runs[key] = Topic(run_view.Follower(run).read, self.closing)
+        return StreamingResponse(server_sent(topic.contents()), media_type=EVENTS)
+
+    async def run_range(self, request: Request) -> Response:
+        run = self.places.run(self._keys(request)[0])
+        first, last = (_whole(request, name) for name in ("first", "last"))
+        return reply(await asyncio.to_thread(run_view.charts_between, run, first, last))
+
+    async def report(self, request: Request) -> Response:
+        folder = self._scored(request)
+        address = f"run={request.query_params['run']}"
+        page = await asyncio.to_thread(run_view.report_page, folder, address)
+        return Response(page, media_type="text/html")
+
+    async def report_picture(self, request: Request) -> Response:
+        from hrm_arc.studio.security import PICTURE_POLICY
+
+        folder = self.places.run(self._keys(request)[0])
+        picture = await asyncio.to_thread(run_view.report_picture, folder, request.path_params["picture"])
+        if picture is None:
+            raise HTTPException(404)
+        return Response(picture, media_type=KINDS[".svg"], headers={"Content-Security-Policy": PICTURE_POLICY})
+
+    async def models(self, request: Request) -> Response:
+        found = await asyncio.to_thread(self.places.models)
+        return reply([{"key": model.key, "kind": model.kind, "name": model.name} for model in found])
+
+    async def tasks(self, request: Request) -> Response:
+        source = self.places.source(request.query_params.get("source"))
+        return Response(await asyncio.to_thread(lambda: to_json(task_view.thumbnails(source))), media_type="application/json")
+
+    async def task(self, request: Request) -> Response:
+        source = self.places.source(request.query_params.get("source"))
+        name = request.query_params.get("task")
+        return reply(await asyncio.to_thread(lambda: task_view.as_object(task_view.find(source, name))))
+
+    async def solved(self, request: Request) -> Response:
+        model = self.places.model(request.query_params.get("model"))
+        return reply(await asyncio.to_thread(task_view.solved_by, model))
+
+    async def start(self, request: Request) -> Response:
+        data = await read_object(request)
+        run = await self.trainings.start(text_of(data, "recipe"), data.get("changes", {}))
+        return reply({"run": run.run_id})
+
+    async def resume(self, request: Request) -> Response:
+        run = self.places.run(text_of(await read_object(request), "run"))
+        await self.trainings.resume(run)
+        return reply({})
+
+    async def stop(self, request: Request) -> Response:
+        await self.trainings.stop(self.places.run(text_of(await read_object(request), "run")))
+        return reply({})
+
+    async def check(self, request: Request) -> Response:
+        data = await read_object(request)
+        name, text = text_of(data, "name"), text_of(data, "text", LARGEST_BODY)
+        return reply(await asyncio.to_thread(task_view.check, name, text))
+
+    async def judge(self, request: Request) -> Response:
+        data = await read_object(request)
+        return reply(task_view.judge(data.get("answer"), data.get("truth")))
+
+    async def think(self, request: Request) -> Response:
+        data = await read_object(request)
+        task = await asyncio.to_thread(task_view.task_from, data.get("task"))
+        model = await asyncio.to_thread(self.places.model, data.get("model"))
+        votes = int(number_of(data, "votes", 1, MOST_VOTES, 16))
+        seconds = number_of(data, "seconds", 0, MOST_SECONDS, 0)
+        events = self.jobs.events(model, task, votes, seconds, int(number_of(data, "seed", 0, 2**31, 0)))
+        # The first event, or the reason for which there is none.
+        first = await anext(events)
+
+        async def lines() -> AsyncIterator[bytes]:
+            async with contextlib.aclosing(events):
+                yield to_json(first) + b"\n"
+                async for event in events:
+                    yield to_json(event) + b"\n"
+
+        return StreamingResponse(_until(lines(), self.closing), media_type="application/x-ndjson")
+
+    async def stop_learning(self, request: Request) -> Response:
+        await self.jobs.stop_learning(text_of(await read_object(request), "job"))
+        return reply({})
+
+    def _rows(self, seconds: float | None) -> dict[str, Any]:
+        here = set(self.trainings.running())
+        rows = self.places.rows(2.0 if seconds is None else seconds)
+        return {key: run_view.list_row(row, here) for key, row in rows.items()}
+
+    def _keys(self, request: Request) -> list[str]:
+        keys = request.query_params.getlist("run")
+        if not 1 <= len(keys) <= MOST_TOGETHER:
+            raise RefusedError("run", f"{len(keys)} runs, expected 1 to {MOST_TOGETHER}")
+        return keys
+
+    def _scored(self, request: Request) -> Any:
+        run = self.places.run(self._keys(request)[0])
+        name = request.query_params.get("scores")
+        found = next((each for each in task_view.scored_folders(run) if name in (None, each.path.name)), None)
+        if found is None:
+            raise RefusedError("scores", f"{run.run_id} is not scored there; hrm eval scores it", 404)
+        return found
+
+
+async def _changes(contents: AsyncIterator[bytes | None]) -> AsyncIterator[bytes | None]:
+    """Of a stream of objects: all keys first, then those whose value has changed; a key that is gone is null."""
+    import json
+
+    sent: dict[str, Any] = {}
+    is_first = True
+    async for content in contents:
+        if content is None:
+            yield None
+            continue
+        rows = json.loads(content)
+        changed = {key: row for key, row in rows.items() if sent.get(key) != row}
+        changed |= dict.fromkeys(sent.keys() - rows.keys())
+        if changed or is_first:
+            yield to_json(changed)
+        sent, is_first = rows, False
+
+
+async def _until(parts: AsyncIterator[bytes], closing: asyncio.Event) -> AsyncIterator[bytes]:
+    """The parts of an answer, up to the end of the server."""
+    ended = asyncio.ensure_future(closing.wait())
+    try:
+        while True:
+            part = asyncio.ensure_future(anext(parts, None))  # type: ignore[arg-type]
+            try:
+                await asyncio.wait((part, ended), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                if not part.done():
+                    part.cancel()
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await part
+            if part.cancelled() or (content := part.result()) is None:
+                break
+            yield content
+        if ended.done():
+            yield to_json({"event": "error", "where": "server", "what": "it ends; start hrm studio again"}) + b"\n"
+    finally:
+        ended.cancel()
+        aclose = getattr(parts, "aclose", None)
+        if aclose is not None:
+            await asyncio.shield(aclose())
+
+
+def _whole(request: Request, name: str) -> int:
+    value = request.query_params.get(name, "")
+    if not value.isdecimal() or len(value) > 18:
+        raise RefusedError(name, f"{value!r:.40}, expected a whole number")
+    return int(value)
+
+
+def _static_files() -> dict[str, tuple[bytes, str]]:
+    """The files of the page by name, read once: a request cannot name any other."""
+    # The report page's own style and script lie with its templates.
+    folders = [resources.files(package) / name for package, name in (("hrm_arc.studio", "static"), ("hrm_arc.report", "templates"))]
+    found = [file for folder in folders for file in folder.iterdir()]
+    kinds = {file.name: KINDS.get(f".{file.name.rpartition('.')[2]}") for file in found}
+    return {file.name: (file.read_bytes(), kind) for file in found if (kind := kinds[file.name]) is not None}
+
+
+def _shell(files: list[str]) -> str:
+    environment = Environment(loader=PackageLoader("hrm_arc.studio"), autoescape=True, trim_blocks=True)
+    return environment.get_template("shell.html").render(version=__version__, files=files)
+
+
+async def _reported(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ReportedError)
+    code = error.code if isinstance(error, RefusedError) else 400 if isinstance(error, UserError) else 500
+    return error_reply(error.where, error.what, code)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return error_reply(request.url.path, error.detail, error.status_code)
+
+
+async def _unreadable(request: Request, error: Exception) -> Response:
+    assert isinstance(error, OSError)
+    return error_reply(str(error.filename or "disk"), error.strerror or type(error).__name__, 500)
+
+
+async def _unforeseen(request: Request, error: Exception) -> Response:
+    return error_reply("studio", f"{type(error).__name__}: {error}", 500)

@@ -1,0 +1,81 @@
+"""Views that follow files: one reader for any number of browsers, which runs only while somebody looks."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from hrm_arc.errors import ReportedError
+from hrm_arc.studio.exchange import to_json
+
+# Seconds between two readings; a reading that takes long is followed by a pause of so many times its duration.
+PAUSE, SHARE = 1.0, 20
+# Seconds after which a comment is sent, so that a connection that is gone is noticed.
+QUIET = 15.0
+
+
+class Topic:
+    """The newest result of a reading, for everybody who watches.
+
+    Args:
+        read: called in a thread; its result is sent as JSON when it changes. A :class:`ReportedError` is sent, too.
+        closing: set when the server ends.
+    """
+
+    def __init__(self, read: Callable[[], Any], closing: asyncio.Event):
+        self._read = read
+        self._closing = closing
+        self._watchers = 0
+        self._changed = asyncio.Condition()
+        self._version = 0
+        self._content = b""
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def is_watched(self) -> bool:
+        return self._watchers > 0
+
+    async def contents(self) -> AsyncIterator[bytes | None]:
+        """Each new content as JSON, the present one first; None now and then while nothing changes."""
+        self._watchers += 1
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._follow())
+        seen = 0
+        try:
+            while not self._closing.is_set():
+                try:
+                    async with asyncio.timeout(QUIET), self._changed:
+                        await self._changed.wait_for(lambda seen=seen: self._version != seen)  # type: ignore[misc]
+                except TimeoutError:
+                    yield None
+                    continue
+                seen = self._version
+                yield self._content
+        finally:
+            self._watchers -= 1
+
+    async def _follow(self) -> None:
+        while self._watchers and not self._closing.is_set():
+            started = time.monotonic()
+            content = await asyncio.to_thread(self._reading)
+            if content != self._content or not self._version:
+                async with self._changed:
+                    self._content = content
+                    self._version += 1
+                    self._changed.notify_all()
+            await asyncio.sleep(max(PAUSE, SHARE * (time.monotonic() - started)) if self._version > 1 else PAUSE / 4)
+        self._version, self._content = 0, b""
+
+    def _reading(self) -> bytes:
+        try:
+            return to_json(self._read())
+        except ReportedError as error:
+            return to_json({"error": {"where": error.where, "what": error.what}})
+
+
+async def server_sent(contents: AsyncIterator[bytes | None]) -> AsyncIterator[bytes]:
+    """Contents in the form of server-sent events."""
+    async for content in contents:
+        yield b": quiet\n\n" if content is None else b"data: " + content + b"\n\n"

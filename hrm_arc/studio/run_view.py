@@ -1,0 +1,138 @@
+"""What the page shows of runs: rows of the list, a run with what differs from others, and the report page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+from functools import lru_cache
+from typing import Any
+
+from hrm_arc.errors import UserError, printable
+from hrm_arc.report.charts import training_curves, training_details
+from hrm_arc.report.listing import missing_metrics, signature_of, state_of
+from hrm_arc.report.outlook import outlook
+from hrm_arc.report.page import page_of
+from hrm_arc.runs.folder import RunFolder, differences
+from hrm_arc.runs.metrics import read_between, read_metrics
+from hrm_arc.studio.curves import LAST_STEP, ROWS, Curves, baseline_lines, charts_between
+from hrm_arc.studio.tasks import scored_folders, scores_summary
+
+__all__ = ["Follower", "charts_between", "facts", "list_row", "report_page", "report_picture"]
+
+STATUS = (
+    *("current_step", "current_epoch", "progress", "samples_per_sec", "estimated_time_remaining", "timing", "message"),
+    *("exact_accuracy", "token_accuracy", "training_loss", "peak_memory_bytes", "best", "last_validation"),
+    *("last_checkpoint", "last_update", "start_time", "pass_at_2", "pass_at_2_step", "model_flops_per_sec"),
+)
+
+
+def list_row(row: dict[str, Any], here: Set[str]) -> dict[str, Any]:
+    """A row of the list, without control characters; ``ours``: whether the run was started here."""
+    shown = {key: printable(value) if isinstance(value, str) else value for key, value in row.items()}
+    return {**shown, "baselines": baseline_lines(row), "ours": row["run_id"] in here}
+
+
+class Follower:
+    """A run as it goes: its status and its curves.
+
+    Args:
+        run: the run.
+    """
+
+    def __init__(self, run: RunFolder):
+        self._run = run
+        self._curves = Curves(run)
+
+    def read(self) -> dict[str, Any]:
+        """``status``: the fields of status.json that are shown; and the charts, see :mod:`hrm_arc.studio.curves`.
+
+        Raises:
+            UserError: a file of the run is not a regular file.
+        """
+        status = self._run.status()
+        shown = {key: status.get(key) for key in STATUS if status.get("state") != "damaged"}
+        return {
+            "status": {
+                **shown,
+                "state": state_of(status),
+                "message": status.get("message"),
+                "baselines": baseline_lines(status),
+                "missing": missing_metrics(self._run, status),
+            },
+            **self._curves.read(),
+        }
+
+
+def facts(runs: Sequence[RunFolder], here: Sequence[str]) -> dict[str, Any]:
+    """What does not change while a run trains, of runs that are shown together.
+
+    Returns:
+        ``runs``: of each its ``run_id``, ``name``, ``recipe`` as plain data, ``scores`` and ``outlook``, and
+        ``problem``: what is damaged; ``differences``: the keys of their recipes that differ, with the value of each.
+    """
+    found = [_facts(run, here) for run in runs]
+    recipes = [each["recipe"] or {} for each in found]
+    keys = sorted({key for other in recipes[1:] for key in differences(recipes[0], other)})
+    rows = [{"key": key, "values": [_value_of(recipe, key) for recipe in recipes]} for key in keys]
+    return {"runs": found, "differences": rows}
+
+
+def _facts(run: RunFolder, here: Sequence[str]) -> dict[str, Any]:
+    recipe, problem = None, None
+    said: list[str] = []
+    try:
+        recipe = run.config()
+        # Of the whole run, thinned: what is said of it does not depend on every row.
+        said = outlook(read_between(run.metrics_file, 0, LAST_STEP, ROWS), recipe)
+    except UserError as error:
+        problem = printable(error)
+    scores = []
+    for folder in scored_folders(run):
+        try:
+            scores.append({**scores_summary(folder), "own": folder.path == run.path})
+        except UserError as error:
+            problem = problem or printable(error)
+    return {
+        "run_id": printable(run.run_id),
+        "folder": printable(run.path),
+        "name": None if recipe is None else printable(recipe["name"]),
+        "recipe": recipe,
+        "problem": problem,
+        "scores": scores,
+        "outlook": said,
+        "ours": run.run_id in here,
+    }
+
+
+def _value_of(recipe: Any, key: str) -> Any:
+    """The value under a dotted key; None: there is none."""
+    for part in key.split("."):
+        recipe = recipe.get(part) if isinstance(recipe, dict) else None
+    return recipe
+
+
+def report_page(folder: RunFolder, address: str) -> str:
+    """The report page of a scored run, with scripts, styles and curves as files of the server.
+
+    Raises:
+        UserError: the run was not scored yet, or one of its files is damaged.
+    """
+    files = (folder.scores_file, folder.predictions_file, folder.owner().status_file)
+    return _report_page(folder, address, tuple(map(signature_of, files)))
+
+
+@lru_cache(2)
+def _report_page(folder: RunFolder, address: str, signatures: tuple[Any, ...]) -> str:
+    pictures = tuple(f"/report/{name}.svg?{address}" for name in _PICTURES)
+    return page_of(folder, folder.owner(), pictures)
+
+
+_PICTURES = {"curves": training_curves, "details": training_details}
+
+
+def report_picture(run: RunFolder, name: str) -> str | None:
+    """A picture of the report page as SVG; None: it has none of that name."""
+    draw = _PICTURES.get(name.removesuffix(".svg"))
+    if draw is None:
+        return None
+    drawn = draw({run.run_id: read_metrics(run.metrics_file)})
+    return drawn.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1) if "xmlns=" not in drawn else drawn

@@ -1,0 +1,110 @@
+// Elements, requests and messages. Text is only ever set as text: nothing from a file becomes markup.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+function fill(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name === "data") Object.assign(element.dataset, value);
+    else if (name in element && typeof value === "boolean") element[name] = value;
+    else if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value);
+  }
+  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  return element;
+}
+
+export const el = (tag, attributes = {}, ...children) => fill(document.createElement(tag), attributes, children);
+export const svg = (tag, attributes = {}, ...children) => fill(document.createElementNS(SVG, tag), attributes, children);
+
+export const button = (label, onclick, attributes = {}) => el("button", { type: "button", onclick, ...attributes }, label);
+
+export function option(value, label, selected = false) {
+  return el("option", { value, selected }, label);
+}
+
+export class ServerError extends Error {
+  constructor(error, status) {
+    super(`${error.where}: ${error.what}`);
+    this.where = error.where;
+    this.status = status;
+  }
+}
+
+const GONE = { where: "server", what: "it does not answer; was hrm studio ended? Start it again and reload this page" };
+
+export async function failure(response) {
+  try {
+    return new ServerError((await response.json()).error, response.status);
+  } catch {
+    return new ServerError({ where: "server", what: `status ${response.status}` }, response.status);
+  }
+}
+
+async function answered(path, options) {
+  let response;
+  try {
+    response = await fetch(path, options);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ServerError(GONE, 0);
+  }
+  if (!response.ok) throw await failure(response);
+  return response;
+}
+
+export async function get(path, parameters = {}) {
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries(parameters)) for (const each of [value].flat()) query.append(name, each);
+  return (await answered(query.size ? `${path}?${query}` : path)).json();
+}
+
+export const send = (path, data, signal) =>
+  answered(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(data), signal });
+
+export const post = async (path, data) => (await send(path, data)).json();
+
+// The objects of server-sent events; nothing is asked while the page is hidden. Returns a function that ends it.
+export function follow(path, onmessage, onstate = () => {}) {
+  let source = null;
+  const open = () => {
+    source = new EventSource(path);
+    source.onmessage = (event) => {
+      onstate(true);
+      onmessage(JSON.parse(event.data));
+    };
+    source.onerror = () => onstate(false);
+  };
+  const change = () => {
+    if (document.hidden && source) {
+      source.close();
+      source = null;
+    } else if (!document.hidden && !source) open();
+  };
+  document.addEventListener("visibilitychange", change);
+  change();
+  return () => {
+    document.removeEventListener("visibilitychange", change);
+    source?.close();
+  };
+}
+
+let quiet;
+export function say(message, isError = true) {
+  const line = document.getElementById("message");
+  line.textContent = message;
+  line.classList.toggle("bad", isError);
+  line.hidden = !message;
+  clearTimeout(quiet);
+  if (message && !isError) quiet = setTimeout(() => (line.hidden = true), 4000);
+}
+
+// Runs a handler; what goes wrong becomes a line that people can read.
+export const safely = (handler) => async (...values) => {
+  try {
+    say("");
+    return await handler(...values);
+  } catch (error) {
+    if (error.name !== "AbortError") say(error.message);
+    return undefined;
+  }
+};

@@ -1,0 +1,29 @@
+// Numbers as people read them. What is not known is said in words.
+
+export const UNKNOWN = "not known";
+
+export const count = (value) => (value === null || value === undefined ? UNKNOWN : value.toLocaleString("en-US"));
+export const counted = (value, plural) => `${count(value)} ${value === 1 ? plural.slice(0, -1) : plural}`;
+export const percent = (value, digits = 1) =>
+  value === null || value === undefined ? UNKNOWN : `${(100 * value).toFixed(digits)}%`;
+
+const PREFIXES = [[1e15, "P"], [1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]];
+export function prefixed(value) {
+  for (const [size, letter] of PREFIXES) if (Math.abs(value) >= size) return `${short(value / size)}${letter}`;
+  return short(value);
+}
+
+export function short(value) {
+  if (value === 0) return "0";
+  const size = Math.abs(value);
+  if (size >= 1e5 || size < 1e-3) return value.toExponential(1).replace("e+", "e").replace(".0e", "e");
+  return String(Number(value.toPrecision(3)));
+}
+
+export function duration(seconds) {
+  if (seconds === null || seconds === undefined) return UNKNOWN;
+  const whole = Math.round(seconds);
+  const [hours, minutes] = [Math.floor(whole / 3600), Math.floor((whole % 3600) / 60)];
+  if (hours) return `${count(hours)} h ${minutes} min`;
+  return minutes ? `${minutes} min ${whole % 60} s` : `${whole} s`;
+}

@@ -1,0 +1,174 @@
+// A run as it goes, or several overlaid: curves with zoom, time shares, recipes and what differs, scores.
+
+import { chart } from "./chart.js";
+import { button, el, follow, get, post, safely, say } from "./dom.js";
+import { UNKNOWN, count, duration, percent, prefixed } from "./numbers.js";
+import { badge } from "./runs.js";
+
+export async function show(root, parameters) {
+  const keys = parameters.getAll("run");
+  const { runs, differences } = await get("/api/run", { run: keys });
+  const live = runs.map(() => null);
+  const detail = new Map();
+  let zoom = null;
+  const head = el("div", { class: "head" });
+  const cards = el("div", { class: "cards" });
+  const whole = button("whole run", () => zoomTo(null), { hidden: true });
+  const range = el("span", { class: "note" });
+  const charts = el("div", { class: "charts" });
+  root.append(
+    head,
+    cards,
+    el("div", { class: "section-head" }, el("h2", {}, "Curves"), range, whole),
+    charts,
+    el("p", { class: "note" }, "Drag over a chart to zoom, double-click for the whole run; keys: + and - zoom, arrows move, Escape is the whole run. Lines are running means; the faint line behind one is the metric itself. Points are validations."),
+    runs.length > 1 ? differing(runs, differences) : null,
+    ...runs.map((run, number) => about(run, keys[number], runs.length > 1 ? number : null)),
+  );
+  const names = runs.map((run) => run.name ?? run.run_id);
+  head.append(el("h1", {}, names.join(" and ")), el("p", { class: "note" }, runs.map((run) => run.run_id).join(" · ")));
+
+  const span = () => {
+    const last = Math.max(1, ...live.map((each) => each?.last ?? 0));
+    return zoom ?? [0, last];
+  };
+
+  async function zoomTo(wanted) {
+    const last = Math.max(1, ...live.map((each) => each?.last ?? 0));
+    const [first, final] = wanted ?? [0, last];
+    const isWhole = wanted === null || (first <= 0 && final >= last);
+    zoom = isWhole ? null : [Math.max(0, Math.round(first)), Math.max(Math.round(first) + 2, Math.min(last, Math.round(final)))];
+    whole.hidden = zoom === null;
+    range.textContent = zoom ? `steps ${count(zoom[0])} to ${count(zoom[1])}` : "";
+    detail.clear();
+    draw();
+    if (!zoom) return;
+    const asked = zoom;
+    const found = await Promise.all(keys.map((key) => get("/api/run/range", { run: key, first: asked[0], last: asked[1] })));
+    if (zoom !== asked) return;
+    found.forEach((each, number) => detail.set(number, each));
+    draw();
+  }
+
+  function draw() {
+    const focused = [...charts.querySelectorAll("svg.chart")].indexOf(document.activeElement);
+    const sets = live.map((each, number) => detail.get(number) ?? each);
+    const all = new Map();
+    sets.forEach((set, number) => {
+      for (const each of set?.charts ?? []) {
+        if (!all.has(each.key)) all.set(each.key, { ...each, lines: [] });
+        all.get(each.key).lines[number] = { name: names[number], train: each.train, validation: each.validation };
+      }
+    });
+    const none = { train: [[], []], validation: [[], []] };
+    const drawn = [...all.values()].map(({ key, title, scale, prefixes, lines }) =>
+      chart({
+        title,
+        scale,
+        prefixes,
+        lines: runs.map((_, number) => lines[number] ?? { name: names[number], ...none }),
+        baselines: key === "exact_accuracy" && live.length === 1 ? baselines(live[0]?.status) : [],
+        domain: span(),
+        onzoom: safely(zoomTo),
+      }),
+    );
+    charts.replaceChildren(...(drawn.length ? drawn : [el("p", { class: "empty" }, live[0]?.status.missing ?? "No metrics yet.")]));
+    if (focused >= 0) charts.querySelectorAll("svg.chart")[focused]?.focus({ preventScroll: true });
+  }
+
+  const ends = keys.map((key, number) =>
+    follow(
+      `/api/run/events?${new URLSearchParams({ run: key })}`,
+      (content) => {
+        if (content.error) return say(`${content.error.where}: ${content.error.what}`);
+        live[number] = content;
+        cards.replaceChildren(...runs.map((run, place) => (live[place] ? card(run, keys[place], live[place].status, runs.length > 1 ? place : null) : "")));
+        return draw();
+      },
+      (isOn) => root.classList.toggle("lost", !isOn),
+    ),
+  );
+  return () => ends.forEach((end) => end());
+}
+
+const baselines = (status) =>
+  (status?.baselines ?? []).filter((each) => each.exact_accuracy !== null).map((each) => ({ name: each.name, value: each.exact_accuracy }));
+
+function card(run, key, status, number) {
+  const isOn = status.state === "running" || status.state === "validating";
+  const act = (path, said) => safely(async () => {
+    await post(path, { run: key });
+    say(said, false);
+  });
+  const facts = [
+    ["step", status.current_step === null || status.current_step === undefined ? UNKNOWN : `${count(status.current_step)}${run.recipe ? ` of ${count(run.recipe.training.max_steps)}` : ""}`],
+    ["exact match, held-out", status.last_validation ? percent(status.last_validation.exact_accuracy) : UNKNOWN],
+    ...(status.baselines ?? []).map((each) => [each.name, percent(each.exact_accuracy)]),
+    ["samples/s", status.samples_per_sec ? count(Math.round(status.samples_per_sec)) : UNKNOWN],
+    ...(isOn ? [["time left", duration(status.estimated_time_remaining)]] : []),
+    ...(status.pass_at_2 === null || status.pass_at_2 === undefined ? [] : [["pass@2", percent(status.pass_at_2)]]),
+    ...(status.peak_memory_bytes ? [["peak memory", `${prefixed(status.peak_memory_bytes)}B`]] : []),
+  ];
+  return el(
+    "section",
+    { class: "card" },
+    el(
+      "div",
+      { class: "card-head" },
+      number === null ? null : el("span", { class: `key c${number}` }),
+      number === null ? null : el("strong", {}, run.name ?? run.run_id),
+      badge(status.state),
+      status.progress ? el("progress", { value: status.progress, max: 1, "aria-label": "progress" }) : null,
+      isOn && run.ours !== false ? button("stop", act("/api/runs/stop", "the run saves its state and ends")) : null,
+      !isOn && ["interrupted", "failed", "lost"].includes(status.state) ? button("resume", act("/api/runs/resume", "the run goes on")) : null,
+    ),
+    el("dl", { class: "facts" }, facts.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value)))),
+    status.timing ? shares(status.timing) : null,
+    status.message ? el("p", { class: "note" }, status.message) : null,
+  );
+}
+
+// Where the time of a step goes.
+function shares(timing) {
+  const parts = Object.entries(timing).filter(([, share]) => share >= 0.005).sort((one, other) => other[1] - one[1]);
+  const bar = el("div", { class: "shares", role: "img", "aria-label": `time: ${parts.map(([name, share]) => `${name} ${percent(share, 0)}`).join(", ")}` });
+  parts.forEach(([, share], number) => {
+    const part = el("span", { class: `fill c${number % 6}` });
+    part.style.width = `${100 * share}%`;
+    bar.append(part);
+  });
+  const legend = parts.map(([name, share], number) => el("span", {}, el("span", { class: `key c${number % 6}` }), `${name} ${percent(share, 0)}`));
+  return el("div", { class: "time" }, bar, el("p", { class: "legend" }, legend));
+}
+
+function differing(runs, rows) {
+  const shown = (value) => (value === null ? "nothing" : typeof value === "object" ? JSON.stringify(value) : String(value));
+  const names = runs.map((run, number) => el("th", { scope: "col" }, el("span", { class: `key c${number}` }), run.name ?? run.run_id));
+  return el(
+    "section",
+    {},
+    el("h2", {}, "What differs"),
+    rows.length
+      ? el("div", { class: "scroll" }, el("table", {}, el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "key"), names)), el("tbody", {}, rows.map((row) => el("tr", {}, el("th", { scope: "row" }, row.key), row.values.map((value) => el("td", {}, shown(value))))))))
+      : el("p", { class: "note" }, "Their recipes say the same."),
+  );
+}
+
+function about(run, key, number) {
+  const reports = run.scores.map((each) => {
+    const query = new URLSearchParams({ run: key, scores: each.name });
+    const known = each.test_outputs ? `${count(each.solved)} of ${count(each.test_outputs)} test outputs solved` : "answers not known";
+    return el("li", {}, el("a", { href: `/report?${query}` }, each.own ? "report: gallery, breakdown, refinement" : `report on ${each.name}`), ` ${known}, ${count(each.votes)} votes, after step ${count(each.step)}`, each.warnings.map((text) => el("small", { class: "bad" }, text)));
+  });
+  return el(
+    "section",
+    { class: "about" },
+    el("h2", {}, number === null ? null : el("span", { class: `key c${number}` }), number === null ? "Scores and recipe" : (run.name ?? run.run_id)),
+    run.problem ? el("p", { class: "bad" }, run.problem) : null,
+    reports.length ? el("ul", { class: "plain" }, reports) : el("p", { class: "note" }, "Not scored yet: hrm eval scores it and writes its report."),
+    run.outlook.length ? el("div", {}, el("h3", {}, "Would more training help?"), el("ul", { class: "plain" }, run.outlook.map((text) => el("li", {}, text)))) : null,
+    run.recipe ? el("details", {}, el("summary", {}, "the whole recipe"), el("pre", {}, JSON.stringify(run.recipe, null, 2))) : null,
+    el("p", {}, el("a", { href: `#/think?${new URLSearchParams({ model: `run:${key}` })}` }, "let this run think about a task")),
+  );
+}
+

@@ -1,0 +1,90 @@
+// The tasks of a source as thumbnails, found by name, kind, size, and by what a model solved.
+
+import { button, el, get, option, safely } from "./dom.js";
+import { sprite } from "./grid.js";
+import { count } from "./numbers.js";
+import { setCurrent } from "./store.js";
+
+const SIZES = [["", "any size"], ["10", "up to 10 x 10"], ["20", "up to 20 x 20"], ["30", "larger than 20 x 20"]];
+
+export async function show(root, parameters, about) {
+  let tasks = [];
+  let scores = [];
+  const source = el("select", { "aria-label": "source", onchange: () => go() }, about.sources.map((name) => option(name, name, name === parameters.get("source"))));
+  const name = el("input", { type: "search", placeholder: "name", "aria-label": "name", size: 12, oninput: () => filter() });
+  const kind = el("select", { "aria-label": "kind", onchange: () => filter() });
+  const size = el("select", { "aria-label": "size", onchange: () => filter() }, SIZES.map(([value, label]) => option(value, label)));
+  const model = el("select", { "aria-label": "model", onchange: safely(choose) }, option("", "solved by ..."));
+  const outcome = el("select", { "aria-label": "outcome", hidden: true, onchange: () => filter() }, option("solved", "solved"), option("open", "not solved"));
+  const number = el("output", {});
+  const sheet = el("div", { class: "sheet" });
+  const empty = el("p", { class: "empty", hidden: true }, "No task fits these filters.");
+  root.append(
+    el("div", { class: "head" }, el("h1", {}, "Tasks")),
+    el("form", { class: "filters", onsubmit: (event) => event.preventDefault() }, source, name, kind, size, model, outcome, number),
+    sheet,
+    empty,
+  );
+
+  async function go() {
+    tasks = await get("/api/tasks", { source: source.value });
+    const kinds = [...new Set(tasks.flatMap((task) => task.groups))].sort();
+    kind.replaceChildren(option("", "any kind"), ...kinds.map((each) => option(each, each)));
+    // All of them at once: a task is two small canvases, and the browser draws only those in sight.
+    sheet.replaceChildren(...tasks.map((task) => (task.card = thumbnail(task, source.value))));
+    filter();
+  }
+
+  async function choose() {
+    scores = model.value ? await get("/api/solved", { model: model.value }) : [];
+    outcome.hidden = !model.value;
+    filter();
+  }
+
+  function filter() {
+    const wanted = name.value.trim().toLowerCase();
+    let [shown, known] = [0, 0];
+    for (const task of tasks) {
+      const side = Math.max(task.height, task.width);
+      const solved = solvedBy(scores, source.value, task.id);
+      known += solved !== null;
+      const fits =
+        task.id.toLowerCase().includes(wanted) &&
+        (!kind.value || task.groups.includes(kind.value)) &&
+        (!size.value || (size.value === "30" ? side > 20 : side <= Number(size.value))) &&
+        (!model.value || solved === (outcome.value === "solved"));
+      task.card.hidden = !fits;
+      task.card.classList.toggle("solved", solved === true);
+      shown += fits;
+    }
+    const text = `${count(shown)} of ${count(tasks.length)} tasks`;
+    number.textContent = model.value && !known ? `${text}; what it solves of this source is not known: hrm eval scores it` : text;
+    empty.hidden = shown > 0;
+  }
+
+  await go();
+  const models = (await get("/api/models")).filter((each) => each.kind !== "file");
+  model.append(...models.map((each) => option(each.key, each.name)));
+}
+
+// true, false, or null where it is not known. Weights list what they solved of a whole source.
+function solvedBy(scores, source, id) {
+  for (const each of scores) {
+    if (each.solved[id] !== undefined) return each.solved[id];
+    if (each.complete && each.data === source) return false;
+  }
+  return null;
+}
+
+function thumbnail(task, source) {
+  const open = (view) => safely(async () => {
+    setCurrent(await get("/api/task", { source, task: task.id }), source);
+    location.hash = `#/${view}`;
+  });
+  return el(
+    "article",
+    { class: "task", data: { task: task.id } },
+    el("button", { type: "button", class: "thumb", onclick: open("think"), "aria-label": `task ${task.id}: let a model think about it` }, sprite(task.input), el("span", { class: "arrow", "aria-hidden": "true" }, "→"), task.output ? sprite(task.output) : el("span", {}, "?")),
+    el("div", { class: "task-foot" }, el("span", { class: "task-name" }, task.id), button("edit", open("editor"), { class: "quiet", "aria-label": `edit ${task.id}` })),
+  );
+}
