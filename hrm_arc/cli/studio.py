@@ -67,5 +67,7 @@ def run(options: argparse.Namespace) -> None:
         note("open this address in a browser; Ctrl-C ends the studio")
         sys.stdout.flush()
 
-    if serve(Places(options.root, options.tasks, options.model), options.host, options.port, memory, ready, ending_signals()):
+    if serve(
+        Places(options.root, options.tasks, options.model), options.host, options.port, memory, ready, ending_signals()
+    ):
         raise KeyboardInterrupt

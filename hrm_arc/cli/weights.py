@@ -111,6 +111,8 @@ def _scored(folder: Path, data: str | None, votes: int | None) -> dict[str, Any]
     from hrm_arc.cli.backends import open_run
     from hrm_arc.cli.evaluate import score_model, usual_votes
     from hrm_arc.deploy.packing import add_scores
+    from hrm_arc.evaluation.results import read_results, solved_tasks
+    from hrm_arc.runs.folder import RunFolder
     from hrm_arc.runs.named import read_about
 
     model = open_run(folder)
@@ -120,13 +122,14 @@ def _scored(folder: Path, data: str | None, votes: int | None) -> dict[str, Any]
         "early_exit": model.early_exit,
         "precision": model.precision,
     }
-    scores = score_model(model, data, folder.with_name(f"{folder.name}.scores"), settings)
+    out = folder.with_name(f"{folder.name}.scores")
+    scores = score_model(model, data, out, settings)
     assert scores is not None, "hrm weights runs in one process"
     if not scores["test_outputs"]:
         note("no answer is known: the weights are saved without scores")
         return read_about(folder)
     own = f"its {scores['tasks']} solve tasks of {', '.join(model.card.solve)}"
-    return add_scores(folder, data or own, scores)
+    return add_scores(folder, data or own, scores, solved_tasks(read_results(RunFolder(out)).rows))
 
 
 def _size(folder: Path) -> int:

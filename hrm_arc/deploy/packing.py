@@ -108,13 +108,16 @@ def _learned_from(solve: Sequence[str], study: Sequence[str], tasks: Sequence[st
     return said
 
 
-def add_scores(folder: Path, data: str, scores: Mapping[str, Any]) -> dict[str, Any]:
+def add_scores(
+    folder: Path, data: str, scores: Mapping[str, Any], solved: Mapping[str, bool] | None = None
+) -> dict[str, Any]:
     """Add a row of scores to the description of saved weights; one on the same source is replaced.
 
     Args:
         folder: of the weights.
         data: the source that was scored.
         scores: as in scores.json.
+        solved: whether each task is solved, where that is to be kept.
 
     Returns:
         what about.json says now.
@@ -128,6 +131,7 @@ def add_scores(folder: Path, data: str, scores: Mapping[str, Any]) -> dict[str, 
         "solved": scores["solved_pass2"],
         "pass@2": scores["pass@2"],
         "interval": scores["intervals"]["pass@2"],
+        **({} if solved is None else {"solved_tasks": sorted(name for name, is_solved in solved.items() if is_solved)}),
     }
     about["scores"] = [*(each for each in about["scores"] if each.get("data") != data), row]
     write_json(folder / ABOUT, about)

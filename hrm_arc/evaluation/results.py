@@ -99,6 +99,15 @@ def read_results(folder: RunFolder) -> Results:
     return Results(scores, [row for _, row in read_rows(path, folder.path)])
 
 
+def solved_tasks(rows: Sequence[Row]) -> dict[str, bool]:
+    """Whether every known test output of a task is solved, for each task of which one is known."""
+    solved: dict[str, bool] = {}
+    for row in rows:
+        if row["truth"] is not None:
+            solved[row["task"]] = bool(row["solved"]) and solved.get(row["task"], True)
+    return solved
+
+
 def staleness(folder: RunFolder, scores: Mapping[str, Any]) -> str | None:
     """A line that says that scores are those of an earlier step than the run's; None if they are not."""
     at = folder.owner().status().get("current_step")

@@ -91,7 +91,9 @@ def write_html(path: Path, page: str) -> None:
 def environment() -> Environment:
     """The environment of the page templates, with their filters."""
     found = Environment(
-        loader=PackageLoader("hrm_arc.report"), autoescape=lambda name: name not in ("gallery.js", "report.css"), trim_blocks=True
+        loader=PackageLoader("hrm_arc.report"),
+        autoescape=lambda name: name not in ("gallery.js", "report.css"),
+        trim_blocks=True,
     )
     found.filters["percent"] = lambda share: "not known" if share is None else f"{share:.1%}"
     found.filters["value_of"] = lambda metric, value: metric_value(metric, value)

@@ -165,7 +165,8 @@ def read_between(path: Path, first: int, last: int, most: int = THINNED_ROWS) ->
     except FileNotFoundError:
         return []
     with os.fdopen(handle, "rb") as file:
-        start, end = _place_of(file, first), _place_of(file, last + 1)
+        start = _place_of(file, first)
+        end = max(start, _place_of(file, last + 1))
         if end - start <= RANGE_BYTES:
             file.seek(start)
             lines = dict(enumerate(file.read(end - start).splitlines(keepends=True)))

@@ -47,7 +47,8 @@ def read_about(folder: Path) -> dict[str, Any]:
 
     Returns:
         ``title``, ``licence``, ``parameters``, ``steps``, ``learned_from``, ``made_with`` (commands), and ``scores``:
-        rows with ``data``, ``tasks``, ``votes``, ``test_outputs``, ``solved``, ``pass@2`` and its ``interval``.
+        rows with ``data``, ``tasks``, ``votes``, ``test_outputs``, ``solved``, ``pass@2`` and its ``interval``, and
+        where it is known ``solved_tasks``: the tasks of which every test output was solved.
 
     Raises:
         UserError: it is missing or damaged.
@@ -77,6 +78,8 @@ def _check_score(row: dict[str, Any]) -> None:
     whole("scores.solved", field(row, "solved"), 0, outputs)
     for key in ("tasks", "votes"):
         whole(f"scores.{key}", field(row, key), 1)
+    if "solved_tasks" in row:
+        texts("scores.solved_tasks", row["solved_tasks"])
     share("scores.pass@2", field(row, "pass@2"))
     interval = listed("scores.interval", field(row, "interval"))
     if len(interval) != 2:

@@ -21,7 +21,16 @@ from hrm_arc.puzzles.html import PALETTE
 from hrm_arc.puzzles.task import LONGEST_NAME, MAX_SIDE
 from hrm_arc.studio import run_view
 from hrm_arc.studio import tasks as task_view
-from hrm_arc.studio.exchange import LARGEST_BODY, RefusedError, error_reply, number_of, read_object, reply, text_of, to_json
+from hrm_arc.studio.exchange import (
+    LARGEST_BODY,
+    RefusedError,
+    error_reply,
+    number_of,
+    read_object,
+    reply,
+    text_of,
+    to_json,
+)
 from hrm_arc.studio.jobs import MOST_SECONDS, MOST_VOTES, Jobs
 from hrm_arc.studio.launching import Trainings
 from hrm_arc.studio.live import Topic, server_sent
@@ -83,7 +92,12 @@ class Studio:
         }
         routes = [Route(path, answer, methods=["GET"]) for path, answer in gets.items()]
         routes += [Route(path, answer, methods=["POST"]) for path, answer in posts.items()]
-        handlers: Any = {ReportedError: _reported, HTTPException: _refused, OSError: _unreadable, Exception: _unforeseen}
+        handlers: Any = {
+            ReportedError: _reported,
+            HTTPException: _refused,
+            OSError: _unreadable,
+            Exception: _unforeseen,
+        }
         return Starlette(routes=routes, exception_handlers=handlers)
 
     def warm(self) -> None:
@@ -168,7 +182,9 @@ class Studio:
 
     async def tasks(self, request: Request) -> Response:
         source = self.places.source(request.query_params.get("source"))
-        return Response(await asyncio.to_thread(lambda: to_json(task_view.thumbnails(source))), media_type="application/json")
+        return Response(
+            await asyncio.to_thread(lambda: to_json(task_view.thumbnails(source))), media_type="application/json"
+        )
 
     async def task(self, request: Request) -> Response:
         source = self.places.source(request.query_params.get("source"))
@@ -267,7 +283,7 @@ async def _until(parts: AsyncIterator[bytes], closing: asyncio.Event) -> AsyncIt
     ended = asyncio.ensure_future(closing.wait())
     try:
         while True:
-            part = asyncio.ensure_future(anext(parts, None))  # type: ignore[arg-type]
+            part = asyncio.ensure_future(anext(parts, None))
             try:
                 await asyncio.wait((part, ended), return_when=asyncio.FIRST_COMPLETED)
             finally:
@@ -297,7 +313,10 @@ def _whole(request: Request, name: str) -> int:
 def _static_files() -> dict[str, tuple[bytes, str]]:
     """The files of the page by name, read once: a request cannot name any other."""
     # The report page's own style and script lie with its templates.
-    folders = [resources.files(package) / name for package, name in (("hrm_arc.studio", "static"), ("hrm_arc.report", "templates"))]
+    folders = [
+        resources.files(package) / name
+        for package, name in (("hrm_arc.studio", "static"), ("hrm_arc.report", "templates"))
+    ]
     found = [file for folder in folders for file in folder.iterdir()]
     kinds = {file.name: KINDS.get(f".{file.name.rpartition('.')[2]}") for file in found}
     return {file.name: (file.read_bytes(), kind) for file in found if (kind := kinds[file.name]) is not None}

@@ -82,7 +82,8 @@ async def read_object(request: Request) -> dict[str, Any]:
 
 
 async def _read_body(request: Request) -> bytes:
-    parts, size = [], 0
+    parts: list[bytes] = []
+    size = 0
     length = request.headers.get("content-length", "0")
     is_large = not length.isdecimal() or len(length) > 15 or int(length) > LARGEST_BODY
     end = asyncio.get_running_loop().time() + DRAIN_SECONDS

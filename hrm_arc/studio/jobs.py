@@ -13,7 +13,7 @@ import os
 import secrets
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 from hrm_arc.errors import ReportedError, UserError
@@ -63,7 +63,9 @@ class Jobs:
         self._queue: list[Job] = []
         self._moved = asyncio.Condition()
 
-    async def events(self, model: Model, task: Task, votes: int, seconds: float, seed: int) -> AsyncIterator[Event]:
+    async def events(
+        self, model: Model, task: Task, votes: int, seconds: float, seed: int
+    ) -> AsyncGenerator[Event, None]:
         """A job from its place in the queue to its end; to close this iterator ends it.
 
         Args:
@@ -79,9 +81,15 @@ class Jobs:
         if len(self._queue) >= MOST_WAITING:
             raise RefusedError("queue", f"{MOST_WAITING} jobs wait already; try again when some have ended", 429)
         order = {
-            **{"path": str(model.path), "kind": model.kind, "signature": model.signature()},
-            **{"id": task.id, "task": task_json(task.blind())},
-            **{"votes": votes, "seconds": seconds, "seed": seed, "memory": self._memory},
+            "path": str(model.path),
+            "kind": model.kind,
+            "signature": model.signature(),
+            "id": task.id,
+            "task": task_json(task.blind()),
+            "votes": votes,
+            "seconds": seconds,
+            "seed": seed,
+            "memory": self._memory,
         }
         job = Job()
         self._queue.append(job)
@@ -167,7 +175,10 @@ async def _compared(events: AsyncIterator[Event], task: Task) -> AsyncIterator[E
             event = {"event": "model", "model": card.model, "run": card.run_id, "step": card.step}
         if event["event"] == "done":
             tests = [
-                [verdict(make_grid(attempt["grid"]), task.tests[answer["test"]].output) for attempt in answer["attempts"]]
+                [
+                    verdict(make_grid(attempt["grid"]), task.tests[answer["test"]].output)
+                    for attempt in answer["attempts"]
+                ]
                 for answer in answers
             ]
             known = sum(test.output is not None for test in task.tests)

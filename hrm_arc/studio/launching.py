@@ -77,7 +77,9 @@ class Trainings:
         """
         process = self._processes.get(run.path.resolve())
         if process is None or process.returncode is not None:
-            raise RefusedError(run.run_id, "was not started by this studio: end it where it was started, with Ctrl-C", 409)
+            raise RefusedError(
+                run.run_id, "was not started by this studio: end it where it was started, with Ctrl-C", 409
+            )
         process.terminate()
 
     async def close(self) -> None:

@@ -11,7 +11,6 @@ import hmac
 import ipaddress
 import socket
 from http.cookies import CookieError, SimpleCookie
-from typing import Any
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -144,5 +143,3 @@ def _is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
-
-

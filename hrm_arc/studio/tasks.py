@@ -9,7 +9,7 @@ from typing import Any
 
 from hrm_arc.errors import UserError, printable
 from hrm_arc.evaluation.breakdown import groups
-from hrm_arc.evaluation.results import read_results, read_scores
+from hrm_arc.evaluation.results import read_results, read_scores, solved_tasks
 from hrm_arc.puzzles.formats import MOST_PROBLEMS, Examined, examine_text, task_json
 from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.puzzles.task import Grid, Task, grid_problems, make_grid, parse_task
@@ -96,10 +96,7 @@ def _listed(data: str, solved: Sequence[str], tasks: int) -> dict[str, Any]:
 
 
 def _solved(folder: RunFolder) -> dict[str, Any]:
-    by_task: dict[str, bool] = {}
-    for row in read_results(folder).rows:
-        if row["truth"] is not None:
-            by_task[row["task"]] = bool(row["solved"]) and by_task.get(row["task"], True)
+    by_task = solved_tasks(read_results(folder).rows)
     return {"data": folder.path.name, "solved": by_task, "complete": False, "tasks": len(by_task)}
 
 
@@ -204,5 +201,3 @@ def task_from(data: Any) -> Task:
         return parse_task({part: data[part] for part in ("train", "test") if part in data}, data.get("id"), "task")  # type: ignore[arg-type]
     except UserError as error:
         raise RefusedError(error.where, error.what) from None
-
-

@@ -13,9 +13,12 @@ export function chart({ title, scale, prefixes, lines, baselines = [], domain, o
   const up = isLog ? Math.log : (value) => value;
   const x = (step) => LEFT + ((step - domain[0]) / (domain[1] - domain[0] || 1)) * (WIDTH - LEFT - RIGHT);
   const y = (value) => HEIGHT - BOTTOM - ((up(value) - up(low)) / (up(high) - up(low) || 1)) * (HEIGHT - TOP - BOTTOM);
-  const label = prefixes ? prefixed : short;
+  const marks = isLog ? logTicks(low, high) : ticks(low, high, 4);
+  // So many digits that no two ticks read the same.
+  const digits = [3, 4, 5, 6].find((each) => new Set(marks.map((tick) => short(tick, each))).size === marks.length) ?? 7;
+  const label = (value) => (prefixes ? prefixed(value, digits) : short(value, digits));
   const drawing = svg("svg", { class: "chart", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, tabindex: 0, role: "img", "aria-label": `${title}: ${summary(lines, label)}` });
-  for (const tick of isLog ? logTicks(low, high) : ticks(low, high, 4)) {
+  for (const tick of marks) {
     drawing.append(
       svg("path", { class: "rule", d: `M${LEFT} ${y(tick).toFixed(1)}H${WIDTH - RIGHT}` }),
       svg("text", { class: "tick", x: LEFT - 6, y: y(tick) + 4, "text-anchor": "end" }, label(tick)),
@@ -76,7 +79,8 @@ function logTicks(low, high) {
   for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power += 1) {
     for (const each of [1, 2, 5]) if (each * 10 ** power >= low * 0.999 && each * 10 ** power <= high * 1.001) all.push(each * 10 ** power);
   }
-  return all.filter((_, place) => place % Math.ceil(all.length / 5) === 0);
+  // A range within one decade may have none of these.
+  return all.length < 2 ? ticks(low, high, 3) : all.filter((_, place) => place % Math.ceil(all.length / 5) === 0);
 }
 
 const summary = (lines, label) => lines.map((each) => `${each.name} ${last([each], label)}`).join(", ");

@@ -90,7 +90,7 @@ export async function show(root, parameters, about) {
     const pair = task[part][index];
     const sides = isTest ? ["input", "answer", ...(reveal ? ["output"] : [])] : ["input", "output"];
     if (isTest && !pair.answer) pair.answer = blank(pair.input.length, pair.input[0].length);
-    return el("section", { class: "pair" }, el("h2", {}, label, remove), el("div", { class: "sides" }, sides.map((side) => cell(task, part, index, side, label))));
+    return el("section", { class: `pair ${part}` }, el("h2", {}, label, remove), el("div", { class: "sides" }, sides.map((side) => cell(task, part, index, side, label))));
   }
 
   function cell(task, part, index, side, label) {

@@ -8,16 +8,16 @@ export const percent = (value, digits = 1) =>
   value === null || value === undefined ? UNKNOWN : `${(100 * value).toFixed(digits)}%`;
 
 const PREFIXES = [[1e15, "P"], [1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]];
-export function prefixed(value) {
-  for (const [size, letter] of PREFIXES) if (Math.abs(value) >= size) return `${short(value / size)}${letter}`;
-  return short(value);
+export function prefixed(value, digits = 3) {
+  for (const [size, letter] of PREFIXES) if (Math.abs(value) >= size) return `${short(value / size, digits)}${letter}`;
+  return short(value, digits);
 }
 
-export function short(value) {
+export function short(value, digits = 3) {
   if (value === 0) return "0";
   const size = Math.abs(value);
-  if (size >= 1e5 || size < 1e-3) return value.toExponential(1).replace("e+", "e").replace(".0e", "e");
-  return String(Number(value.toPrecision(3)));
+  if (size >= 1e5 || size < 1e-3) return value.toExponential(digits - 2).replace("e+", "e").replace(".0e", "e");
+  return String(Number(value.toPrecision(digits)));
 }
 
 export function duration(seconds) {

@@ -22,7 +22,7 @@ export async function show(root, parameters) {
     el("div", { class: "section-head" }, el("h2", {}, "Curves"), range, whole),
     charts,
     el("p", { class: "note" }, "Drag over a chart to zoom, double-click for the whole run; keys: + and - zoom, arrows move, Escape is the whole run. Lines are running means; the faint line behind one is the metric itself. Points are validations."),
-    runs.length > 1 ? differing(runs, differences) : null,
+    ...(runs.length > 1 ? [differing(runs, differences)] : []),
     ...runs.map((run, number) => about(run, keys[number], runs.length > 1 ? number : null)),
   );
   const names = runs.map((run) => run.name ?? run.run_id);

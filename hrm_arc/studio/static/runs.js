@@ -80,10 +80,10 @@ function line(key, row, chosen, choose) {
     el("td", {}, el("a", { href: address([key]) }, row.name ?? row.run_id), el("small", {}, row.run_id)),
     el("td", {}, badge(row.state), row.problem ? el("small", { class: "bad" }, row.problem) : null),
     el("td", {}, row.model ?? UNKNOWN),
-    el("td", { class: "number" }, steps, row.progress ? el("progress", { value: row.progress, max: 1, "aria-label": "progress" }) : null),
-    el("td", { class: "number" }, exact(row)),
-    el("td", { class: "number" }, isOn && row.samples_per_sec !== null ? count(Math.round(row.samples_per_sec)) : ""),
-    el("td", { class: "number" }, isOn ? duration(row.estimated_time_remaining) : ""),
+    el("td", { class: "number", data: { label: "step" } }, steps, row.progress ? el("progress", { value: row.progress, max: 1, "aria-label": "progress" }) : null),
+    el("td", { class: "number", data: { label: "exact match" } }, exact(row)),
+    el("td", { class: "number", data: { label: "samples/s" } }, isOn && row.samples_per_sec !== null ? count(Math.round(row.samples_per_sec)) : ""),
+    el("td", { class: "number", data: { label: "time left" } }, isOn ? duration(row.estimated_time_remaining) : ""),
   );
 }
 

@@ -2,12 +2,12 @@
 
 import { button, el, get, option, post, safely, say, send } from "./dom.js";
 import { picture } from "./grid.js";
-import { count, duration, percent, short } from "./numbers.js";
+import { count, counted, duration, percent, short } from "./numbers.js";
 import { asFile, getCurrent } from "./store.js";
 
 export async function show(root, parameters, about) {
   const task = getCurrent();
-  root.append(el("div", { class: "head" }, el("h1", {}, "Think"), task ? el("p", { class: "note" }, `${task.id}${task.source ? ` of ${task.source}` : ""}`) : null));
+  root.append(el("div", { class: "head" }, el("h1", {}, "Think"), task && el("p", { class: "note" }, `${task.id}${task.source ? ` of ${task.source}` : ""}`)));
   if (!task) {
     root.append(el("p", { class: "empty" }, "Choose a task first: ", el("a", { href: "#/tasks" }, "find one"), " or ", el("a", { href: "#/editor" }, "draw one"), "."));
     return undefined;
@@ -140,7 +140,7 @@ function testView(test, index) {
     votes({ done, of, candidates, different }) {
       reveal("votes");
       votes.replaceChildren(...candidates.map((each) => el("figure", {}, picture(each.grid, { longest: 90, label: "candidate" }), el("figcaption", {}, el("meter", { min: 0, max: of, value: each.votes }), `${count(each.votes)} of ${count(done)}`))));
-      if (different > candidates.length) votes.append(el("p", { class: "note" }, `and ${count(different - candidates.length)} other answers`));
+      if (different > candidates.length) votes.append(el("p", { class: "note" }, `and ${counted(different - candidates.length, "other answers")}`));
     },
     answer(event) {
       reveal("attempts");
