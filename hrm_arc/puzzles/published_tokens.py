@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from hrm_arc.puzzles.boards import BOXES, FREE, GOAL, MAZE, PATH, START, WALL
+from hrm_arc.puzzles.board_symmetry import BOXES
+from hrm_arc.puzzles.boards import FREE, GOAL, MAZE, PATH, START, WALL
 from hrm_arc.puzzles.canvas import EOS, FIRST_COLOR, PAD, VOCABULARY
 from hrm_arc.puzzles.task import Grid, Task
 
