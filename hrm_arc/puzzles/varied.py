@@ -91,9 +91,9 @@ class VariedBoards:
             if not len(rows):
                 continue
             own, wanted = board[rows], image[rows]
-            # The images of a board are the first in a keyed order of all symmetries but the identity.
-            keyed = permute((wanted - 1) % (group.order - 1), group.order - 1, self.seed, self._keys[own]) + 1
-            places, colors = group.elements(np.where(wanted == 0, 0, keyed))
+            # The images of a board are the first in a pseudorandom order of all symmetries but the identity.
+            rank = permute((wanted - 1) % (group.order - 1), group.order - 1, self.seed, self._keys[own]) + 1
+            places, colors = group.elements(np.where(wanted == 0, 0, rank))
             there = self._place[own]
             board_images, solved = (images(each[there], places, colors) for each in (inputs, outputs))
             canvas = Canvas(group.side, group.side)

@@ -16,7 +16,7 @@ from hrm_arc.puzzles.rules import is_valid
 from hrm_arc.puzzles.symmetry import DIHEDRALS, turn
 from hrm_arc.puzzles.task import make_grid
 
-KINDS = [("sudoku", 4), ("sudoku", 6), ("sudoku", 9), ("maze", 5), ("maze", 9)]
+BOARDS = [("sudoku", 4), ("sudoku", 6), ("sudoku", 9), ("maze", 5), ("maze", 9)]
 
 
 def test_the_orders_by_hand() -> None:
@@ -28,7 +28,7 @@ def test_the_orders_by_hand() -> None:
     assert board_group("maze", 11).order == 8
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("kind", BOARDS, ids=str)
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_a_group(kind: tuple[str, int], data: st.DataObject) -> None:
@@ -106,7 +106,7 @@ def test_an_image_of_a_board_has_the_image_of_its_solution(side: int) -> None:
         assert is_valid("sudoku", board, solution)
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("kind", BOARDS, ids=str)
 def test_the_images_of_a_board_share_its_number_and_other_boards_have_others(kind: tuple[str, int]) -> None:
     group, random = board_group(*kind), np.random.default_rng(0)
     boards = [pair.input for pair in generate(*kind, 6).demonstrations]

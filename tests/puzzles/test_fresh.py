@@ -17,7 +17,7 @@ from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.puzzles.task import Grid, Task, make_grid
 from hrm_arc.training.build import load_recipe
 
-KINDS = [("sudoku", 4), ("sudoku", 6), ("sudoku", 9), ("maze", 9)]
+BOARDS = [("sudoku", 4), ("sudoku", 6), ("sudoku", 9), ("maze", 9)]
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +32,7 @@ def grids(samples: Samples, tokens: np.ndarray) -> list[Grid]:
     return [make_grid((row - 2).reshape(shape)) for row in tokens]
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("kind", BOARDS, ids=str)
 def test_fresh_boards_are_boards_with_their_solutions(kind: tuple[str, int]) -> None:
     game, side = kind
     (batch,) = FreshSet([held_out_boards(game, side, "test", 3)], seed=5).samples(np.arange(12))
