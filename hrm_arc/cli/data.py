@@ -152,6 +152,7 @@ def _info(options: argparse.Namespace) -> None:
     result = {
         "tasks": len(corpus.tasks),
         "tasks_to_solve": len(corpus.solve),
+        **data_build.count_boards(corpus.tasks),
         "train_samples": len(training),
         "test_samples": len(held_out),
         "test_outputs": sum(len(task.tests) for task in corpus.solve),
@@ -163,6 +164,8 @@ def _info(options: argparse.Namespace) -> None:
 
     def human(result: dict[str, Any]) -> None:
         print(f"{counted(result['tasks'], 'tasks')}, {result['tasks_to_solve']} of them to solve")
+        if result["train_boards"]:
+            print(data_build.said_boards(result))
         samples = (counted(result[f"{part}_samples"], f"{name} samples") for part, name in PARTS)
         print(", ".join(samples))
         if result["unknown_outputs"]:

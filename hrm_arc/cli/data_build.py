@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from hrm_arc.errors import UserError
 
 if TYPE_CHECKING:
     from hrm_arc.puzzles.corpus import Corpus
+    from hrm_arc.puzzles.task import Task
 
 
 def add_set_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +56,18 @@ def corpus_of(options: argparse.Namespace) -> Corpus:
     if options.augment < 0 or options.repeat < 1:
         raise UserError("--augment, --copies", "expected at least 0 variants and at least 1 copy")
     return load_corpus(options.source, [options.concept_arc] if options.concept_arc else [])
+
+
+def count_boards(tasks: Sequence[Task]) -> dict[str, int]:
+    """The boards of the games among some tasks: those to train on, and those to solve."""
+    games = [task for task in tasks if task.boards]
+    parts = {"train_boards": "demonstrations", "test_boards": "tests"}
+    return {key: sum(len(getattr(game, part)) for game in games) for key, part in parts.items()}
+
+
+def said_boards(result: Mapping[str, int]) -> str:
+    """The counts of :func:`count_boards` in words."""
+    return f"{counted(result['train_boards'], 'boards')} to train on and {result['test_boards']:,} to solve"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

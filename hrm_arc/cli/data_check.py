@@ -12,6 +12,7 @@ import argparse
 import sys
 from typing import Any
 
+from hrm_arc.cli.data_build import count_boards, said_boards
 from hrm_arc.cli.show import add_json, counted, emit, note
 from hrm_arc.errors import UserError
 
@@ -31,7 +32,9 @@ def run(options: argparse.Namespace) -> None:
     found = check(options.path)
     result: dict[str, Any] = {
         "files": found.files,
-        "tasks": len(found.tasks),
+        "tasks": found.in_source,
+        **count_boards(found.tasks),
+        "tasks_beside": len(found.tasks) - found.in_source,
         "problems": [{"file": str(file), "place": p.place, "what": p.what} for file, p in found.problems],
     }
     if options.against:
@@ -42,6 +45,7 @@ def run(options: argparse.Namespace) -> None:
             "shared": [{**row.__dict__, "what": str(row)} for row in rows],
             "shared_tasks": len({row.task for row in rows}),
             "shared_others": len({row.other for row in rows}),
+            "compared": len(found.tasks),
         }
     emit(result, options.json, _human)
     if found.problems:
@@ -57,7 +61,10 @@ def _human(result: dict[str, Any]) -> None:
     for row in result.get("shared", []):
         print(row["what"])
     if "shared" in result:
-        against = f"{result['shared_tasks']} of {result['tasks']} tasks are found in {result['against']}"
+        against = f"{result['shared_tasks']} of {result['compared']} tasks are found in {result['against']}"
         print(f"{against}, where they match {result['shared_others']} tasks")
     if not result["problems"]:
-        note(f"{counted(result['files'], 'files')}, {counted(result['tasks'], 'tasks')}, no problems")
+        beside = f" and {result['tasks_beside']} in files beside them" if result["tasks_beside"] else ""
+        boards = f" with {said_boards(result)}" if result["train_boards"] else ""
+        tasks = f"{counted(result['tasks'], 'tasks')}{boards}{beside}"
+        note(f"{counted(result['files'], 'files')}, {tasks}, no problems")

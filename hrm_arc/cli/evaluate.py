@@ -78,6 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from hrm_arc.evaluation.predict import MOST_VOTES
+    from hrm_arc.puzzles.symmetry import DIHEDRALS
 
     if options.votes is not None and not 1 <= options.votes <= MOST_VOTES:
         raise UserError("--votes", f"{options.votes}, expected 1 to {MOST_VOTES:,}")
@@ -91,6 +92,11 @@ def run(options: argparse.Namespace) -> None:
     model = open_model(options.path, options, options.early_exit, options.reading)
     out = options.out or _within(model, _beside(options.path, options.data))
     votes = options.votes or usual_votes(model)
+    if model.card.options.get("vocabulary") == "maze" and votes > DIHEDRALS:
+        what = (
+            "the tokens of a published Maze model have no other colors, so its boards have 8 orientations and no more"
+        )
+        raise UserError("--votes", f"{votes}, but {what}")
     settings = {
         "votes": votes,
         "seed": options.seed,

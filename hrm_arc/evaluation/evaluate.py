@@ -25,9 +25,12 @@ from hrm_arc.runs.versions import versions
 
 
 def unseen_tasks(card: Card, tasks: Sequence[Task]) -> list[str]:
-    """Tasks that are not in the checkpoint's task table; the model answers them with the row of unseen tasks."""
-    known = card.rows()
-    return [task.id for task in tasks if task.id not in known]
+    """Tasks that are not in the checkpoint's task table; the model answers them with the row of unseen tasks.
+
+    A published model of a game has no other row: all boards were trained with that one.
+    """
+    known, one_row = card.rows(), card.options.get("vocabulary", "arc") != "arc" and not card.tasks
+    return [task.id for task in tasks if task.id not in known and not (task.boards and one_row)]
 
 
 def predict_tasks(

@@ -2,11 +2,14 @@
 
 Such a folder holds every variant of each puzzle. The first puzzle of a group is the original.
 Its rows in ``train`` are the demonstrations and its rows in ``test`` are the tests. The other
-variants are not read: the program makes variants itself.
+variants are left out, with a warning: the program makes variants itself. Those of a game's boards
+are read on request, as boards of their own.
 """
 
 from __future__ import annotations
 
+import functools
+import logging
 import math
 import os
 import zipfile
@@ -17,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from hrm_arc.errors import UserError
+from hrm_arc.puzzles.board_files import ALL, Counts
 from hrm_arc.puzzles.canvas import EOS, FIRST_COLOR, FULL, VOCABULARY, Canvas
 from hrm_arc.puzzles.listing import is_there
 from hrm_arc.puzzles.published_tokens import BOARD_TOKENS
@@ -24,6 +28,9 @@ from hrm_arc.puzzles.task import COLORS, MAX_SIDE, Grid, Pair, Task, make_grid, 
 from hrm_arc.puzzles.variant_names import split_variant
 from hrm_arc.reading import open_regular, read_json
 
+log = logging.getLogger(__name__)
+# The part of a game's folder that has all variants of the boards to train on.
+VARIANTS = "variants"
 FIELDS = ("inputs", "labels", "puzzle_identifiers", "puzzle_indices", "group_indices")
 
 
@@ -32,24 +39,36 @@ def is_array_folder(path: Path) -> bool:
     return is_there(path / "train" / "dataset.json")
 
 
-def read_array_folder(path: Path, split: str = "", most: int | None = None) -> tuple[Task, ...]:
+def read_array_folder(path: Path, split: str = "", counts: Counts = ALL) -> tuple[Task, ...]:
     """The tasks of a folder.
 
     Args:
         path: a folder with ``train`` and, if it has tasks to solve, ``test``.
         split: ``evaluation``: the tasks that have rows in ``test``; ``training``: the other
             tasks, with their last pair as the test; "": both. A game belongs to ``evaluation``.
-        most: the largest number of boards to read of a game, in each part; None for all.
+            ``variants``: a game with all variants of the boards in ``train``.
+        counts: the largest numbers of boards to read of a game; a board counts once, however many variants it has.
 
     Raises:
-        UserError: a file is missing, damaged, or does not fit the other files.
+        UserError: a file is missing, damaged, or does not fit the other files; or variants of tasks are asked for.
     """
     train = _Part(path / "train")
     test = _Part(path / "test") if is_there(path / "test" / "dataset.json") else None
     names = read_identifiers(path / "identifiers.json") if is_there(path / "identifiers.json") else []
     if train.vocabulary in BOARD_TOKENS or len(names) <= 1:
         # A game is one task to solve; the boards in ``train`` are its demonstrations.
-        return () if split == "training" else (_game(path.name, train, test, most),)
+        if split == "training":
+            return ()
+        if split != VARIANTS and train.variants:
+            what = f"{train.variants:,} variants of its boards in train are left out; {path}/{VARIANTS} has them, too"
+            _warn_once(f"{path}: {what}")
+        return (_game(path.name, train, test, counts, split == VARIANTS),)
+    if split == VARIANTS:
+        what = "variants of tasks are not read as tasks; the program makes variants itself (data.augment), and takes"
+        raise UserError(f"{path}/{VARIANTS}", f"{what} the rows of published ones with hrm import --variants")
+    if train.variants:
+        what = f"{train.variants:,} variants of its tasks in train are left out, the first of them"
+        _warn_once(f"{path}: {what} {train.first_variant(names)}; the program makes variants itself (data.augment)")
     known = {train.name(g, names): g for g in reversed(range(train.groups))}
     solve = {} if test is None else {test.name(g, names): g for g in range(test.groups)}
     tasks = []
@@ -61,6 +80,12 @@ def read_array_folder(path: Path, split: str = "", most: int | None = None) -> t
         elif name not in solve and split != "evaluation":
             tasks.append(Task(name, pairs[:-1] or pairs, pairs[-1:]))
     return tuple(tasks)
+
+
+@functools.cache
+def _warn_once(message: str) -> None:
+    """Log a warning, once: the tasks of a source are loaded more than once."""
+    log.warning(message)
 
 
 @dataclass(frozen=True)
@@ -116,21 +141,39 @@ class _Part:
         if len(self._arrays["puzzle_identifiers"]) < len(self._puzzles) - 1:
             raise UserError(self._file("puzzle_identifiers"), f"fewer than {len(self._puzzles) - 1} identifiers")
         self.groups = len(self._groups) - 1
+        self.variants = len(self._puzzles) - 1 - self.groups
+
+    def first_variant(self, names: list[str]) -> str:
+        """The name of the first puzzle that is not the original of its group."""
+        group = int(np.flatnonzero(np.diff(self._groups) > 1)[0])
+        return self._name(int(self._groups[group]) + 1, names)
 
     def name(self, group: int, names: list[str]) -> str:
         """The name of a group's task, from the folder's list of names."""
-        identifier = int(self._arrays["puzzle_identifiers"][self._groups[group]])
+        return split_variant(self._name(int(self._groups[group]), names))[0]
+
+    def _name(self, puzzle: int, names: list[str]) -> str:
+        identifier = int(self._arrays["puzzle_identifiers"][puzzle])
         if not 0 <= identifier < len(names):
             raise UserError(
                 self._file("puzzle_identifiers"), f"identifier {identifier}, expected one of {len(names)} names"
             )
-        return split_variant(names[identifier])[0]
+        return names[identifier]
 
     def pairs(self, group: int) -> tuple[Pair, ...]:
         """The pairs of the first puzzle of a group."""
         first = self._groups[group]
         rows = range(int(self._puzzles[first]), int(self._puzzles[first + 1]))
         return tuple(Pair(self._grid("inputs", row), self._grid("labels", row)) for row in rows)
+
+    def boards(self, groups: int | None, variants: bool) -> list[Pair]:
+        """The boards of the first groups, or of all for None; with ``variants`` those of all puzzles of a group."""
+        starts = self._groups[: self.groups if groups is None else min(groups, self.groups)]
+        if variants:
+            end = self._puzzles[self._groups[len(starts)]]
+            return [Pair(self._grid("inputs", row), self._grid("labels", row)) for row in range(int(end))]
+        rows = (row for first in starts for row in range(int(self._puzzles[first]), int(self._puzzles[first + 1])))
+        return [Pair(self._grid("inputs", row), self._grid("labels", row)) for row in rows]
 
     def _grid(self, name: str, row: int) -> Grid:
         tokens = np.asarray(self._arrays[name][row])
@@ -174,13 +217,15 @@ class _Part:
         return self.path / f"all__{name}.npy"
 
 
-def _game(name: str, train: _Part, test: _Part | None, most: int | None) -> Task:
+def _game(name: str, train: _Part, test: _Part | None, counts: Counts, variants: bool) -> Task:
     """A folder of boards without names, as one task."""
-    demonstrations = [train.pairs(group)[0] for group in range(min(train.groups, most or train.groups))]
+    demonstrations = train.boards(counts.training, variants)
     if test is None:
+        if counts.held_out is not None:
+            raise UserError(train.path.parent, "has no boards in test, so there is no second number of boards")
         demonstrations, tests = demonstrations[:-1] or demonstrations, demonstrations[-1:]
     else:
-        tests = [test.pairs(group)[0] for group in range(min(test.groups, most or test.groups))]
+        tests = test.boards(counts.held_out, variants=False)
     shapes = {
         grid.shape for pair in (*demonstrations, *tests) for grid in (pair.input, pair.output) if grid is not None
     }

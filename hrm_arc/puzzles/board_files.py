@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from hrm_arc.errors import UserError
 from hrm_arc.puzzles.boards import HELD_OUT_EVERY, MAZE, SUDOKU
@@ -19,7 +19,22 @@ from hrm_arc.reading import open_regular
 MOST_PROBLEMS, LONGEST_LINE = 1000, 2**20
 
 
-def read_boards(path: Path, most: int | None = None) -> tuple[list[Task], list[tuple[Path, Problem]]]:
+class Counts(NamedTuple):
+    """How many boards of a game are read; None for all.
+
+    Attributes:
+        training: of the file that a source names, or of the boards to train on in a folder.
+        held_out: of the held-out boards in a file or folder of their own.
+    """
+
+    training: int | None = None
+    held_out: int | None = None
+
+
+ALL = Counts()
+
+
+def read_boards(path: Path, counts: Counts = ALL) -> tuple[list[Task], list[tuple[Path, Problem]]]:
     """The game in a CSV file with the columns ``question`` and ``answer``.
 
     If the file is ``train.csv`` and ``test.csv`` is in the same folder, the boards of ``test.csv``
@@ -27,7 +42,7 @@ def read_boards(path: Path, most: int | None = None) -> tuple[list[Task], list[t
 
     Args:
         path: the file.
-        most: the largest number of boards to read, in each file; None for all.
+        counts: the largest numbers of boards to read. The first is that of ``path`` alone.
 
     Returns:
         The task, or no task if there is a problem, and the problems with their files.
@@ -35,10 +50,12 @@ def read_boards(path: Path, most: int | None = None) -> tuple[list[Task], list[t
     Raises:
         PuzzleError: the file cannot be read, or does not have these columns.
     """
-    boards, problems = _read_csv(path, most)
+    boards, problems = _read_csv(path, counts.training)
     tests_file = second_file(path)
+    if tests_file is None and counts.held_out is not None:
+        raise PuzzleError(path, "has no test.csv beside it, so there is no second number of boards")
     if tests_file is not None:
-        tests, more = _read_csv(tests_file, most)
+        tests, more = _read_csv(tests_file, counts.held_out)
         problems += more
     else:
         boards, tests = _hold_out(boards)

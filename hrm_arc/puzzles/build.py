@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from hrm_arc.errors import ReportedError, unwritable
+from hrm_arc.errors import ReportedError, UserError, unwritable
 from hrm_arc.files import exclusive_lock, open_append
 from hrm_arc.puzzles.augmented import AugmentedSet
 from hrm_arc.puzzles.build_folder import JOURNAL, RECORD, TOKENS, open_journal, reserve_arrays, write_compact
@@ -26,6 +26,7 @@ from hrm_arc.puzzles.canvas import FULL, PAD, VOCABULARY, CanvasKind
 from hrm_arc.puzzles.corpus import Corpus, Puzzle
 from hrm_arc.puzzles.formats import task_json
 from hrm_arc.puzzles.processes import processes, signals_held
+from hrm_arc.puzzles.published_tokens import board_vocabulary, to_board_tokens
 from hrm_arc.puzzles.variant_names import PUBLISHED_DIHEDRALS, SEPARATOR
 
 # Samples of one part, and samples that a process holds in memory at a time.
@@ -88,6 +89,9 @@ def build(
         "fingerprint": plan.fingerprint(),
         "part": part,
     }
+    if plan.vocabulary != VOCABULARY:
+        # A build that was begun with other tokens is another one.
+        record["vocabulary"] = plan.vocabulary
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -134,6 +138,7 @@ class _Part:
     config: BuildConfig
     canvas: CanvasKind
     translate: bool
+    vocabulary: int
 
     def open(self) -> AugmentedSet:
         config = self.config
@@ -159,9 +164,31 @@ class _Plan:
         # Games with boards of one size are written at that size, as in the published sets.
         self.canvas = boards.pop() if games and len(boards) == 1 else FULL
         kind: CanvasKind = "full" if self.canvas == FULL else "cropped"
-        self.parts = {split: _Part(part, config, kind, split == "train") for split, part in puzzles.items() if part}
+        # Games have the tokens of the published sets: 11 for Sudoku, 6 for Maze.
+        vocabularies = {board_vocabulary(task) for task in corpus.tasks} if self.canvas != FULL else set()
+        self.vocabulary = vocabularies.pop() if len(vocabularies) == 1 else VOCABULARY
+        self.parts = {
+            split: _Part(part, config, kind, split == "train", self.vocabulary)
+            for split, part in puzzles.items()
+            if part
+        }
         self.sets = {split: part.open() for split, part in self.parts.items()}
         self._games = games
+        self._check_variants()
+
+    def _check_variants(self) -> None:
+        """Check that the variants of a game have tokens in its published vocabulary."""
+        data = self.sets["train"]
+        if self.vocabulary == VOCABULARY or data.variants[0] < 2:
+            return
+        variants = np.arange(min(int(data.variants[0]), 64))
+        indices = (variants * data.pairs[0]).astype(np.int64)
+        try:
+            for samples in data.samples(indices):
+                to_board_tokens(samples.inputs, self.vocabulary)
+        except ValueError as error:
+            what = f"its variants permute colors, and {error}; leave --augment out"
+            raise UserError("--augment", what) from None
 
     @cached_property
     def names(self) -> list[str]:
@@ -207,7 +234,7 @@ class _Plan:
         """The content of a split's ``dataset.json``, with the keys that the published loaders read."""
         return {
             "seq_len": self.canvas.cells,
-            "vocab_size": VOCABULARY,
+            "vocab_size": self.vocabulary,
             "pad_id": PAD,
             "ignore_label_id": PAD,
             "blank_identifier_id": 0,
@@ -241,7 +268,7 @@ def _write_parts(
     """Write parts, in parallel, and yield each when it is written."""
     workers = min(workers or _cores(), len(parts))
     if workers <= 1:
-        _sets.update(plan.sets)
+        _sets.update({split: (data, plan.vocabulary) for split, data in plan.sets.items()})
         yield from (_write_part(out, *each, part) for each in parts)
         return
     with processes(workers, _open_sets, plan.parts) as pool:
@@ -263,24 +290,24 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-# The sets of a worker process, by split.
-_sets: dict[str, AugmentedSet] = {}
+# The sets of a worker process and the vocabularies that they are written in, by split.
+_sets: dict[str, tuple[AugmentedSet, int]] = {}
 
 
 def _open_sets(parts: dict[str, _Part]) -> None:
     """Initialize a worker process."""
-    _sets.update({split: part.open() for split, part in parts.items()})
+    _sets.update({split: (part.open(), part.vocabulary) for split, part in parts.items()})
 
 
 def _write_part(out: Path, split: str, start: int, part: int) -> tuple[str, int]:
-    data = _sets[split]
+    data, vocabulary = _sets[split]
     end = min(start + part, len(data))
     arrays = [np.load(out / split / f"all__{name}.npy", mmap_mode="r+") for name in TOKENS]
     for first in range(start, end, AT_ONCE):
         last = min(first + AT_ONCE, end)
         (samples,) = data.samples(np.arange(first, last))
         for array, tokens in zip(arrays, (samples.inputs, samples.labels), strict=True):
-            array[first:last] = tokens
+            array[first:last] = tokens if vocabulary == VOCABULARY else to_board_tokens(tokens, vocabulary)
     for array in arrays:
         array.flush()
     return split, start

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from hrm_arc.errors import UserError
 from hrm_arc.puzzles.arrays import is_array_folder, read_array_folder
+from hrm_arc.puzzles.board_files import ALL, Counts
 from hrm_arc.puzzles.formats import examine_file
 from hrm_arc.puzzles.listing import SUFFIXES, Listing, list_folder, second_file
-from hrm_arc.puzzles.sources import is_registered, load_tasks, located, puzzle_files
+from hrm_arc.puzzles.sources import is_registered, load_tasks, located_counted, puzzle_files
 from hrm_arc.puzzles.task import Problem, Task
 
 
@@ -20,14 +21,21 @@ class Checked:
 
     Attributes:
         files: the number of files that were read.
-        tasks: the tasks without a problem.
+        tasks: the tasks without a problem, also those of files that are no part of the source.
+        in_source: the number of tasks that training would take from the same path or source.
         problems: every problem, with the file that it is in; also answers that a solutions file lacks, with which
             a run would go on.
     """
 
     files: int = 0
     tasks: list[Task] = field(default_factory=list)
+    in_source: int = 0
     problems: list[tuple[Path, Problem]] = field(default_factory=list)
+
+    def add(self, tasks: Sequence[Task]) -> None:
+        """Add tasks of the source."""
+        self.tasks += tasks
+        self.in_source += len(tasks)
 
 
 def check(paths: Sequence[str]) -> Checked:
@@ -41,9 +49,9 @@ def check(paths: Sequence[str]) -> Checked:
     """
     found = Checked()
     for name in paths:
-        place = None if is_registered(name) else located(name)
+        place = None if is_registered(name) else located_counted(name)
         if place is None:
-            found.tasks += load_tasks(name)
+            found.add(load_tasks(name))
         elif place[0].is_dir() and is_array_folder(place[0]):
             _check_arrays(found, *place)
         else:
@@ -51,7 +59,7 @@ def check(paths: Sequence[str]) -> Checked:
     return found
 
 
-def _check_files(found: Checked, path: Path, split: str) -> None:
+def _check_files(found: Checked, path: Path, split: str, counts: Counts) -> None:
     listing = list_folder(path) if path.is_dir() and not split else Listing()
     found.problems += listing.problems
     # Files that are one source, as training takes them. Kaggle's folder has others beside: its test challenges
@@ -63,11 +71,12 @@ def _check_files(found: Checked, path: Path, split: str) -> None:
     here: dict[str, Path] = {}
     for number, file in enumerate(files):
         found.files += 1 if second_file(file) is None else 2
-        examined = examine_file(file)
-        found.tasks += examined.tasks
+        examined = examine_file(file, counts=counts if number < len(together) else ALL)
         found.problems += examined.problems + examined.gaps
         if number >= len(together):
+            found.tasks += examined.tasks
             continue
+        found.add(examined.tasks)
         for task in examined.tasks:
             if task.id in here:
                 what = f"task {task.id} is also in {here[task.id]}; ids have to differ"
@@ -75,9 +84,9 @@ def _check_files(found: Checked, path: Path, split: str) -> None:
             here.setdefault(task.id, file)
 
 
-def _check_arrays(found: Checked, path: Path, split: str) -> None:
+def _check_arrays(found: Checked, path: Path, split: str, counts: Counts) -> None:
     found.files += len(list(path.rglob("*.npy")))
     try:
-        found.tasks += read_array_folder(path, split)
+        found.add(read_array_folder(path, split, counts))
     except UserError as error:
         found.problems.append((Path(error.where), Problem("", error.what)))

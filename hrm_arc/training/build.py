@@ -28,7 +28,7 @@ from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.fresh import FreshSet
 from hrm_arc.puzzles.leaks import leaks
 from hrm_arc.puzzles.selection import at_most, smallest
-from hrm_arc.puzzles.sources import BUILT_IN, SPLITS, make_corpus
+from hrm_arc.puzzles.sources import BUILT_IN, PARTS, make_corpus
 from hrm_arc.puzzles.task import Task
 from hrm_arc.puzzles.transforms import find_transforms
 from hrm_arc.puzzles.varied import VariedBoards
@@ -111,7 +111,7 @@ def absolute_sources(recipe: Recipe) -> Recipe:
         base, _, split = source.rpartition("/")
         if not BUILT_IN_SOURCE.match(source) and existing(source) is not None:
             return str(Path(source).expanduser().resolve())
-        if split in (*SPLITS, "test") and base and not BUILT_IN_SOURCE.match(source) and existing(base) is not None:
+        if split in PARTS and base and not BUILT_IN_SOURCE.match(source) and existing(base) is not None:
             return f"{Path(base).expanduser().resolve()}/{split}"
         return source
 

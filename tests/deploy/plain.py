@@ -53,15 +53,19 @@ def made_weights(
     for level in ("H_level", "L_level") if kind == "hrm" else ("L_level",):
         layer = f"{level}.layers.0."
         if mixed:
-            # Twice 256: the inner size is rounded up to a multiple of 256.
-            state[f"{layer}mlp_t.gate_up_proj.weight"] = normal(512, mixed)
-            state[f"{layer}mlp_t.down_proj.weight"] = normal(mixed, 256)
+            state[f"{layer}mlp_t.gate_up_proj.weight"] = normal(2 * _inner(mixed), mixed)
+            state[f"{layer}mlp_t.down_proj.weight"] = normal(mixed, _inner(mixed))
         else:
             state[f"{layer}self_attn.qkv_proj.weight"] = normal(3 * hidden, hidden)
             state[f"{layer}self_attn.o_proj.weight"] = normal(hidden, hidden)
-        state[f"{layer}mlp.gate_up_proj.weight"] = normal(512, hidden)
-        state[f"{layer}mlp.down_proj.weight"] = normal(hidden, 256)
+        state[f"{layer}mlp.gate_up_proj.weight"] = normal(2 * _inner(hidden), hidden)
+        state[f"{layer}mlp.down_proj.weight"] = normal(hidden, _inner(hidden))
     return {f"_orig_mod.model.inner.{name}": tensor for name, tensor in state.items()}
+
+
+def _inner(size: int) -> int:
+    """The inner size of a feed-forward: four times two thirds, rounded up to a multiple of 256."""
+    return math.ceil(round(4 * size * 2 / 3) / 256) * 256
 
 
 def answer(
