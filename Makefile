@@ -5,7 +5,7 @@ READY := .venv/ready
 DEV_READY := .venv/ready-dev
 DOCS_READY := .venv/ready-docs
 
-.PHONY: quickstart test lint bench samples docs clean
+.PHONY: quickstart test lint bench samples docs pictures clean
 
 # What a run needs, and nothing else.
 $(READY): pyproject.toml constraints.txt
@@ -44,6 +44,10 @@ $(DOCS_READY): $(DEV_READY)
 # The site, in site/; a warning is an error.
 docs: $(DOCS_READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# The pictures of the studio in docs/images, of a folder with a scored run: make pictures RUNS=runs
+pictures: $(DEV_READY)
+	$(BIN)/python docs/_pictures.py $(or $(RUNS),runs)
 
 clean:
 	rm -rf .venv dist build site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

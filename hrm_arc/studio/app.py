@@ -16,7 +16,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from hrm_arc import __version__
-from hrm_arc.errors import ReportedError, UserError
+from hrm_arc.errors import ReportedError, UserError, printable
 from hrm_arc.puzzles.html import PALETTE
 from hrm_arc.puzzles.task import LONGEST_NAME, MAX_SIDE
 from hrm_arc.studio import run_view
@@ -178,7 +178,9 @@ class Studio:
 
     async def models(self, request: Request) -> Response:
         found = await asyncio.to_thread(self.places.models)
-        return reply([{"key": model.key, "kind": model.kind, "name": model.name} for model in found])
+        keys = ("key", "kind", "name", "thinks", "scored")
+        rows = [{key: getattr(model, key) for key in keys} for model in found]
+        return reply([{**row, "name": printable(row["name"])} for row in rows])
 
     async def tasks(self, request: Request) -> Response:
         source = self.places.source(request.query_params.get("source"))
@@ -222,6 +224,8 @@ class Studio:
         data = await read_object(request)
         task = await asyncio.to_thread(task_view.task_from, data.get("task"))
         model = await asyncio.to_thread(self.places.model, data.get("model"))
+        if not model.thinks:
+            raise RefusedError("model", f"{model.name} has no checkpoint")
         votes = int(number_of(data, "votes", 1, MOST_VOTES, 16))
         seconds = number_of(data, "seconds", 0, MOST_SECONDS, 0)
         events = self.jobs.events(model, task, votes, seconds, int(number_of(data, "seed", 0, 2**31, 0)))

@@ -37,12 +37,16 @@ class Model:
         kind: shipped weights, a run, or an exported file.
         name: for people.
         path: what to load.
+        thinks: whether it has weights.
+        scored: whether it is known which tasks it solved.
     """
 
     key: str
     kind: Literal["weights", "run", "file"]
     name: str
     path: Path
+    thinks: bool = True
+    scored: bool = False
 
     def signature(self) -> tuple[int, ...] | None:
         """What changes when an exported file is replaced; a run gets new checkpoints, which is no fault."""
@@ -88,16 +92,12 @@ class Places:
 
     def models(self) -> list[Model]:
         """All models: shipped weights, exported files, and the newest runs first."""
-        weights = [Model(f"weights:{name}", "weights", name, SHIPPED / name) for name in shipped_names()]
+        weights = [Model(f"weights:{name}", "weights", name, SHIPPED / name, scored=True) for name in shipped_names()]
         here = sorted(self.root.glob(f"*{EXPORTED}")) if self.root.is_dir() else []
         files = dict.fromkeys([*self._models, *here])
         found = [Model(f"file:{key_of(str(path))}", "file", path.name, path) for path in files]
-        runs = [
-            Model(f"run:{key}", "run", f"{row['name'] or row['run_id']} {row['run_id']}", Path(row["folder"]))
-            for key, row in reversed(self.rows(0.5).items())
-            if (Path(row["folder"]) / "checkpoints").is_dir()
-        ]
-        return [*weights, *found, *runs]
+        runs = [_of_run(key, row) for key, row in reversed(self.rows(0.5).items())]
+        return [*weights, *found, *(run for run in runs if run.thinks or run.scored)]
 
     def model(self, key: Any) -> Model:
         """The model of a key.
@@ -121,6 +121,13 @@ class Places:
 def key_of(name: str) -> str:
     """The key of a name: itself if it is plain, else a digest."""
     return name if PLAIN.fullmatch(name) else hashlib.sha256(os.fsencode(name)).hexdigest()[:24]
+
+
+def _of_run(key: str, row: dict[str, Any]) -> Model:
+    run = RunFolder(Path(row["folder"]))
+    name = f"{row['name'] or ''} {row['run_id']}".strip()
+    scored = run.scores_file.is_file() or (run.path / "scores").is_dir()
+    return Model(f"run:{key}", "run", name, run.path, run.checkpoints.is_dir(), scored)
 
 
 def _of(models: Sequence[Model], key: Any, what: str) -> Model:

@@ -23,7 +23,10 @@ def color_at(page: Any, label: str, row: int, column: int) -> str:
     script = """([canvas, row, column]) => {
         const [height, width] = canvas.getAttribute("aria-label").match(/(\\d+) x (\\d+)/).slice(1).map(Number);
         const place = [(column + 0.5) * canvas.width / width, (row + 0.5) * canvas.height / height].map(Math.floor);
-        return [...canvas.getContext("2d").getImageData(...place, 1, 1).data.slice(0, 3)];
+        const copy = Object.assign(document.createElement("canvas"), {width: 1, height: 1});
+        const context = copy.getContext("2d", {willReadFrequently: true});
+        context.drawImage(canvas, ...place, 1, 1, 0, 0, 1, 1);
+        return [...context.getImageData(0, 0, 1, 1).data.slice(0, 3)];
     }"""
     handle = page.get_by_label(label).first.element_handle()
     return "#" + bytes(page.evaluate(script, [handle, row, column])).hex()
@@ -248,6 +251,7 @@ def test_the_report_page_of_a_scored_run(page: Any, studio: Served) -> None:
     page.locator("tr[data-run=scored] a").click()
     page.get_by_role("link", name="report: gallery, breakdown, refinement").click()
     page.locator("section.answer").first.wait_for()
+    page.wait_for_load_state()
     total = page.locator("section.answer").count()
     assert total >= 12
     page.select_option("select[name=group]", "same size")

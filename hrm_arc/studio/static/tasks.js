@@ -63,7 +63,7 @@ export async function show(root, parameters, about) {
   }
 
   await go();
-  const models = (await get("/api/models")).filter((each) => each.kind !== "file");
+  const models = (await get("/api/models")).filter((each) => each.scored);
   model.append(...models.map((each) => option(each.key, each.name)));
 }
 

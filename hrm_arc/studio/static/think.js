@@ -12,7 +12,7 @@ export async function show(root, parameters, about) {
     root.append(el("p", { class: "empty" }, "Choose a task first: ", el("a", { href: "#/tasks" }, "find one"), " or ", el("a", { href: "#/editor" }, "draw one"), "."));
     return undefined;
   }
-  const models = await get("/api/models");
+  const models = (await get("/api/models")).filter((each) => each.thinks);
   const wanted = parameters.get("model") ?? models[0]?.key;
   const kinds = { weights: "weights that ship", file: "exported files", run: "runs" };
   const groups = Object.entries(kinds).map(([kind, label]) => [label, models.filter((each) => each.kind === kind)]);
