@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 IMAGES = Path(__file__).parent / "images"
-# Of 400 tasks one that the shipped weights learn in a few seconds.
-TASK = ("arc-agi-1/evaluation", "66e6c45b")
+# One that the shipped weights solve.
+TASK = ("arc-agi-1/evaluation", "137f0df0")
 COLORS = 128
 
 

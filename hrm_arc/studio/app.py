@@ -37,7 +37,7 @@ from hrm_arc.studio.live import Topic, server_sent
 from hrm_arc.studio.places import Places
 from hrm_arc.training.packaged import recipe_names
 
-KINDS = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 # Runs that one page may show together.
 MOST_TOGETHER = 6
 # Seconds that the first view of the runs may take to read recipes; the rest of them follow.
@@ -174,7 +174,7 @@ class Studio:
         picture = await asyncio.to_thread(run_view.report_picture, folder, request.path_params["picture"])
         if picture is None:
             raise HTTPException(404)
-        return Response(picture, media_type=KINDS[".svg"], headers={"Content-Security-Policy": PICTURE_POLICY})
+        return Response(picture, media_type=MEDIA_TYPES[".svg"], headers={"Content-Security-Policy": PICTURE_POLICY})
 
     async def models(self, request: Request) -> Response:
         found = await asyncio.to_thread(self.places.models)
@@ -322,7 +322,7 @@ def _static_files() -> dict[str, tuple[bytes, str]]:
         for package, name in (("hrm_arc.studio", "static"), ("hrm_arc.report", "templates"))
     ]
     found = [file for folder in folders for file in folder.iterdir()]
-    kinds = {file.name: KINDS.get(f".{file.name.rpartition('.')[2]}") for file in found}
+    kinds = {file.name: MEDIA_TYPES.get(f".{file.name.rpartition('.')[2]}") for file in found}
     return {file.name: (file.read_bytes(), kind) for file in found if (kind := kinds[file.name]) is not None}
 
 

@@ -180,8 +180,8 @@ def test_mistakes_of_the_command_line(studio: Served, tmp_path: Path) -> None:
     check_one_line(hrm("studio", tmp_path, "--tasks", "no-such-source"), "no-such-source", "no such source")
     check_one_line(hrm("studio", tmp_path, "--model", "none.onnx"), "none.onnx", "there is no such file")
     check_one_line(hrm("studio", __file__), "test_security.py", "not a folder")
-    told = hrm("studio", "--help")
-    assert all(word in told.stdout for word in ("--host", "--tasks", "Ctrl-C", "token"))
+    help_text = hrm("studio", "--help")
+    assert all(word in help_text.stdout for word in ("--host", "--tasks", "Ctrl-C", "token"))
 
 
 @pytest.mark.parametrize("missing", ["starlette", "uvicorn"])
