@@ -29,15 +29,16 @@ from hrm_arc.runs.folder import RunFolder
 from hrm_arc.training.build import load_recipe
 
 NUMBERS = {
-
-        "halt_loss": 0.1,
-        "halt_accuracy": 0.9,
-        "mean_segments": 3.2,
-        "grad_norm": 1.1,
-        "lr": 1e-3,
-        "token_accuracy": 0.8
-    ,
-    "samples_per_sec": 310.1, "cells_per_sec": 123456.7, "model_flops_per_sec": 1.2e10, "peak_memory_bytes": 5e8,
+    "halt_loss": 0.1,
+    "halt_accuracy": 0.9,
+    "mean_segments": 3.2,
+    "grad_norm": 1.1,
+    "lr": 1e-3,
+    "token_accuracy": 0.8,
+    "samples_per_sec": 310.1,
+    "cells_per_sec": 123456.7,
+    "model_flops_per_sec": 1.2e10,
+    "peak_memory_bytes": 5e8,
 }
 BATCH = 20_000
 

@@ -306,6 +306,7 @@ def _write_part(out: Path, split: str, start: int, part: int) -> tuple[str, int]
     for first in range(start, end, AT_ONCE):
         last = min(first + AT_ONCE, end)
         (samples,) = data.samples(np.arange(first, last))
+        assert samples.labels is not None, "a training set has outputs"
         for array, tokens in zip(arrays, (samples.inputs, samples.labels), strict=True):
             array[first:last] = tokens if vocabulary == VOCABULARY else to_board_tokens(tokens, vocabulary)
     for array in arrays:
