@@ -33,7 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     smaller.add_argument("--int8", action="store_true", help="quantize weights and matrix products to eight bits")
     smaller.add_argument("--fp16", action="store_true", help="half precision, for GPUs")
     parser.add_argument(
-        "--data", metavar="SOURCE", help="the tasks to compare on (default: the solve tasks of the run)"
+        "--data",
+        metavar="SOURCE",
+        help="the tasks to compare on (default: the solve tasks of the run; of an import ten tasks, which are named)",
     )
     parser.add_argument(
         "--samples", type=int, default=2000, metavar="N", help="the number of samples to compare on (default 2000)"
@@ -53,17 +55,21 @@ def run(options: argparse.Namespace) -> None:
 def _export(options: argparse.Namespace) -> dict[str, Any]:
     from hrm_arc.deploy.export import export
     from hrm_arc.deploy.exported import Precision
+    from hrm_arc.evaluation.provenance import tasks_to_compare
+    from hrm_arc.runs.checkpoint import newest_checkpoint, run_of
 
     precision: Precision = "int8" if options.int8 else "fp16" if options.fp16 else "fp32"
     with counting("comparing answers with torch") as progress:
         exported, compared = export(options.path, options.out, precision, options.data, options.samples, progress)
-    return _result(options.out, exported, compared)
+    checkpoint = newest_checkpoint(options.path)
+    chosen = tasks_to_compare(exported.card, options.data, run_of(checkpoint))[1]
+    return _result(options.out, exported, compared, chosen)
 
 
 def _check(options: argparse.Namespace) -> dict[str, Any]:
     from hrm_arc.deploy.parity import parity
     from hrm_arc.deploy.runtime import OnnxBackend
-    from hrm_arc.evaluation.provenance import tasks_to_score
+    from hrm_arc.evaluation.provenance import tasks_to_compare
     from hrm_arc.evaluation.torch_backend import load_model
     from hrm_arc.runs.checkpoint import checksum, newest_checkpoint, run_of
 
@@ -73,13 +79,13 @@ def _check(options: argparse.Namespace) -> dict[str, Any]:
         theirs = f"{other.card.run_id}, step {other.card.step}"
         raise UserError(options.check, f"was exported from another checkpoint ({theirs}) than {checkpoint}")
     backend, card = load_model(checkpoint, "cpu", "32-true")
-    tasks = tasks_to_score(card, options.data, run_of(checkpoint))
+    tasks, chosen = tasks_to_compare(card, options.data, run_of(checkpoint))
     with counting("comparing answers with torch") as progress:
         compared = parity(backend, other, card, tasks, options.samples, progress)
-    return _result(options.check, other.exported, compared)
+    return _result(options.check, other.exported, compared, chosen)
 
 
-def _result(path: Path, exported: Exported, compared: Parity) -> dict[str, Any]:
+def _result(path: Path, exported: Exported, compared: Parity, data: str) -> dict[str, Any]:
     return {
         "file": str(path),
         "bytes": path.stat().st_size,
@@ -87,6 +93,7 @@ def _result(path: Path, exported: Exported, compared: Parity) -> dict[str, Any]:
         "precision": exported.precision,
         "float_ops": exported.float_ops,
         "float_layers": exported.float_layers,
+        "data": data,
         "parity": compared.as_dict(),
     }
 
@@ -108,9 +115,10 @@ def _human(result: dict[str, Any]) -> None:
         [f"solved of {outputs}, two attempts: torch, this file", both("solved", "d")],
     ]
     table("compared with torch, on variants of real test inputs", ["", "value"], rows)
+    print(f"\ncompared on {result['data']}")
     if result["float_ops"]:
         kept = ", ".join(f"{count} {kind}" for kind, count in sorted(result["float_ops"].items()))
-        print(f"\noperations in floating point: {kept}")
+        print(f"operations in floating point: {kept}")
     if result["float_layers"]:
         print(f"layers with weights in eight bits, computed in floating point: {', '.join(result['float_layers'])}")
     print(f"\n{result['file']}: {result['model']}, {result['precision']}, {result['bytes'] / 1e6:.1f} MB")

@@ -86,8 +86,8 @@ def _human(result: dict[str, Any]) -> None:
     for row in result["left_out"]:
         note(f"left out: {row['theirs']} ({row['why']})")
     options, tasks = result["options"], counted(result["tasks"], "tasks")
-    learned = f"puzzle embedding of {tasks}" if options["puzzle_emb"] == "variants" else "no puzzle embedding"
+    table_of = f"puzzle embedding of {tasks}" if options["puzzle_emb"] == "variants" else "no puzzle embedding"
     if result["variants"] > 1:
-        learned += f" with up to {result['variants']:,} variants each"
+        table_of += f" with up to {result['variants']:,} variants each"
     print("\n" + ", ".join(f"{key} {value}" for key, value in options.items()))
-    print(f"{result['parameters']:,} parameters, {learned}, written to {result['folder']}")
+    print(f"{result['parameters']:,} parameters, {table_of}, written to {result['folder']}")

@@ -8,6 +8,9 @@ A recipe can name a model of your own as package.module:Name (see docs/extending
 
 Start from the weights of another run, or of an imported checkpoint; tasks that it does not know get new rows:
   hrm train RECIPE --init-from runs/RUN
+An imported checkpoint decides on the model, and the recipe on all else. With the loss, halting, optimizer and schedule
+of another recipe, such as hrm and trm, which are as published:
+  hrm train RECIPE --init-from runs/imported-X --optimizer-of hrm --optimizer.lr 1e-5
 
 A run that was interrupted or killed goes on from its last checkpoint, on a CPU bit for bit:
   hrm train --resume runs/RUN
@@ -41,6 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", nargs="?", help="recipe file, or a packaged recipe such as log/session-5")
     parser.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="folder of runs (default: runs)")
     parser.add_argument("--init-from", type=Path, metavar="CHECKPOINT", help="start from the weights of this run")
+    parser.add_argument(
+        "--optimizer-of", metavar="RECIPE", help="take loss, halting, optimizer and schedule from this recipe"
+    )
     parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with this run")
     parser.add_argument("--override", action="append", default=[], metavar="KEY", help="a key that may differ from it")
     parser.add_argument(
@@ -56,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from hrm_arc.runs.folder import RunFolder
-    from hrm_arc.training.build import Pretrained, load_recipe
+    from hrm_arc.training.build import Pretrained, load_init_recipe
     from hrm_arc.training.checkpointing import restarted_run, resumed_recipe
 
     if options.help:
@@ -68,13 +74,17 @@ def run(options: argparse.Namespace) -> None:
     if options.resume:
         if options.init_from:
             raise UserError("--init-from", "starts a new run; --resume goes on with the weights of its own")
+        if options.optimizer_of:
+            raise UserError("--optimizer-of", "is for a new run; --resume goes on with the recipe of its own")
         folder: RunFolder | None = RunFolder(options.resume)
         recipe = resumed_recipe(RunFolder(options.resume), options.recipe, options.rest, options.override)
     elif options.recipe:
-        recipe = load_recipe(options.recipe, options.rest)
+        pretrained = Pretrained.load(options.init_from) if options.init_from else None
+        card = pretrained.card if pretrained else None
+        recipe = load_init_recipe(options.recipe, options.rest, card, options.optimizer_of)
         folder = restarted_run(recipe, options.out)
-        if options.init_from and folder is None:
-            pretrained = Pretrained.load(options.init_from)
+        if folder is not None:
+            pretrained = None
     else:
         raise UserError("hrm train", "name a recipe: a YAML file, or a packaged one such as quickstart")
     changes = "data" in options.override
@@ -127,8 +137,8 @@ def _help() -> None:
     from hrm_arc.training.build import recipe_parser
 
     print(__doc__)
-    flags = "[--init-from CHECKPOINT] [--resume RUN] [--override KEY] [--profile] [--allow-leak] [--out DIR] [--json]"
-    print(f"usage: hrm train [RECIPE] {flags} [--key.subkey value ...]\n")
+    flags = "[--init-from CHECKPOINT] [--optimizer-of RECIPE] [--resume RUN] [--override KEY] [--profile]"
+    print(f"usage: hrm train [RECIPE] {flags} [--allow-leak] [--out DIR] [--json] [--key.subkey value ...]\n")
     print("Keys of a recipe with the model grid-hrm:\n")
     sys.stdout.write(recipe_parser("grid-hrm").format_help())
     print(f"\nOther models have other keys under 'model': {', '.join(MODELS)}.")

@@ -17,7 +17,7 @@ from hrm_arc.deploy.quantize import to_fp16, to_int8
 from hrm_arc.deploy.runtime import OnnxBackend
 from hrm_arc.deploy.validating import with_model_rows
 from hrm_arc.errors import UserError
-from hrm_arc.evaluation.provenance import tasks_to_score
+from hrm_arc.evaluation.provenance import tasks_to_compare
 from hrm_arc.evaluation.torch_backend import TorchBackend, load_model
 from hrm_arc.files import atomic_write, fill, reserve
 from hrm_arc.models.reasoner import Batch
@@ -55,7 +55,8 @@ def export(
         out: the file to write.
         precision: ``fp32``; ``fp16``: weights and activations in half precision; ``int8``: weights and matrix
             products in eight bits, calibrated on demonstrations.
-        data: a source of tasks to compare on; None: the solve tasks of the checkpoint.
+        data: a source of tasks to compare on; None: the solve tasks of the checkpoint; of an imported one, which has
+            none, tasks of this program's choice, see :func:`~hrm_arc.evaluation.provenance.tasks_to_compare`.
         samples: the number of samples to compare on; fewer if the tasks have fewer variants.
         progress: called during the comparison, see :func:`~hrm_arc.deploy.parity.parity`.
 
@@ -68,7 +69,8 @@ def export(
     checkpoint = newest_checkpoint(path)
     backend, card = load_model(checkpoint, "cpu", "32-true")
     graph.export_spec(card)  # A model that cannot be exported is named before anything slow is done.
-    tasks = tasks_to_score(card, data, run_of(checkpoint))
+    tasks, chosen = tasks_to_compare(card, data, run_of(checkpoint))
+    log.info("the tasks to compare on: %s", chosen)
     recipe = recipe_of(checkpoint)
     weights = sum(parameter.numel() for parameter in backend.model.parameters())
     with atomic_write(out) as beside:

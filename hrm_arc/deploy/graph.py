@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -18,10 +19,11 @@ from hrm_arc.models import find_model
 from hrm_arc.models.reasoner import Batch, Carry, Reasoner
 from hrm_arc.models.spec import ExportSpec
 from hrm_arc.puzzles.augmented import AugmentedSet, Samples
-from hrm_arc.puzzles.canvas import FULL, CanvasKind
+from hrm_arc.puzzles.canvas import FIRST_COLOR, FULL, Canvas, CanvasKind
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.identity import Identity
 from hrm_arc.puzzles.sources import load_tasks
+from hrm_arc.puzzles.task import COLORS
 from hrm_arc.runs.card import Card
 
 # Old enough for the runtimes that are installed on embedded boards.
@@ -94,11 +96,11 @@ def trace(model: Reasoner, card: Card) -> tuple[Any, dict[str, Any]]:
     """
     spec = export_spec(card)
     config = find_model(card.model).config(**card.options)
-    batch = Batch.from_samples(_example(card))
+    fixed = spec.fixed_canvas(config)
+    batch = Batch.from_samples(_example(card, getattr(config, "cells", None) if fixed else None))
     with torch.no_grad():
         carry = tuple(tensor.clone() for tensor in model.initial_carry(batch))
     prefix, hidden_size = _carry_shape(card, spec, batch, carry)
-    fixed = spec.fixed_canvas(config)
     dynamic = torch.export.Dim.DYNAMIC
     samples = {0: dynamic}
     canvas = samples if fixed else {0: dynamic, 1: dynamic, 2: dynamic}
@@ -204,8 +206,20 @@ def _quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-def _example(card: Card) -> Samples:
-    """Three samples on a canvas of different height and width, or on the full one if the model has no other."""
+def _example(card: Card, cells: int | None) -> Samples:
+    """Three samples on a canvas of different height and width, or on the one that the model has.
+
+    Args:
+        card: of the model.
+        cells: of the canvas, if the model has no other; a square.
+    """
+    side = math.isqrt(cells or 0)
+    if cells is not None and side * side == cells and cells != FULL.cells:
+        tokens = np.full((3, cells), FIRST_COLOR, dtype=np.uint8)
+        colors = np.tile(np.arange(COLORS, dtype=np.uint8), (3, 1))
+        zeros = np.zeros(3, dtype=np.int64)
+        unseen: Identity[np.ndarray] = Identity(zeros, zeros.astype(np.uint8), colors, zeros)
+        return Samples(Canvas(side, side), tokens, None, unseen)
     tasks = [task for task in load_tasks("arc-agi-1/training")[:40] if len(task.demonstrations) > 2]
     kind: CanvasKind = "full" if card.canvas == "full" else "cropped"
     for samples in AugmentedSet(Corpus(study=tuple(tasks)).training_puzzles(), canvas=kind):

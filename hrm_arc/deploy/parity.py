@@ -18,6 +18,8 @@ from hrm_arc.runs.card import Card
 
 # Logits are compared on about this many batches.
 LOGIT_BATCHES = 20
+# Below this is no logit, but the mark of a token that a model's vocabulary lacks; half precision cuts the mark off.
+ABSENT = -5000.0
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def parity(
         positions=sum(tokens.size for (_, tokens), _ in pairs),
         tokens_different=sum(int((ours != theirs).sum()) for (_, ours), (_, theirs) in pairs),
         grids_different=grids,
-        largest_logit_difference=float(np.max([np.abs(one.logits(b) - other.logits(b)).max() for b in compared])),
+        largest_logit_difference=float(np.max([_difference(one.logits(b), other.logits(b)) for b in compared])),
         exact_accuracy=scores[0]["exact_accuracy"],
         other_exact_accuracy=scores[1]["exact_accuracy"],
         sample_accuracy=accuracy[0],
@@ -137,6 +139,12 @@ class RecordingBackend:
     def refine(self, samples: Samples) -> np.ndarray:
         """See :class:`~hrm_arc.evaluation.predict.Backend`; not recorded."""
         return self._backend.refine(samples)
+
+
+def _difference(one: np.ndarray, other: np.ndarray) -> float:
+    """The largest difference of logits, but for tokens that a vocabulary does not have."""
+    absent = (one < ABSENT) & (other < ABSENT)
+    return float(np.abs(np.where(absent, 0, one - other)).max())
 
 
 def _same(one: np.ndarray | None, other: np.ndarray | None) -> bool:

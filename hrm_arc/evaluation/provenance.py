@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +11,12 @@ from hrm_arc.errors import UserError, and_more
 from hrm_arc.files import existing
 from hrm_arc.puzzles.fingerprint import pair_fingerprint, task_changes
 from hrm_arc.puzzles.sources import load_tasks
-from hrm_arc.puzzles.task import Task
+from hrm_arc.puzzles.task import MAX_SIDE, Task
 from hrm_arc.runs.card import Card
 from hrm_arc.runs.folder import RunFolder
+
+# Tasks on which an imported checkpoint is compared, unless a source is named.
+CHOSEN = 10
 
 
 def tasks_to_score(card: Card, data: str | None, run: RunFolder | None = None) -> tuple[Task, ...]:
@@ -40,6 +44,39 @@ def tasks_to_score(card: Card, data: str | None, run: RunFolder | None = None) -
     if missing:
         raise UserError(", ".join(card.solve), f"no longer has the task {missing[0]}{and_more(missing)}")
     return tuple(found[name] for name in wanted)
+
+
+def own_choice(card: Card) -> str:
+    """The source that stands in for the tasks of an imported checkpoint, which does not say what it was to solve.
+
+    Answers on these tasks are compared, and not scored: any input of the right form will do.
+    """
+    vocabulary = card.options.get("vocabulary")
+    if vocabulary == "sudoku":
+        return "sudoku-9x9:10"
+    if vocabulary == "maze":
+        # Where the canvas is fixed the configuration has its cells; else that of the published set.
+        side = math.isqrt(card.options["cells"]) if "cells" in card.options else MAX_SIDE
+        return f"maze-{side}x{side}:10"
+    return "arc-agi-1/evaluation"
+
+
+def tasks_to_compare(card: Card, data: str | None, run: RunFolder | None = None) -> tuple[tuple[Task, ...], str]:
+    """As :func:`tasks_to_score`, for tasks on which two programs are compared, and the source in words.
+
+    For an imported checkpoint without a source these are ten of :func:`own_choice`, those with a row first.
+
+    Raises:
+        UserError: see :func:`tasks_to_score`.
+    """
+    if data is not None or not card.imported:
+        solve = ", ".join(card.solve) or "tasks in memory"
+        return tasks_to_score(card, data, run), data or f"the tasks to solve of its training ({solve})"
+    source, known = own_choice(card), set(card.tasks)
+    tasks = sorted(load_tasks(source), key=lambda task: task.id not in known)[:CHOSEN]
+    names = "" if tasks[0].boards else f" ({', '.join(task.id for task in tasks)})"
+    chosen = "generated boards" if tasks[0].boards else f"{len(tasks)} tasks"
+    return tuple(tasks), f"{source}: {chosen}{names}, chosen because the checkpoint was imported"
 
 
 def located(source: str, card: Card, run: RunFolder | None) -> str:

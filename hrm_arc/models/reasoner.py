@@ -145,7 +145,8 @@ def load_pretrained(
         weights: the state dict of a model of the same kind and size.
         rows: for each task of ``model``, its row in the task table of ``weights``; None for a task that has
             no row there and starts from the mean of all rows. Row 0, for unseen tasks, is kept. Where every
-            variant has a row of its own all start from the mean, because variants are numbered anew.
+            variant has a row of its own, all variants of a task start from the row of the original, because variants
+            are numbered anew.
         task_tables: names of the parameters that have a row for each task.
 
     Raises:
@@ -158,7 +159,7 @@ def load_pretrained(
         given = weights[name]
         if name in task_tables and given.shape[1:] == own.shape[1:]:
             mean = given[1:].mean(dim=0, keepdim=True) if len(given) > 1 else given[:1]
-            known = rows if model.variants == 1 else [None] * (len(own) - 1)
+            known = [row for row in rows for _ in range(model.variants)]
             given = torch.cat([given[:1], *(mean if row is None else given[row : row + 1] for row in known)])
         if given.shape != own.shape:
             raise ValueError(f"{name} has shape {tuple(given.shape)}, expected {tuple(own.shape)}")

@@ -70,6 +70,40 @@ def load_recipe(recipe: str | Path | Mapping[str, Any], flags: Sequence[str] = (
     return _checked(_assemble(parsed.as_dict(), path))
 
 
+# The sections of a recipe that say how weights move.
+OPTIMIZER_SECTIONS = ("loss", "halting", "optimizer", "schedule")
+
+
+def load_init_recipe(
+    recipe: str | Path, flags: Sequence[str] = (), card: Card | None = None, optimizer_of: str | None = None
+) -> Recipe:
+    """As :func:`load_recipe`, for a run that begins with weights or takes the settings of another recipe.
+
+    Args:
+        recipe: a YAML file, or the name of a packaged recipe.
+        flags: dotted flags, which win.
+        card: of an imported checkpoint to begin with, which then decides on the model, its canvas and what its loss
+            counts: nobody writes down the sizes of a published model again. None, or the card of a run: the recipe
+            decides.
+        optimizer_of: a recipe whose loss, halting, optimizer and schedule are taken.
+
+    Raises:
+        UserError: see :func:`load_recipe`.
+    """
+    imported = card is not None and card.imported
+    if not imported and optimizer_of is None:
+        return load_recipe(recipe, flags)
+    data = load_recipe(recipe).as_dict()
+    if optimizer_of is not None:
+        other = load_recipe(optimizer_of).as_dict()
+        data |= {section: other[section] for section in OPTIMIZER_SECTIONS}
+    if card is not None and imported:
+        data["model"] = {"name": card.model, **card.options}
+        data["data"]["canvas"] = card.canvas
+        data["loss"]["ignore_padding"] = card.ignores_padding
+    return load_recipe(data, flags)
+
+
 def recipe_parser(model: str) -> ArgumentParser:
     """A parser for recipes of one model: YAML through ``--config``, and dotted flags.
 
@@ -218,8 +252,8 @@ class Pretrained:
 
     @property
     def rows(self) -> dict[str, int]:
-        """The row of each known task in their task table, where it has one row for each task."""
-        return self.card.rows() if self.card.variants == 1 else {}
+        """The row of each known task in their task table; where each variant has one, that of the original."""
+        return {name: 1 + (row - 1) * self.card.variants for name, row in self.card.rows().items()}
 
     def leaks(self, tasks: Sequence[Task]) -> list[str]:
         """What the weights were trained on that answers one of the tasks to be solved."""

@@ -19,7 +19,7 @@ CELLS = {
     "maze": dict(enumerate("# SGo", 1)),
 }
 # Kind, tokens, what the state dict has, and flags of the import beside the number of heads.
-MODELS = {
+MODELS: dict[str, tuple[str, int, dict[str, int], list[str]]] = {
     "HRM on Sudoku": ("hrm", 11, {}, []),
     "TRM MLP on Sudoku": ("trm", 11, {"mixed": 81 + 16}, []),
     "TRM on Maze": ("trm", 6, {}, []),
@@ -45,7 +45,7 @@ def test_a_checkpoint_is_imported_and_scored_on_both_forms(
         length=length,
         segments=segments,
         l_cycles=2,
-        h_cycles=2,  # type: ignore[arg-type]
+        h_cycles=2,
     )
     said = ["".join(CELLS[game][int(token)] for token in row) for row in logits[..., 1:].argmax(dim=-1) + 1]
     solve = [(shown[2][0], said[2].replace(".", "0")), shown[3]]

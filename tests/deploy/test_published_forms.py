@@ -64,7 +64,7 @@ FORMS: dict[str, tuple[str, dict[str, int], dict[str, Any], dict[str, Any]]] = {
 def test_each_form_answers_as_a_plain_implementation(tmp_path: Path, form: str) -> None:
     kind, shape, options, how = FORMS[form]
     state = plain.made_weights(kind, 12, **shape)
-    cycles = {"h_cycles": 2, "l_cycles": 3}
+    cycles: dict[str, Any] = {"h_cycles": 2, "l_cycles": 3}
     done = imported(tmp_path, kind, state, {**options, **cycles})
     assert done.left_out == []
     backend, card = load_model(tmp_path / "run", "cpu", "32-true")
@@ -201,9 +201,8 @@ def test_imported_variants_vote_by_default_in_every_segment(tmp_path: Path) -> N
     published(tmp_path / "step_1", "hrm_tiny")
     flags = ["--num-heads", "4", "--segments", "3"]
     names = identifiers(tmp_path, HRM_NAMES)
-    with_rows = command(
-        *("import", "hrm", tmp_path / "step_1", "--identifiers", names, "--variants", *flags, "--out", tmp_path / "run")
-    )
+    rows = ["--identifiers", str(names), "--variants", *flags]
+    with_rows = command("import", "hrm", tmp_path / "step_1", *rows, "--out", tmp_path / "run")
     assert (with_rows["tasks"], with_rows["variants"]) == (2, 2)
     data = write_task(tmp_path / "tasks")
     scores = command("eval", tmp_path / "run", "--data", data, "--reading", "published")

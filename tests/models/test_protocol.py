@@ -90,13 +90,16 @@ def test_pretrained_weights_are_loaded_for_other_tasks(name: str) -> None:
             assert torch.equal(tensor, given)
 
 
-def test_pretrained_rows_of_variants_start_from_their_mean() -> None:
+def test_pretrained_rows_of_variants_start_from_the_original_of_their_task() -> None:
     options = {"puzzle_emb": "variants"}
-    old, new = example_model("hrm", 3, 2, **options), example_model("hrm", 2, 2, **options)
-    load_pretrained(new, old.state_dict(), [1, 2], find_model("hrm").task_tables)
+    old, new = example_model("hrm", 3, 2, **options), example_model("hrm", 2, 3, **options)
+    torch.nn.init.normal_(dict(old.named_parameters())["puzzle_emb.weights"].detach())
+    # The second task's original is row 3 of the old table, in which each task has two rows.
+    load_pretrained(new, old.state_dict(), [None, 3], find_model("hrm").task_tables)
     rows, given = new.state_dict()["puzzle_emb.weights"], old.state_dict()["puzzle_emb.weights"]
     assert torch.equal(rows[0], given[0])
-    torch.testing.assert_close(rows[1:], given[1:].mean(dim=0).expand(4, -1))
+    torch.testing.assert_close(rows[1:4], given[1:].mean(dim=0).expand(3, -1))
+    assert torch.equal(rows[4:], given[3].expand(3, -1))
 
 
 def test_weights_of_another_shape_are_refused() -> None:

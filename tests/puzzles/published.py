@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +35,7 @@ def write_csv(file: Path, boards: Sequence[tuple[str, str]]) -> Path:
     return file
 
 
-def write_arrays(folder: Path, parts: dict[str, Boards]) -> Path:
+def write_arrays(folder: Path, parts: Mapping[str, Boards]) -> Path:
     """A folder of arrays: for each split one group a board, and in each group the board and then its variants."""
     for split, groups in parts.items():
         place = folder / split

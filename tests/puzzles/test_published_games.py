@@ -57,14 +57,14 @@ def test_a_count_cuts_what_it_says_and_nothing_else(tmp_path: Path) -> None:
         assert sizes(f"{source}:3:1") == (3, 1), source
     # The file that is named is cut, and there is no other.
     assert sizes(f"{csv / 'test.csv'}:2") == (1, 1)
-    for source, what in (
+    for refused, what in (
         (f"{csv / 'test.csv'}:2:1", "no test.csv beside it"),
         (f"{csv}:2:0", "0 boards, expected at least 1"),
         ("sudoku-4x4:20:2", "has a second number"),
         ("arc-agi-1:20:2", "a count is for the boards of a game"),
     ):
         with pytest.raises(UserError, match=what):
-            load_tasks(source)
+            load_tasks(refused)
 
 
 @pytest.mark.parametrize("count", ["", ":2", ":3:1"])
