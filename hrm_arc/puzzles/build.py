@@ -308,6 +308,7 @@ def _write_part(out: Path, split: str, start: int, part: int) -> tuple[str, int]
         (samples,) = data.samples(np.arange(first, last))
         assert samples.labels is not None, "a training set has outputs"
         for array, tokens in zip(arrays, (samples.inputs, samples.labels), strict=True):
+            assert tokens is not None, "every sample of a set has its output"
             array[first:last] = tokens if vocabulary == VOCABULARY else to_board_tokens(tokens, vocabulary)
     for array in arrays:
         array.flush()
