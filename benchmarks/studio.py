@@ -22,10 +22,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from hrm_arc.files import sealed_row, write_sealed_json, write_text
-from hrm_arc.runs.folder import RunFolder
+from hrm_arc.files import sealed_row, write_sealed_json
+from hrm_arc.runs.folder import RunFolder, create_run
 from hrm_arc.training.build import load_recipe
 
 NUMBERS = {
@@ -61,14 +59,14 @@ def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
             _run(root, f"run-{number:03d}", recipe, 50)
         _run(root, "long", recipe, options.rows)
         with _studio(root) as (process, address):
-            yield from _views(options, address)
+            yield from _views(options, address, process.pid)
             yield {"what": "memory of the server", "median": f"{_memory(process.pid) / 1e6:.0f} MB"}
             yield _watched(options, process.pid, address, RunFolder(root / "long"))
 
 
 def _run(root: Path, name: str, recipe: dict[str, Any], rows: int) -> None:
-    run = RunFolder(root / name)
-    write_text(run.config_file, yaml.safe_dump({**recipe, "name": name, "seed": hash(name) % 1000}))
+    made = create_run(root, {**recipe, "name": name, "seed": rows})
+    run = RunFolder(made.path.rename(root / name))
     status = {
         "state": "finished",
         "current_step": rows,
@@ -100,7 +98,7 @@ def _studio(root: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
         process.wait()
 
 
-def _views(options: argparse.Namespace, address: str) -> Iterator[dict[str, Any]]:
+def _views(options: argparse.Namespace, address: str, pid: int) -> Iterator[dict[str, Any]]:
     """Each view from its address to what it shows, the first time and later ones."""
     from playwright.sync_api import sync_playwright
 
@@ -112,7 +110,7 @@ def _views(options: argparse.Namespace, address: str) -> Iterator[dict[str, Any]
     with sync_playwright() as started:
         browser = started.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         for what, (place, selector) in views.items():
-            seconds = []
+            seconds, before = [], _processor_seconds(pid)
             for _ in range(options.repeats):
                 page = browser.new_page()
                 begun = time.perf_counter()
@@ -125,6 +123,7 @@ def _views(options: argparse.Namespace, address: str) -> Iterator[dict[str, Any]
                 "first": f"{seconds[0]:.2f} s",
                 "median": f"{statistics.median(seconds):.2f} s",
                 "slowest": f"{max(seconds):.2f} s",
+                "processor time of the server": f"{(_processor_seconds(pid) - before) / options.repeats:.2f} s",
             }
         browser.close()
 

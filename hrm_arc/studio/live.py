@@ -10,8 +10,9 @@ from typing import Any
 from hrm_arc.errors import ReportedError
 from hrm_arc.studio.exchange import to_json
 
-# Seconds between two readings; a reading that takes long is followed by a pause of so many times its duration.
-PAUSE, SHARE = 1.0, 20
+# Seconds between two readings; a reading that takes long is followed by a pause of so many times its duration, up to a
+# limit.
+PAUSE, SHARE, LONGEST_PAUSE = 1.0, 20, 5.0
 # Seconds after which a comment is sent, so that a connection that is gone is noticed.
 QUIET = 15.0
 
@@ -65,7 +66,8 @@ class Topic:
                     self._content = content
                     self._version += 1
                     self._changed.notify_all()
-            await asyncio.sleep(max(PAUSE, SHARE * (time.monotonic() - started)) if self._version > 1 else PAUSE / 4)
+            pause = min(LONGEST_PAUSE, max(PAUSE, SHARE * (time.monotonic() - started)))
+            await asyncio.sleep(pause if self._version > 1 else PAUSE / 4)
         self._version, self._content = 0, b""
 
     def _reading(self) -> bytes:

@@ -59,11 +59,14 @@ export async function show(root, parameters, about) {
   draw();
   return follow("/api/runs/events", (changes) => {
     if (changes.error) return say(`${changes.error.where}: ${changes.error.what}`);
-    for (const [key, row] of Object.entries(changes)) {
-      if (row === null) rows.delete(key);
-      else rows.set(key, row);
+    const changed = Object.keys(changes).filter((key) => JSON.stringify(rows.get(key)) !== JSON.stringify(changes[key]));
+    for (const key of changed) {
+      if (changes[key] === null) rows.delete(key);
+      else rows.set(key, changes[key]);
     }
-    return draw(Object.keys(changes));
+    if (!changed.length) return undefined;
+    // The first message has every row; most of them are here already.
+    return draw(changed);
   });
 }
 
