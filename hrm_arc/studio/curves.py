@@ -30,6 +30,7 @@ class Curves:
     def __init__(self, run: RunFolder):
         self._run = run
         self._follower = MetricsFollower(run.metrics_file)
+        self._columns = Columns()
         self._is_first = True
 
     def read(self) -> dict[str, Any]:
@@ -41,11 +42,45 @@ class Curves:
         file = self._run.metrics_file
         if self._is_first and file.is_file() and file.stat().st_size > SMALL_FILE:
             # To find every validation in gigabytes takes seconds; they follow.
-            rows = read_between(file, 0, LAST_STEP, ROWS)
-        else:
-            rows = self._follower.rows()
+            self._is_first = False
+            return charts(read_between(file, 0, LAST_STEP, ROWS))
         self._is_first = False
-        return charts(rows)
+        self._columns.add(self._follower.rows())
+        return _charts(self._columns)
+
+
+class Columns:
+    """Rows by metric, kept from reading to reading, so that a live run costs what its new rows cost."""
+
+    def __init__(self) -> None:
+        self.last: int | None = None
+        self._rows: list[Row] = []
+        # By kind of row and metric: steps and values.
+        self._columns: dict[tuple[str, str], tuple[list[int], list[float]]] = {}
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Take over all rows up to now: those that were taken before are not looked at again."""
+        known = len(self._rows)
+        # A reader that has thinned its rows, or has read a file anew, has other ones in the same places.
+        if known > len(rows) or any(rows[n] is not self._rows[n] for n in (0, known // 2, known - 1) if known):
+            self._columns, known = {}, 0
+        for row in rows[known:]:
+            for key, value in row.items():
+                if type(value) in (int, float):
+                    steps, values = self._columns.setdefault((row["kind"], key), ([], []))
+                    steps.append(row["step"])
+                    values.append(value)
+        self._rows = list(rows)
+        self.last = rows[-1]["step"] if rows else None
+
+    def metrics(self) -> list[str]:
+        """The names of all metrics."""
+        return [key for key in dict.fromkeys(key for _, key in self._columns) if key not in PLACES]
+
+    def column(self, kind: str, key: str) -> tuple[np.ndarray, np.ndarray]:
+        """The steps at which a metric is known, and its values."""
+        steps, values = self._columns.get((kind, key), ([], []))
+        return np.array(steps, dtype=float), np.array(values, dtype=float)
 
 
 def charts_between(run: RunFolder, first: int, last: int) -> dict[str, Any]:
@@ -62,14 +97,22 @@ def charts(rows: Sequence[Row]) -> dict[str, Any]:
         ``validation`` (columns of steps and values); ``time``: columns of steps and seconds of training; ``last``: the
         last step.
     """
-    training = [row for row in rows if row["kind"] == "train"]
-    scored = [row for row in rows if row["kind"] == "validation"]
-    panels = [*CHARTS, *_own(rows)]
-    drawn = [(panel, _column(training, panel.key), _column(scored, panel.key)) for panel in panels]
+    columns = Columns()
+    columns.add(rows)
+    return _charts(columns)
+
+
+def _charts(columns: Columns) -> dict[str, Any]:
+    known = {panel.key for panel in CHARTS}
+    # Metrics that this program does not know, such as those of a model of one's own.
+    own = [Panel(key, key.replace("_", " ")) for key in columns.metrics() if key not in known][:MOST_OWN]
+    drawn = [
+        (panel, *(columns.column(kind, panel.key) for kind in ("train", "validation"))) for panel in (*CHARTS, *own)
+    ]
     return {
         "charts": [_chart(*each) for each in drawn if len(each[1][0]) or len(each[2][0])],
-        "time": _short(*_column(training, "seconds")),
-        "last": rows[-1]["step"] if rows else None,
+        "time": _short(*columns.column("train", "seconds")),
+        "last": columns.last,
     }
 
 
@@ -81,19 +124,6 @@ def baseline_lines(status: dict[str, Any]) -> list[dict[str, Any]]:
         for name, values in found.items()
         if isinstance(values, dict)
     ]
-
-
-def _own(rows: Sequence[Row]) -> list[Panel]:
-    """Panels of metrics that this program does not know, such as those of a model of one's own."""
-    known = {*PLACES, *(panel.key for panel in CHARTS)}
-    keys = dict.fromkeys(key for row in rows[:: max(1, len(rows) // 100)] for key in row if key not in known)
-    return [Panel(key, key.replace("_", " ")) for key in list(keys)[:MOST_OWN]]
-
-
-def _column(rows: Sequence[Row], key: str) -> tuple[np.ndarray, np.ndarray]:
-    """The steps at which a value is known, and the values."""
-    known = [(row["step"], row[key]) for row in rows if type(row.get(key)) in (int, float)]
-    return np.array([step for step, _ in known], dtype=float), np.array([value for _, value in known], dtype=float)
 
 
 def _chart(panel: Panel, training: tuple[np.ndarray, ...], scored: tuple[np.ndarray, ...]) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from typing import Any
 from hrm_arc.errors import ReportedError
 from hrm_arc.studio.exchange import to_json
 
-# Seconds between two readings; a reading that takes long is followed by a pause of so many times its duration, up to a
-# limit.
-PAUSE, SHARE, LONGEST_PAUSE = 1.0, 20, 5.0
+# Seconds between two readings; a reading that takes long is followed by a pause of so many times its duration, up to
+# a limit: to watch a run must not slow it down.
+PAUSE, SHARE, LONGEST_PAUSE = 1.0, 200, 10.0
 # Seconds after which a comment is sent, so that a connection that is gone is noticed.
 QUIET = 15.0
 

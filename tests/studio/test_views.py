@@ -14,7 +14,7 @@ from hrm_arc.files import sealed_row, write_sealed_json, write_text
 from hrm_arc.report.listing import RunList, run_rows
 from hrm_arc.runs import metrics
 from hrm_arc.runs.metrics import read_between
-from hrm_arc.studio.curves import charts
+from hrm_arc.studio.curves import Columns, charts
 from hrm_arc.studio.exchange import RefusedError, to_json
 from hrm_arc.studio.places import key_of
 from hrm_arc.studio.tasks import check, judge
@@ -133,3 +133,16 @@ def test_files_are_checked_by_their_text(tmp_path: Path) -> None:
         str(tmp_path / "arc_challenges.json"), f'{{"a": {{"train": [{pair}], "test": [{{"input": [[1]]}}]}}}}'
     )
     assert "output" not in alone["tasks"][0]["test"][0]
+
+
+def test_charts_that_are_kept_are_those_of_all_rows() -> None:
+    rows = [{"kind": "train", "step": n, "seconds": 1.0 * n, "loss": 1 / n} for n in range(1, 40)]
+    kept = Columns()
+    for end in (10, 10, 25, 39):
+        kept.add(rows[:end])
+        assert kept.last == end
+        assert kept.column("train", "loss")[0].tolist() == list(range(1, end + 1))
+    # A reader that thins its rows, and one that reads a file anew.
+    for other in (rows[::2], [dict(row) for row in rows], rows[:3], []):
+        kept.add(other)
+        assert kept.column("train", "loss")[0].tolist() == [row["step"] for row in other]
