@@ -35,6 +35,9 @@ RENAMED = {"embed_tokens.embedding_weight": "embed_tokens.weight", "embed_pos.em
 # Tables of angles and buffers of the puzzle embedding, which are computed here.
 COMPUTED = re.compile(r"rotary_emb\.|(^|\.)local_(weights|ids)$")
 
+# Tasks have the same number of rows here; where they have not in the file, the table may grow by this factor.
+MOST_PADDING = 10
+
 
 @dataclass(frozen=True)
 class Imported:
@@ -215,6 +218,10 @@ def _rows(table: Tensor | None, identifiers: Path | None, variants: bool) -> _Ro
     count = 1 + max((len(others.get(task, ())) for task in tasks), default=0) if variants else 1
     if count == 1:
         return _Rows(tasks, table[[0, *originals.values()]])
+    if len(tasks) * count > MOST_PADDING * len(table):
+        largest = max(tasks, key=lambda task: len(others.get(task, ())))
+        what = f"{largest:.40} has {count:,} variants and other tasks few, expected about as many of each"
+        raise UserError(identifiers, what)
     # Row 0 of the published table is a blank; where a task has fewer variants, no sample reads the rows behind them.
     weights = table.new_zeros(1 + len(tasks) * count, table.shape[1])
     weights[0] = table[0]

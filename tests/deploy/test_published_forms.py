@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from tests.deploy.test_importing import OPTIONS, identifiers, published
 from tests.models.examples import plain_identity
 
 HEADS = {"num_heads": 2}
+ORDERS = itertools.permutations(range(1, 10))
 
 
 def imported(folder: Path, kind: str, state: dict[str, Tensor], options: dict[str, Any]) -> Imported:
@@ -188,6 +190,16 @@ def test_tasks_with_fewer_variants_have_fewer_votes(tmp_path: Path) -> None:
     tasks = [Task(name, (pair,), (pair,)) for name in ("bbbb", "aaaa")]
     assert [p.limit for p in predict_tasks(recording, card, tasks, votes=5)] == [1, 3]
     assert [p.limit for p in predict_tasks(recording, card, tasks, votes=2)] == [1, 2]
+
+
+def test_one_task_with_far_more_variants_than_others_is_refused(tmp_path: Path) -> None:
+    state = plain.made_weights("hrm", 12, rows=101)
+    torch.save(state, tmp_path / "step_1")
+    variants = [f"many_t{n % 8}_0{''.join(map(str, order))}" for n, order in zip(range(50), ORDERS, strict=False)]
+    names = identifiers(tmp_path, ["<blank>", "many", *variants, *(f"few{n}" for n in range(49))])
+    with pytest.raises(UserError, match="many has 50 variants and other tasks few"):
+        import_checkpoint("hrm", tmp_path / "step_1", tmp_path / "run", names, HEADS, variants=True)
+    assert import_checkpoint("hrm", tmp_path / "step_1", tmp_path / "run", names, HEADS).tasks == 50
 
 
 def write_task(folder: Path) -> Path:
