@@ -107,7 +107,8 @@ def _charts(columns: Columns) -> dict[str, Any]:
     # Metrics that this program does not know, such as those of a model of one's own.
     own = [Panel(key, key.replace("_", " ")) for key in columns.metrics() if key not in known][:MOST_OWN]
     drawn = [
-        (panel, *(columns.column(kind, panel.key) for kind in ("train", "validation"))) for panel in (*CHARTS, *own)
+        (panel, columns.column("train", panel.key), columns.column("validation", panel.key))
+        for panel in (*CHARTS, *own)
     ]
     return {
         "charts": [_chart(*each) for each in drawn if len(each[1][0]) or len(each[2][0])],

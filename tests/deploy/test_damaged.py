@@ -210,7 +210,10 @@ PREFIX = "_orig_mod.model.inner."
 MADE_UP: dict[str, tuple[dict[str, Any], str]] = {
     "layer": ({f"{PREFIX}H_level.layers.99999999.mlp.down_proj.weight": torch.zeros(1)}, "has a layer 99999999"),
     "digits": ({f"{PREFIX}L_level.layers.{'9' * 5000}.x": torch.zeros(1)}, "has a layer 9999"),
-    "flat tokens": ({f"{PREFIX}embed_tokens.embedding_weight": torch.zeros(5)}, "its token embedding has the shape (5,)"),
+    "flat tokens": (
+        {f"{PREFIX}embed_tokens.embedding_weight": torch.zeros(5)},
+        "its token embedding has the shape (5,)",
+    ),
     "table": ({f"{PREFIX}puzzle_emb.weights": torch.zeros(())}, "puzzle embedding has the shape ()"),
     "wide": ({f"{PREFIX}embed_tokens.embedding_weight": torch.zeros(1).expand(12, 10**9)}, "puzzle embedding"),
     "sparse": ({f"{PREFIX}H_init": torch.zeros(64).to_sparse()}, "is not a dense tensor"),
