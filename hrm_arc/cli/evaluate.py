@@ -71,13 +71,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how tokens become a grid; likely: the most likely grid of a model that was trained without padding;"
         " published: the largest rectangle of colors at the corner, as HRM's and TRM's evaluations (default: likely)",
     )
+    parser.add_argument(
+        "--halt-at",
+        type=float,
+        metavar="P",
+        help="halting probability above which a sample stops (default: as in the recipe, else 0.5)",
+    )
+    parser.add_argument(
+        "--segments", type=int, metavar="N", help="the most segments of a sample (default: as many as in training)"
+    )
     add_runtime(parser)
     add_json(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
-    from hrm_arc.evaluation.predict import MOST_VOTES
+    from hrm_arc.evaluation.predict import MOST_SEGMENTS, MOST_VOTES
     from hrm_arc.puzzles.symmetry import DIHEDRALS
 
     if options.votes is not None and not 1 <= options.votes <= MOST_VOTES:
@@ -89,7 +98,10 @@ def run(options: argparse.Namespace) -> None:
     if options.submission:
         emit(_score_submission(options.submission, options.data, options.lenient), options.json, _print_submission)
         return
+    if options.segments is not None and not 1 <= options.segments <= MOST_SEGMENTS:
+        raise UserError("--segments", f"{options.segments}, expected 1 to {MOST_SEGMENTS:,}")
     model = open_model(options.path, options, options.early_exit, options.reading)
+    halting = set_halting(model, options.halt_at, options.segments)
     out = options.out or _within(model, _beside(options.path, options.data))
     votes = options.votes or usual_votes(model)
     if model.card.options.get("vocabulary") == "maze" and votes > DIHEDRALS:
@@ -103,10 +115,38 @@ def run(options: argparse.Namespace) -> None:
         "early_exit": model.early_exit,
         "precision": model.precision,
         "reading": options.reading,
+        **halting,
     }
     scores = score_model(model, options.data, out, settings)
     if scores is not None:
         emit(scores, options.json, _human)
+
+
+def set_halting(model: Opened, halt_at: float | None, segments: int | None) -> dict[str, Any]:
+    """Set when samples stop; returns what differs from the usual, for the result.
+
+    Args:
+        model: the opened model.
+        halt_at: the halting probability above which a sample stops; None: as in the recipe.
+        segments: the most segments; None: as many as in training.
+
+    Raises:
+        UserError: the probability is out of its range, or the number of segments of an exported file is fixed.
+    """
+    where = "--halt-at"
+    if halt_at is None:
+        where, halt_at = "evaluation.halt_at", _evaluation(model).get("halt_at", 0.5)
+    if not isinstance(halt_at, int | float) or not 0 < halt_at < 1:
+        raise UserError(where, f"{halt_at!r:.40}, expected a probability between 0 and 1")
+    backend: Any = model.backend
+    changed: dict[str, Any] = {}
+    if halt_at != 0.5:
+        backend.halt_at = changed["halt_at"] = halt_at
+    if segments is not None:
+        if not hasattr(backend, "model"):
+            raise UserError("--segments", "is for a run or checkpoint; the segments of an exported file are fixed")
+        backend.model.segments = changed["segments"] = segments
+    return changed
 
 
 def usual_votes(model: Opened) -> int:

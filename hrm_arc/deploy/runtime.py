@@ -121,6 +121,7 @@ class OnnxBackend:
         self.checksum = content[-64:].decode()
         self.early_exit = not self.card.imported if early_exit is None else early_exit
         self.reading = reading
+        self.halt_at = 0.5
         self._memory = memory
 
     def answer(self, samples: Samples) -> Answers:
@@ -147,7 +148,7 @@ class OnnxBackend:
         return np.concatenate([self._segment(part).run().logits for part in self._parts(samples)])
 
     def _answer(self, samples: Samples) -> Answers:
-        controller = HaltingController(self.exported.segments, self.early_exit)
+        controller = HaltingController(self.exported.segments, self.early_exit, self.halt_at)
         output, segments = run_until_halted(self._segment(samples), controller)
         confidence = _probability(output.q_halt)
         # NaN or infinity in any logit: the answer is none, and the confidence says so.

@@ -7,6 +7,7 @@ uses only operations that NumPy arrays and tensors share.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
@@ -50,10 +51,12 @@ class HaltingController:
     Attributes:
         max_segments: every sample stops after this segment.
         early_exit: whether a sample may stop earlier.
+        halt_at: the halting probability above which it stops: 0.5 compares the logits as they are, as in training.
     """
 
     max_segments: int
     early_exit: bool = True
+    halt_at: float = 0.5
 
     def halted(self, segment: int, q_halt: Any, q_continue: Any, min_segments: Any = None) -> Any:
         """A mask ``[n]`` of the samples that stop.
@@ -64,7 +67,7 @@ class HaltingController:
             q_continue: logits of continuing, ``[n]``.
             min_segments: the segments that each sample has to run at least, ``[n]`` (exploration in training).
         """
-        wants = q_halt > q_continue
+        wants = q_halt > q_continue + math.log(self.halt_at / (1 - self.halt_at))
         if segment >= self.max_segments:
             return wants | ~wants
         if not self.early_exit:

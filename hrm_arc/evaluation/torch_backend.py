@@ -49,15 +49,16 @@ class TorchSegment:
 
 
 @torch.inference_mode()
-def infer(model: Reasoner, batch: Batch, early_exit: bool = True) -> Halted[Tensor]:
+def infer(model: Reasoner, batch: Batch, early_exit: bool = True, halt_at: float = 0.5) -> Halted[Tensor]:
     """Run segments of a model in evaluation mode until every sample has halted.
 
     Args:
         model: in evaluation mode.
         batch: the samples.
         early_exit: False runs every segment for every sample.
+        halt_at: the halting probability above which a sample stops.
     """
-    return run_until_halted(TorchSegment(model, batch), HaltingController(model.segments, early_exit))
+    return run_until_halted(TorchSegment(model, batch), HaltingController(model.segments, early_exit, halt_at))
 
 
 class TorchBackend:
@@ -70,6 +71,9 @@ class TorchBackend:
         early_exit: whether a sample stops when its halting logit says so; otherwise it runs every segment.
         precision: in which the model computes.
         reading: how tokens are read as a grid.
+
+    Attributes:
+        halt_at: the halting probability above which a sample stops.
     """
 
     def __init__(
@@ -85,6 +89,7 @@ class TorchBackend:
         self.ignores_padding = ignores_padding
         self.device = torch.device(device)
         self.early_exit = early_exit
+        self.halt_at = 0.5
         self.precision = precision
         self.reading = reading
         if self.device.type == "cpu":
@@ -105,7 +110,8 @@ class TorchBackend:
 
     def _answer(self, samples: Samples) -> Answers:
         with self._evaluating():
-            output, segments = infer(self.model, Batch.from_samples(samples, self.device), self.early_exit)
+            batch = Batch.from_samples(samples, self.device)
+            output, segments = infer(self.model, batch, self.early_exit, self.halt_at)
         # NaN or infinity in any logit: the answer is none, and the confidence says so.
         broken = (output.logits.isnan() | output.logits.isposinf()).flatten(1).any(dim=1)
         confidence = output.q_halt.float().sigmoid().masked_fill(broken, torch.nan)

@@ -278,14 +278,18 @@ class EvaluationConfig:
 
     Attributes:
         votes: the number of variants of each test input that are answered and vote on its output.
+        halt_at: the halting probability above which a sample stops before its last segment.
         metrics: metrics beside the usual ones: registered names, or ``package.module:METRIC``.
     """
 
     votes: int = 64
+    halt_at: float = 0.5
     metrics: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "votes")
+        if not 0 < self.halt_at < 1:
+            raise ValueError(f"halt_at is {self.halt_at}, expected a probability between 0 and 1")
         check_at_most(self, MOST_VARIANTS, "votes")
 
 
