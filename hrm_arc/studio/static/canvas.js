@@ -32,7 +32,7 @@ export class GridCanvas {
   }
 
   draw() {
-    this.cell = cellSize(this.grid, 300, 30);
+    this.cell = cellSize(this.grid, 240, 30);
     const isUsed = document.activeElement === this.canvas;
     paint(this.canvas, this.stroking ?? this.grid, { cell: this.cell, wrong: this.wrong, selection: this.selection, cursor: isUsed && !this.from ? this.cursor : null });
   }
