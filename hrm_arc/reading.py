@@ -22,7 +22,7 @@ T = TypeVar("T")
 MIB = 2**20
 # The largest file that is decoded as a whole.
 LARGEST_JSON = 512 * MIB
-LARGEST_YAML = MIB
+LARGEST_YAML, DEEPEST_YAML = MIB, 100
 LARGEST_ROW = 64 * MIB
 # The start of the small text that Git LFS leaves in place of a file that was not fetched.
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
@@ -203,8 +203,13 @@ def parse_yaml(text: str, path: Path) -> Any:
     """
     try:
         # libyaml is eight times as fast as Python's loader, and a list of runs reads hundreds of recipes.
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=_LOADER)):
-            raise yaml.YAMLError("aliases (*name) are not supported")
+        depth = 0
+        for event in yaml.parse(text, Loader=_LOADER):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > DEEPEST_YAML:  # Here, because libyaml's own recursion has no limit.
+                raise RecursionError
+            if isinstance(event, yaml.AliasEvent):
+                raise yaml.YAMLError("aliases (*name) are not supported")
         return yaml.load(text, Loader=_LOADER)
     except yaml.YAMLError as error:
         raise UserError(path, f"not YAML: {' '.join(str(error).split())[:200]}") from None
