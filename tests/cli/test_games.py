@@ -71,3 +71,14 @@ def test_boards_to_solve_can_be_shown_and_listed() -> None:
         {"task": "maze-9x9", "group": "", "demonstrations": 0, "tests": 4}
     ]
     assert answer("data", "info", "sudoku-4x4/test:6")["test_outputs"] == 6
+
+
+def test_when_samples_stop_can_be_chosen(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # No board of an untrained model reaches such a probability.
+    scores = answer("eval", run, "--halt-at", "0.999999", "--segments", "3", "--out", tmp_path / "scores")
+    assert (scores["mean_segments"], scores["halt_at"], scores["segments"]) == (3, 0.999999, 3)
+    assert len(list(scores["refinement"])) == 3  # type: ignore[call-overload]
+    assert "--halt-at: 1.5, expected a probability" in one_line(capsys, "eval", run, "--halt-at", "1.5")
+    assert "--segments: 0, expected 1 to" in one_line(capsys, "eval", run, "--segments", "0")
+    error = one_line(capsys, "train", "sudoku-4x4", *TINY, "--evaluation.halt_at", "1", "--out", tmp_path)
+    assert "evaluation: halt_at is 1.0, expected a probability" in error

@@ -150,3 +150,12 @@ def test_published_models_train_with_halting_in_the_one_trainer(tmp_path: Path, 
 def test_a_share_outside_of_0_to_1_is_refused() -> None:
     with pytest.raises(ValueError, match="exploration_prob is 2"):
         HaltingConfig(exploration_prob=2)
+
+
+def test_a_higher_halting_probability_stops_later_and_one_half_is_as_in_training() -> None:
+    q_halt, q_continue = torch.tensor([-0.1, 0.1, 2.0, 4.0]), torch.tensor([0.0, 0.0, 1.0, 0.0])
+    assert HaltingController(4).halted(1, q_halt, q_continue).tolist() == [False, True, True, True]
+    # The logit of 0.9 is 2.197.
+    assert HaltingController(4, halt_at=0.9).halted(1, q_halt, q_continue).tolist() == [False, False, False, True]
+    assert HaltingController(4, halt_at=0.9).halted(4, q_halt, q_continue).all()
+    assert not HaltingController(4, early_exit=False, halt_at=0.1).halted(1, q_halt, q_continue).any()
