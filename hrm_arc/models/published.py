@@ -103,6 +103,8 @@ class Published(PackedReasoner):
     def __init__(self, config: PublishedConfig, num_tasks: int, num_variants: int):
         super().__init__()
         self.config = config
+        # Read once: torch.export would trace the property, and then fix the size of the canvas.
+        self._needs_canvas = config.fixed_canvas
         self.segments = config.segments
         self.variants = num_variants if config.puzzle_emb == "variants" else 1
         self.hidden_size, self.num_heads = config.hidden_size, config.num_heads
@@ -130,8 +132,8 @@ class Published(PackedReasoner):
         Raises:
             UserError: the model needs one canvas, and this is another one.
         """
-        needs, cells = self.config.fixed_canvas, batch.height * batch.width
-        if needs and cells != self.config.cells:
+        needs, cells = self._needs_canvas, batch.height * batch.width
+        if needs is not None and cells != self.config.cells:
             what = f"{self.config.cells}, and the canvas has {cells}; {needs} need one canvas"
             raise UserError("model.cells", what)
         shape = (len(batch), self.puzzle_emb.length + batch.height * batch.width, self.hidden_size)
