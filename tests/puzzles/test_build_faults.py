@@ -63,10 +63,10 @@ def test_a_set_without_end_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="samples, expected at most 1,099,511,627,776"):
         build(CORPUS, BuildConfig((), augment=2**31, repeat=2**31), tmp_path / "set", workers=1)
     # Millions of identifiers are not named before it is known whether the arrays have room.
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(UserError, match=r"needs [\d,.]+ GB"):
         build(CORPUS, BuildConfig((), augment=2**31, repeat=1000), tmp_path / "set", workers=1)
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 def damage(folder: Path, kind: str) -> str:

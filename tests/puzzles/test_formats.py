@@ -103,18 +103,18 @@ def test_a_missing_solution_is_named_and_does_not_stop_a_run(tmp_path: Path, cap
 def test_a_repeated_key_is_found_in_linear_time(tmp_path: Path, count: int) -> None:
     path = tmp_path / "keys.json"
     path.write_text("{" + ",".join(f'"k{n}":1' for n in range(count)) + f',"k{count - 1}":1}}')
-    started = time.perf_counter()
+    started = time.process_time()
     assert lines(path) == [f"keys.json: key 'k{count - 1}' appears twice in one object, expected once"]
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_reading_stops_at_a_thousand_problems(tmp_path: Path) -> None:
     pair = {"input": [[99] * 30] * 30, "output": [[99] * 30] * 30}
     write(tmp_path / "wrong.json", {"train": [pair] * 400, "test": [pair]})
-    started = time.perf_counter()
+    started = time.process_time()
     found = lines(tmp_path / "wrong.json")
     assert (len(found), found[-1]) == (1001, "wrong.json: more than 1000 problems; the rest is not listed")
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_a_byte_order_mark_is_accepted(tmp_path: Path) -> None:
