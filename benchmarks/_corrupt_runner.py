@@ -25,7 +25,7 @@ from hrm_arc.cli.show import note
 IMPORTED = [
     *("hrm_arc.cli.main", "hrm_arc.deploy.export", "hrm_arc.deploy.runtime", "hrm_arc.solver"),
     *("hrm_arc.evaluation.torch_backend", "hrm_arc.report.page", "hrm_arc.report.versus", "hrm_arc.training.trainer"),
-    *("hrm_arc.training.build", "jsonargparse", "onnxruntime", "rich.live", "torch._dynamo"),
+    *("hrm_arc.training.recipes", "jsonargparse", "onnxruntime", "rich.live", "torch._dynamo"),
 ]
 # Seconds of a command on undamaged files, at the most.
 UNDAMAGED = 600.0

@@ -15,7 +15,7 @@ from benchmarks._processes import hrm
 from hrm_arc.cli.show import note
 from hrm_arc.errors import UserError
 from hrm_arc.files import write_json
-from hrm_arc.training.build import load_recipe
+from hrm_arc.training.recipes import load_recipe
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def flags_of(game: str, model: str, options: argparse.Namespace) -> list[str]:
         model: one of ``MODELS``.
         options: ``minutes``, ``steps``, ``boards`` and ``split``.
     """
-    from hrm_arc.training.build import load_recipe
+    from hrm_arc.training.recipes import load_recipe
 
     own = load_recipe(game)
     flags = ["--data.solve", f'["{game}/{options.split}:{options.boards}"]']

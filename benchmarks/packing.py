@@ -51,8 +51,9 @@ def _step(name: str) -> tuple[Reasoner, list[Batch]]:
 
     from hrm_arc.models import build_model
     from hrm_arc.models.reasoner import Batch
-    from hrm_arc.training.build import load_corpus, load_recipe, training_set
+    from hrm_arc.training.build import load_corpus, training_set
     from hrm_arc.training.data import Batches
+    from hrm_arc.training.recipes import load_recipe
 
     torch.manual_seed(0)
     recipe = load_recipe(f"race/{name}")

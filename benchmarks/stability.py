@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks._processes import hrm
 from benchmarks.race import MODELS
 from hrm_arc.errors import UserError
-from hrm_arc.training.build import load_recipe
+from hrm_arc.training.recipes import load_recipe
 
 # Small, because bfloat16 is slow on a CPU without hardware for it. Without early exit every step has all segments.
 SMALL = [

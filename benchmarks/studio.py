@@ -24,7 +24,7 @@ from typing import Any
 
 from hrm_arc.files import sealed_row, write_sealed_json
 from hrm_arc.runs.folder import RunFolder, create_run
-from hrm_arc.training.build import load_recipe
+from hrm_arc.training.recipes import load_recipe
 
 NUMBERS = {
     "halt_loss": 0.1,

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from hrm_arc.puzzles.task import Task
     from hrm_arc.puzzles.transforms import register_augmentation
     from hrm_arc.solver import Solver, evaluate
-    from hrm_arc.training.build import Pretrained, load_recipe
+    from hrm_arc.training.build import Pretrained
     from hrm_arc.training.callbacks import Callback
     from hrm_arc.training.config import Recipe
     from hrm_arc.training.losses import register_loss
     from hrm_arc.training.metrics import StepMetrics
+    from hrm_arc.training.recipes import load_recipe
     from hrm_arc.training.trainer import Trainer
 
 __version__ = "0.2.0"
@@ -38,7 +39,8 @@ _MODULES = {
     "hrm_arc.puzzles.sources": ("load_tasks", "register_source"),
     "hrm_arc.puzzles.task": ("Task",),
     "hrm_arc.puzzles.transforms": ("register_augmentation",),
-    "hrm_arc.training.build": ("Pretrained", "load_recipe"),
+    "hrm_arc.training.build": ("Pretrained",),
+    "hrm_arc.training.recipes": ("load_recipe",),
     "hrm_arc.training.callbacks": ("Callback",),
     "hrm_arc.training.config": ("Recipe",),
     "hrm_arc.training.losses": ("register_loss",),

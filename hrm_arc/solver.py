@@ -11,7 +11,8 @@ from typing import Any
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.evaluate import predict_tasks, scores_of, unseen_tasks
 from hrm_arc.evaluation.metrics import Metric
-from hrm_arc.evaluation.predict import Backend, Prediction
+from hrm_arc.evaluation.predict import Backend
+from hrm_arc.evaluation.prediction import Prediction
 from hrm_arc.evaluation.torch_backend import TorchBackend, load_model
 from hrm_arc.models import find_model
 from hrm_arc.models.reasoner import Reasoner
@@ -20,8 +21,9 @@ from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.puzzles.task import ATTEMPTS, Grid, Task
 from hrm_arc.runs.card import Card
 from hrm_arc.runs.named import pull
-from hrm_arc.training.build import Pretrained, finetuning_recipe
+from hrm_arc.training.build import Pretrained
 from hrm_arc.training.callbacks import Callback
+from hrm_arc.training.recipes import finetuning_recipe
 from hrm_arc.training.trainer import Trainer
 
 LOG = logging.getLogger("hrm_arc.solver")

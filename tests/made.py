@@ -21,10 +21,10 @@ from hrm_arc.puzzles.formats import task_json
 from hrm_arc.puzzles.task import Task
 from hrm_arc.runs.card import Card
 from hrm_arc.runs.folder import RunFolder
-from hrm_arc.training.build import load_recipe
 from hrm_arc.training.callbacks import Callback
 from hrm_arc.training.config import Recipe
 from hrm_arc.training.metrics import StepMetrics
+from hrm_arc.training.recipes import load_recipe
 
 # Several processes, on a port of their own; how many comes next.
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]

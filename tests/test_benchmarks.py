@@ -15,8 +15,9 @@ from benchmarks import _hostile, _same, experiments, games, plateau, race, setti
 from hrm_arc.models import MODELS, build_model
 from hrm_arc.models.reasoner import parameter_counts
 from hrm_arc.runs.metrics import Metrics
-from hrm_arc.training.build import load_corpus, load_recipe
+from hrm_arc.training.build import load_corpus
 from hrm_arc.training.metrics import StepMetrics
+from hrm_arc.training.recipes import load_recipe
 from hrm_arc.training.trainer import Trainer
 
 NAMES = sorted(f.stem for f in Path(race.__file__).parent.glob("*.py") if not f.name.startswith("_"))

@@ -145,7 +145,7 @@ def test_the_wheel_holds_what_the_package_reads(installed: Installed) -> None:
 
 
 def test_packaged_recipes_are_those_of_the_wheel(installed: Installed, tmp_path: Path) -> None:
-    program = "import hrm_arc, hrm_arc.training.build as b; print(hrm_arc.__file__, b.find_recipe('quickstart'))"
+    program = "import hrm_arc, hrm_arc.training.recipes as b; print(hrm_arc.__file__, b.find_recipe('quickstart'))"
     done = python(installed, tmp_path, "-c", program)
     assert done.returncode == 0, done.stderr
     package = installed.packages / "hrm_arc"

@@ -20,7 +20,7 @@ from hrm_arc.errors import UserError
 
 if TYPE_CHECKING:
     from hrm_arc.evaluation.dependence import Dependence
-    from hrm_arc.evaluation.predict import Prediction
+    from hrm_arc.evaluation.prediction import Prediction
     from hrm_arc.puzzles.task import Task
 
 
@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> None:
 def _audit_run(options: argparse.Namespace) -> dict[str, Any]:
     from hrm_arc.evaluation.dependence import dependence
     from hrm_arc.evaluation.evaluate import all_warnings, predict_tasks
-    from hrm_arc.evaluation.predict import keys
+    from hrm_arc.evaluation.prediction import keys
     from hrm_arc.evaluation.provenance import tasks_to_score
     from hrm_arc.evaluation.scores import score
 

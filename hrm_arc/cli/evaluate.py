@@ -25,7 +25,7 @@ from hrm_arc.errors import UserError
 if TYPE_CHECKING:
     from hrm_arc.evaluation.journal import Journal
     from hrm_arc.evaluation.metrics import Metric
-    from hrm_arc.evaluation.predict import Key, Prediction
+    from hrm_arc.evaluation.prediction import Key, Prediction
     from hrm_arc.puzzles.task import Task
 
 # For a model without a recipe.
@@ -86,7 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from hrm_arc.evaluation.predict import MOST_SEGMENTS, MOST_VOTES
+    from hrm_arc.evaluation.prediction import MOST_SEGMENTS, MOST_VOTES
     from hrm_arc.puzzles.symmetry import DIHEDRALS
 
     if options.votes is not None and not 1 <= options.votes <= MOST_VOTES:
@@ -150,7 +150,7 @@ def set_halting(model: Opened, halt_at: float | None, segments: int | None) -> d
 
 
 def usual_votes(model: Opened) -> int:
-    from hrm_arc.evaluation.predict import MOST_VOTES
+    from hrm_arc.evaluation.prediction import MOST_VOTES
 
     if model.card.imported:
         # Only variants with a row of their own were trained with it: the original, and those of hrm import --variants.
@@ -225,7 +225,7 @@ def score_model(model: Opened, data: str | None, out: Path, settings: dict[str, 
     """
     from hrm_arc.evaluation.evaluate import score_predictions
     from hrm_arc.evaluation.journal import Journal, fingerprint
-    from hrm_arc.evaluation.predict import keys
+    from hrm_arc.evaluation.prediction import keys
     from hrm_arc.evaluation.provenance import tasks_to_score
     from hrm_arc.evaluation.sharing import WorkShare
     from hrm_arc.files import check_target

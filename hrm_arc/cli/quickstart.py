@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from hrm_arc.training.build import load_recipe
+    from hrm_arc.training.recipes import load_recipe
 
     if options.minutes is not None and not options.minutes > 0:
         raise UserError("--minutes", f"{options.minutes:g}, expected more than 0")

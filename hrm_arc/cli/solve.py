@@ -22,7 +22,7 @@ from hrm_arc.cli.show import add_json, alone, counted, counting, emit, note, res
 from hrm_arc.errors import UserError, printable
 
 if TYPE_CHECKING:
-    from hrm_arc.evaluation.predict import Prediction
+    from hrm_arc.evaluation.prediction import Prediction
     from hrm_arc.puzzles.task import Grid, Task
 
 FROM_SCRATCH_SECONDS, FINETUNE_SECONDS = 120.0, 60.0
@@ -56,7 +56,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from hrm_arc.evaluation.evaluate import predict_tasks, warnings
-    from hrm_arc.evaluation.predict import MOST_VOTES, keys
+    from hrm_arc.evaluation.prediction import MOST_VOTES, keys
     from hrm_arc.puzzles.sources import load_tasks
 
     start = start_of(options.model)
@@ -123,7 +123,8 @@ def _default_seconds(start: Path | None) -> float:
 def _learn(options: argparse.Namespace, start: Path | None, seconds: float, root: Path) -> tuple[Path, bool]:
     """Train on the demonstrations; returns the run, and whether it was stopped early."""
     from hrm_arc.cli.train import train
-    from hrm_arc.training.build import Pretrained, finetuning_recipe
+    from hrm_arc.training.build import Pretrained
+    from hrm_arc.training.recipes import finetuning_recipe
 
     pretrained = None if start is None else Pretrained.load(start)
     recipe = finetuning_recipe(options.task, seconds, options.seed, None if pretrained is None else pretrained.card)

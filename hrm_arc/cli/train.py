@@ -62,8 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from hrm_arc.runs.folder import RunFolder
-    from hrm_arc.training.build import Pretrained, load_init_recipe
+    from hrm_arc.training.build import Pretrained
     from hrm_arc.training.checkpointing import restarted_run, resumed_recipe
+    from hrm_arc.training.recipes import load_init_recipe
 
     if options.help:
         _help()
@@ -134,7 +135,7 @@ def train(
 
 def _help() -> None:
     from hrm_arc.models import MODELS
-    from hrm_arc.training.build import recipe_parser
+    from hrm_arc.training.recipes import recipe_parser
 
     print(__doc__)
     flags = "[--init-from CHECKPOINT] [--optimizer-of RECIPE] [--resume RUN] [--override KEY] [--profile]"

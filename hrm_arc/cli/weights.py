@@ -94,7 +94,7 @@ def _print_about(name: str, about: dict[str, Any]) -> None:
 
 def _save(options: argparse.Namespace) -> None:
     from hrm_arc.deploy.packing import save_weights
-    from hrm_arc.evaluation.predict import MOST_VOTES
+    from hrm_arc.evaluation.prediction import MOST_VOTES
 
     if options.votes is not None and not 1 <= options.votes <= MOST_VOTES:
         raise UserError("--votes", f"{options.votes}, expected 1 to {MOST_VOTES:,}")

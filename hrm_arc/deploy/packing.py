@@ -24,7 +24,7 @@ from hrm_arc.runs.checkpoint import (
     write_checkpoint,
 )
 from hrm_arc.runs.named import ABOUT, RECIPE, read_about
-from hrm_arc.training.build import load_recipe
+from hrm_arc.training.recipes import load_recipe
 
 LICENCE = "Apache-2.0"
 # What a card's field ``training`` says of the weights themselves; the rest is for resuming.

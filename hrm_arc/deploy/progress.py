@@ -11,7 +11,7 @@ from hrm_arc import telemetry
 from hrm_arc.checks import field, mapping, number, share, text, whole
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.baselines import BASELINE_NAMES
-from hrm_arc.evaluation.predict import MOST_SEGMENTS
+from hrm_arc.evaluation.prediction import MOST_SEGMENTS
 from hrm_arc.files import write_sealed_json
 from hrm_arc.puzzles.canvas import FULL
 from hrm_arc.reading import MIB, read_sealed_json

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from hrm_arc.evaluation.predict import Prediction
+from hrm_arc.evaluation.prediction import Prediction
 from hrm_arc.puzzles.counter_rng import mix, name_key
 from hrm_arc.puzzles.task import Grid, Pair, Task, make_grid
 

@@ -10,7 +10,8 @@ from hrm_arc.evaluation.breakdown import breakdown, groups
 from hrm_arc.evaluation.games import game_scores
 from hrm_arc.evaluation.journal import Journal
 from hrm_arc.evaluation.metrics import Metric
-from hrm_arc.evaluation.predict import MOST_VOTES, Backend, Key, Prediction, Voted, keys, predict
+from hrm_arc.evaluation.predict import Backend, Voted, predict
+from hrm_arc.evaluation.prediction import MOST_VOTES, Key, Prediction, keys
 from hrm_arc.evaluation.provenance import answers_seen, changed_tasks
 from hrm_arc.evaluation.refinement import refinement
 from hrm_arc.evaluation.results import result_row, write_results

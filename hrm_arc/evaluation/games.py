@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hrm_arc.evaluation.predict import Prediction
+from hrm_arc.evaluation.prediction import Prediction
 from hrm_arc.puzzles.boards import shortest_path
 from hrm_arc.puzzles.rules import DIFFICULTY, GameName, difficulty, game_of, is_valid, without_search
 from hrm_arc.puzzles.task import Grid, Task

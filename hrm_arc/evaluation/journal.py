@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hrm_arc.errors import UserError, unwritable
-from hrm_arc.evaluation.predict import Key, Prediction
+from hrm_arc.evaluation.prediction import Key, Prediction
 from hrm_arc.files import exclusive_lock, open_append, sealed_row
 from hrm_arc.puzzles.task import PuzzleError, Task
 from hrm_arc.reading import check_sealed_row, iterate_rows

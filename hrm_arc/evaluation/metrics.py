@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from hrm_arc.errors import UserError
-from hrm_arc.evaluation.predict import Prediction
+from hrm_arc.evaluation.prediction import Prediction
 from hrm_arc.puzzles.task import ATTEMPTS, Grid
 from hrm_arc.registry import Registry
 

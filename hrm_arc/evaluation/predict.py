@@ -8,37 +8,27 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
-from hrm_arc.checks import number, text, whole
 from hrm_arc.errors import ReportedError
+from hrm_arc.evaluation.prediction import Candidate, Key, Prediction, keys, tally
 from hrm_arc.puzzles.augmented import AugmentedSet, Samples
-from hrm_arc.puzzles.canvas import FULL, VOCABULARY, Canvas, CanvasKind, placed, tokens_on_full, visible_canvas
+from hrm_arc.puzzles.canvas import Canvas, CanvasKind, placed, tokens_on_full, visible_canvas
 from hrm_arc.puzzles.corpus import OTHER, UNSEEN, Corpus
 from hrm_arc.puzzles.counter_rng import mix, name_key
-from hrm_arc.puzzles.html import table_html
 from hrm_arc.puzzles.identity import Identity
 from hrm_arc.puzzles.symmetry import DIHEDRALS, IDENTITY, Symmetry, swaps_sides
-from hrm_arc.puzzles.task import ATTEMPTS, COLORS, Grid, Task, make_grid
+from hrm_arc.puzzles.task import COLORS, Grid, Task
 from hrm_arc.puzzles.variant_names import read_symmetries
 
 # Cells of one forward pass; more need memory and are not faster.
 FORWARD_CELLS = 65_536
 # The same where votes are shown as they come in.
 FOLLOWED_CELLS = 4_096
-# The most segments that a model can have; a prediction with more was not made here.
-MOST_SEGMENTS = 65_536
-# The most votes: there are not many more variants that differ.
-MOST_VOTES = 1_000_000
-# A test input: its task's ID, and which of the task's it is, from 0.
-Key = tuple[str, int]
-
-
 # voted(key, candidates so far, variants answered).
-Voted: TypeAlias = Callable[[Key, tuple["Candidate", ...], int], None]
+Voted: TypeAlias = Callable[[Key, tuple[Candidate, ...], int], None]
 
 
 class Answers(NamedTuple):
@@ -96,120 +86,6 @@ class LogitsBackend(Backend, Protocol):
     def logits(self, samples: Samples) -> np.ndarray:
         """Logits after the first segment, ``[n, cells, 12]``."""
         ...
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """An answer with at least one vote.
-
-    Attributes:
-        grid: the answer, turned back into the orientation and colors of the task.
-        votes: the number of variants with this answer.
-        confidence: mean halting probability of those variants.
-    """
-
-    grid: Grid
-    votes: int
-    confidence: float
-
-
-@dataclass(frozen=True, repr=False)
-class Prediction:
-    """A model's answers to one test input.
-
-    Attributes:
-        task: ID of the task.
-        test: number of the test input in its task, from 0.
-        candidates: all answers with a vote, best first: by votes, then by mean confidence.
-        single: the grid of the single pass over the test input as it is, without votes; None if its tokens are
-            not a readable grid.
-        tokens: tokens of the single pass on the full canvas, ``[900]``, uint8.
-        segments: mean number of segments over all passes; 0 if it is not known.
-        refinement: the grid of the single pass after each segment, without early exit; empty if it was not
-            requested.
-        limit: the most candidates that there can be: the number of variants that voted, or the two attempts of a
-            submission. What more attempts would have solved is not known. None: no limit.
-    """
-
-    task: str
-    test: int
-    candidates: tuple[Candidate, ...]
-    single: Grid | None
-    tokens: np.ndarray
-    segments: float
-    refinement: tuple[Grid | None, ...] = ()
-    limit: int | None = None
-
-    def __repr__(self) -> str:
-        best = "no readable grid"
-        if self.candidates:
-            height, width = self.candidates[0].grid.shape
-            cast = sum(candidate.votes for candidate in self.candidates)
-            best = f"best {height} x {width} with {self.candidates[0].votes} of {cast} votes"
-        return f"Prediction({self.task}, test {self.test}, {len(self.candidates)} candidates, {best})"
-
-    def _repr_html_(self) -> str:
-        """The attempts in a notebook, each with its share of the votes."""
-        shown: list[tuple[str, Grid | None]] = [
-            (f"attempt {n}: {share:.0%} of the votes", grid) for n, (grid, share) in enumerate(self.shares(), start=1)
-        ]
-        return table_html(f"{self.task}, test {self.test + 1}", [("", shown or [("no readable grid", None)])])
-
-    def attempts(self, count: int = ATTEMPTS) -> list[Grid]:
-        """The grids of the best ``count`` candidates; fewer if there are fewer."""
-        return [grid for grid, _ in self.shares(count)]
-
-    def shares(self, count: int = ATTEMPTS) -> list[tuple[Grid, float]]:
-        """The attempts, each with its share of all votes."""
-        cast = sum(candidate.votes for candidate in self.candidates)
-        return [(candidate.grid, candidate.votes / cast) for candidate in self.candidates[:count]]
-
-    def as_row(self) -> dict[str, Any]:
-        """The prediction as one JSON object.
-
-        Tokens are 900 hexadecimal digits. The refinement is a list of [grid, number of consecutive segments
-        with this grid].
-        """
-        return {
-            "task": self.task,
-            "test": self.test,
-            "candidates": [
-                {"grid": c.grid.tolist(), "votes": c.votes, "confidence": round(c.confidence, 6)}
-                for c in self.candidates
-            ],
-            "single": _listed(self.single),
-            "tokens": "".join(f"{token:x}" for token in self.tokens),
-            "segments": self.segments,
-            "refinement": [[grid, len(list(same))] for grid, same in itertools.groupby(map(_listed, self.refinement))],
-            "limit": self.limit,
-        }
-
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Prediction:
-        """The inverse of :meth:`as_row`, for rows from anywhere.
-
-        Raises:
-            KeyError, TypeError, ValueError: the row is not a prediction.
-            PuzzleError: a grid is none.
-        """
-        tokens = np.array([int(digit, 16) for digit in text("tokens", row["tokens"], FULL.cells)], dtype=np.uint8)
-        if tokens.shape != (FULL.cells,) or tokens.max() >= VOCABULARY:
-            raise ValueError(f"expected {FULL.cells} tokens below {VOCABULARY}")
-        return cls(
-            text("task", row["task"]),
-            whole("test", row["test"]),
-            tuple(_candidate(each) for each in row["candidates"]),
-            _made(row["single"]),
-            tokens,
-            number("segments", row["segments"], 0, MOST_SEGMENTS),
-            _refinement_from(row["refinement"]),
-            None if row.get("limit") is None else whole("limit", row["limit"], 1, MOST_VOTES),
-        )
-
-
-def keys(tasks: Sequence[Task]) -> list[Key]:
-    """The keys of all test inputs, in order."""
-    return [(task.id, index) for task in tasks for index in range(len(task.tests))]
 
 
 def predict(
@@ -350,19 +226,6 @@ def known_variants(task: Task, votes: int, seed: int) -> tuple[list[Symmetry], l
     return symmetries, numbers.tolist()
 
 
-def tally(grids: Sequence[Grid | None], confidences: Sequence[float]) -> tuple[Candidate, ...]:
-    """Rank answers by their number of votes, then by the mean confidence of those votes.
-
-    If both are equal, the answer that was given first is better. None is not a vote.
-    """
-    cast: dict[tuple[tuple[int, ...], bytes], tuple[Grid, list[float]]] = {}
-    for grid, confidence in zip(grids, confidences, strict=True):
-        if grid is not None:
-            cast.setdefault((grid.shape, grid.tobytes()), (grid, []))[1].append(confidence)
-    candidates = [Candidate(grid, len(given), float(np.mean(given))) for grid, given in cast.values()]
-    return tuple(sorted(candidates, key=lambda c: (-c.votes, -c.confidence)))
-
-
 class _Read(NamedTuple):
     """Grids with the symmetry undone and their confidences; tokens of the first pass; mean number of segments."""
 
@@ -421,27 +284,3 @@ def _samples(grid: Grid, canvas: Canvas, symmetries: Sequence[Symmetry], numbers
         variant=np.array(numbers, dtype=np.int64),
     )
     return Samples(canvas, np.stack([canvas.encode(symmetry.apply(grid)) for symmetry in symmetries]), None, identity)
-
-
-def _listed(grid: Grid | None) -> list[list[int]] | None:
-    return None if grid is None else grid.tolist()
-
-
-def _made(rows: list[list[int]] | None) -> Grid | None:
-    return None if rows is None else make_grid(rows)
-
-
-def _candidate(row: Mapping[str, Any]) -> Candidate:
-    votes = whole("votes", row["votes"], 1)
-    return Candidate(make_grid(row["grid"]), votes, number("confidence", row["confidence"], 0, 1))
-
-
-def _refinement_from(parts: Any) -> tuple[Grid | None, ...]:
-    """The grids of [grid, number of segments with it]."""
-    if not isinstance(parts, list) or not all(isinstance(part, list) and len(part) == 2 for part in parts):
-        raise TypeError("refinement is no list of grids with their numbers of segments")
-    counts = [whole("segments", count, 1, MOST_SEGMENTS) for _, count in parts]
-    if sum(counts) > MOST_SEGMENTS:
-        raise ValueError(f"refinement has more than {MOST_SEGMENTS} segments")
-    grids = [_made(grid) for grid, _ in parts]
-    return tuple(grid for grid, count in zip(grids, counts, strict=True) for _ in range(count))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hrm_arc.evaluation.predict import Prediction
+from hrm_arc.evaluation.prediction import Prediction
 from hrm_arc.evaluation.scores import same
 from hrm_arc.puzzles.task import Grid, Task
 

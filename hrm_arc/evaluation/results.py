@@ -15,7 +15,7 @@ from hrm_arc.checks import field, listed, mapping, number, share, text, texts, w
 from hrm_arc.errors import ReportedError, UserError
 from hrm_arc.evaluation.baselines import BASELINE_NAMES
 from hrm_arc.evaluation.breakdown import error_kind
-from hrm_arc.evaluation.predict import Prediction
+from hrm_arc.evaluation.prediction import Prediction
 from hrm_arc.evaluation.scores import same
 from hrm_arc.files import sealed_row, write_sealed_json, write_text
 from hrm_arc.puzzles.task import Task, make_grid

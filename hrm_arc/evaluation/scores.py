@@ -15,7 +15,7 @@ from hrm_arc.errors import and_more
 from hrm_arc.evaluation.baselines import task_baselines
 from hrm_arc.evaluation.bootstrap import interval
 from hrm_arc.evaluation.metrics import Metric, Outcome, all_metrics
-from hrm_arc.evaluation.predict import Prediction
+from hrm_arc.evaluation.prediction import Prediction
 from hrm_arc.puzzles.augmented import Samples
 from hrm_arc.puzzles.canvas import FULL, Canvas, tokens_on_full
 from hrm_arc.puzzles.task import Grid, Task

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from hrm_arc.errors import UserError, and_more
-from hrm_arc.evaluation.predict import Candidate, Prediction, keys
+from hrm_arc.evaluation.prediction import Candidate, Prediction, keys
 from hrm_arc.evaluation.results import read_rows
 from hrm_arc.puzzles.canvas import FULL
 from hrm_arc.puzzles.formats import read_strict_json

@@ -21,7 +21,7 @@ from hrm_arc.puzzles.task import parse_task
 from hrm_arc.report.listing import signature_of
 
 if TYPE_CHECKING:
-    from hrm_arc.evaluation.predict import Candidate, Key
+    from hrm_arc.evaluation.prediction import Candidate, Key
     from hrm_arc.runs.card import Card
 
 # Candidates that are shown while votes come in.

@@ -11,7 +11,7 @@ import numpy as np
 
 from hrm_arc.evaluation.evaluate import predict_tasks
 from hrm_arc.evaluation.guesses import guesses
-from hrm_arc.evaluation.predict import Candidate, Key, Prediction, keys
+from hrm_arc.evaluation.prediction import Candidate, Key, Prediction, keys
 from hrm_arc.evaluation.submission import submission
 from hrm_arc.evaluation.torch_backend import TorchBackend
 from hrm_arc.files import write_json

@@ -36,10 +36,11 @@ from hrm_arc.runs.checkpoint import (
     save_checkpoint,
 )
 from hrm_arc.runs.folder import RunFolder, differences
-from hrm_arc.training.build import absolute_sources, load_recipe
+from hrm_arc.training.build import absolute_sources
 from hrm_arc.training.config import Recipe
 from hrm_arc.training.distributed import Distributed
 from hrm_arc.training.optim import EMA, swapped_in
+from hrm_arc.training.recipes import load_recipe
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,7 @@
 """The schema of a recipe: everything that makes one experiment, as data. No torch and no data code here.
 
-:mod:`hrm_arc.training.build` reads recipes from YAML and dotted flags and makes from them what a run needs.
+:mod:`hrm_arc.training.recipes` reads recipes from YAML and dotted flags, and :mod:`hrm_arc.training.build` makes from
+them what a run needs.
 """
 
 from __future__ import annotations

@@ -21,10 +21,11 @@ from hrm_arc.puzzles.listing import challenges, solutions_beside
 from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.puzzles.task import Task
 from hrm_arc.training.answering import Answering, Sheet, cost
-from hrm_arc.training.build import Pretrained, finetuning_recipe
+from hrm_arc.training.build import Pretrained
 from hrm_arc.training.callbacks import Callback
 from hrm_arc.training.config import Recipe
 from hrm_arc.training.metrics import StepMetrics
+from hrm_arc.training.recipes import finetuning_recipe
 from hrm_arc.training.trainer import Trainer
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,8 @@ from hrm_arc.cli.main import main
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.journal import Journal
 from hrm_arc.evaluation.metrics import METRICS
-from hrm_arc.evaluation.predict import Prediction, predict
+from hrm_arc.evaluation.predict import predict
+from hrm_arc.evaluation.prediction import Prediction
 from hrm_arc.puzzles.sources import load_tasks
 from tests.cli.commands import one_line
 from tests.made import Scribbles, write_puzzles

@@ -14,7 +14,7 @@ import pytest
 
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.guesses import guesses
-from hrm_arc.evaluation.predict import Candidate, Prediction
+from hrm_arc.evaluation.prediction import Candidate, Prediction
 from hrm_arc.evaluation.submission import read_submission
 from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.puzzles.task import Pair, Task, make_grid

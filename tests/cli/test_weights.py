@@ -19,7 +19,7 @@ from hrm_arc.cli.main import main
 from hrm_arc.deploy.packing import _command
 from hrm_arc.runs import named
 from hrm_arc.runs.checkpoint import newest_checkpoint
-from hrm_arc.training.build import load_recipe
+from hrm_arc.training.recipes import load_recipe
 from tests.cli.commands import answer, check_one_line, hrm, one_line
 from tests.cli.hub_server import TOKEN, Hub, serving
 

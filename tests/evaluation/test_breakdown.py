@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 
 from hrm_arc.evaluation.breakdown import RULES, breakdown, error_kind, groups
-from hrm_arc.evaluation.predict import Candidate, Prediction
+from hrm_arc.evaluation.prediction import Candidate, Prediction
 from hrm_arc.puzzles.canvas import FULL
 from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.puzzles.task import Grid, Pair, Task, make_grid

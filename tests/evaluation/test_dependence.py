@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from hrm_arc.evaluation.dependence import Dependence, dependence
-from hrm_arc.evaluation.predict import Answers, Prediction, predict
+from hrm_arc.evaluation.predict import Answers, predict
+from hrm_arc.evaluation.prediction import Prediction
 from hrm_arc.puzzles.augmented import Samples
 from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.puzzles.task import Task

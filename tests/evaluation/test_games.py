@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hrm_arc.evaluation.games import game_scores, score_board, wilson
-from hrm_arc.evaluation.predict import Candidate, Prediction
+from hrm_arc.evaluation.prediction import Candidate, Prediction
 from hrm_arc.puzzles.task import Grid, Pair, Task, make_grid
 
 EMPTY = np.zeros(900, dtype=np.uint8)

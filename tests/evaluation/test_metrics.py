@@ -9,7 +9,7 @@ import pytest
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.evaluate import score_predictions
 from hrm_arc.evaluation.metrics import METRICS, Metric, Outcome, all_metrics, find_metrics, register_metric
-from hrm_arc.evaluation.predict import Candidate, Prediction
+from hrm_arc.evaluation.prediction import Candidate, Prediction
 from hrm_arc.evaluation.scores import outcomes, score
 from hrm_arc.files import write_text
 from hrm_arc.puzzles.canvas import FULL

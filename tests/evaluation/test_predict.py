@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hrm_arc.evaluation.predict import Answers, Prediction, keys, known_variants, predict, tally, voting_symmetries
+from hrm_arc.evaluation.predict import Answers, known_variants, predict, voting_symmetries
+from hrm_arc.evaluation.prediction import Prediction, keys, tally
 from hrm_arc.puzzles.augmented import AugmentedSet, Samples
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.sources import load_tasks

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hrm_arc.evaluation.predict import Prediction
+from hrm_arc.evaluation.prediction import Prediction
 from hrm_arc.evaluation.refinement import cells_changed, refinement
 from hrm_arc.puzzles.task import Grid, Pair, Task, make_grid
 

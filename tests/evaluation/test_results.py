@@ -15,7 +15,7 @@ import pytest
 
 from hrm_arc.cli.main import main
 from hrm_arc.errors import UserError
-from hrm_arc.evaluation.predict import Prediction
+from hrm_arc.evaluation.prediction import Prediction
 from hrm_arc.evaluation.results import read_results, read_scores
 from hrm_arc.evaluation.scores import score, unknown_answers
 from hrm_arc.evaluation.submission import read_answers, read_submission, submission

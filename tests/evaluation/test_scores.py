@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hrm_arc.evaluation.audit import audit
 from hrm_arc.evaluation.baselines import baselines, task_baselines
 from hrm_arc.evaluation.metrics import ATTEMPT_COUNTS
-from hrm_arc.evaluation.predict import Candidate, Prediction
+from hrm_arc.evaluation.prediction import Candidate, Prediction
 from hrm_arc.evaluation.scores import SampleScores, outcomes, score, score_samples
 from hrm_arc.evaluation.submission import submission
 from hrm_arc.puzzles.augmented import AugmentedSet

@@ -11,7 +11,7 @@ import pytest
 
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.breakdown import breakdown
-from hrm_arc.evaluation.predict import Candidate, Prediction
+from hrm_arc.evaluation.prediction import Candidate, Prediction
 from hrm_arc.evaluation.results import result_row
 from hrm_arc.evaluation.scores import score
 from hrm_arc.evaluation.submission import read_answers, read_lenient, read_submission, submission, submission_problems

@@ -15,7 +15,7 @@ from hrm_arc.puzzles.fresh import FreshSet, held_out_boards, most_givens
 from hrm_arc.puzzles.rules import is_valid
 from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.puzzles.task import Grid, Task, make_grid
-from hrm_arc.training.build import load_recipe
+from hrm_arc.training.recipes import load_recipe
 
 BOARDS = [("sudoku", 4), ("sudoku", 6), ("sudoku", 9), ("maze", 9)]
 

@@ -11,7 +11,7 @@ import yaml
 
 from hrm_arc.deploy.importing import import_checkpoint
 from hrm_arc.runs.checkpoint import WEIGHTS, newest_checkpoint, read_card, read_tensors
-from hrm_arc.training.build import load_recipe
+from hrm_arc.training.recipes import load_recipe
 from tests.cli.commands import answer, one_line
 from tests.deploy import plain
 from tests.made import write_tasks

@@ -17,7 +17,7 @@ import torch
 import yaml
 
 from hrm_arc.reading import read_lines
-from hrm_arc.training.build import load_recipe
+from hrm_arc.training.recipes import load_recipe
 from hrm_arc.training.trainer import Trainer
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "losses.json"

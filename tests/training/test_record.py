@@ -10,8 +10,9 @@ import torch
 from hrm_arc.models.spec import build_model
 from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.puzzles.task import Pair, Task, make_grid
-from hrm_arc.training.build import load_corpus, load_recipe
+from hrm_arc.training.build import load_corpus
 from hrm_arc.training.config import Recipe
+from hrm_arc.training.recipes import load_recipe
 from hrm_arc.training.trainer import Trainer
 
 MOST_PARAMETERS = 6_950_000
