@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -19,7 +18,6 @@ from tests.cli.commands import HRM
 from tests.made import scored_run, tiny_recipe, write_tasks
 
 pytest.importorskip("uvicorn", reason="the studio extra is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 class Served:
@@ -76,17 +74,6 @@ def studio(runs: Path) -> Iterator[Served]:
     served = Served(runs, "--tasks", runs.parent / "flips", cwd=runs.parent)
     yield served
     served.end()
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium here")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 class Opened:
