@@ -17,8 +17,10 @@ import numpy as np
 
 from benchmarks._processes import hrm
 from benchmarks._runs import runs_folder
+from hrm_arc.errors import UserError
 from hrm_arc.files import write_json
 from hrm_arc.puzzles.task import Task
+from hrm_arc.runs.checkpoint import newest_checkpoint, read_card
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,13 +89,21 @@ def new_tasks(count: int) -> list[Task]:
 
 
 def _solved(root: Path, task: str, model: str, seconds: float, seed: int) -> int:
-    """Test outputs that ``hrm solve`` solves; kept in ``root``."""
+    """Test outputs that ``hrm solve`` solves; kept in ``root``.
+
+    Raises:
+        UserError: the result there is that of other weights of this name.
+    """
+    weights = None if model == "nothing" else read_card(newest_checkpoint(Path(model))).run_id
     record = root / f"{task}-{Path(model).name}-{seconds:g}-{seed}.json"
     if not record.is_file():
         flags = ["--model", model, "--finetune-seconds", str(seconds), "--seed", str(seed)]
         result = hrm("solve", task, *flags)
-        write_json(record, {"solved": result["solved"], "answers_known": result["answers_known"]})
-    return int(json.loads(record.read_text())["solved"])
+        write_json(record, {"solved": result["solved"], "weights": weights})
+    known = json.loads(record.read_text(encoding="utf-8"))
+    if known["weights"] != weights:
+        raise UserError(record, "was made with other weights of this name; keep these results in another folder")
+    return int(known["solved"])
 
 
 def _interval(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float]:

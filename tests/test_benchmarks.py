@@ -11,9 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import _hostile, _same, experiments, games, plateau, race, settings
+from benchmarks import _hostile, _same, experiments, games, plateau, race, settings, transfer
+from hrm_arc.errors import UserError
 from hrm_arc.models import MODELS, build_model
 from hrm_arc.models.reasoner import parameter_counts
+from hrm_arc.puzzles.canvas import visible_canvas
+from hrm_arc.puzzles.leaks import shared
+from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.runs.metrics import Metrics
 from hrm_arc.training.build import load_corpus
 from hrm_arc.training.metrics import StepMetrics
@@ -172,3 +176,23 @@ def test_faults_sees_what_differs(tmp_path: Path) -> None:
         (other / name).write_text(contents[name])
     (other / ".answering").mkdir()
     assert _same.names(other) - _same.names(one) == {".answering"}
+
+
+def test_kept_results_of_other_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer, "hrm", lambda *words: {"solved": 2, "answers_known": 3})
+    assert transfer._solved(tmp_path, "a", "arc1-cpu", 60, 0) == 2
+    monkeypatch.setattr(transfer, "hrm", lambda *words: pytest.fail("a kept result is made again"))
+    assert transfer._solved(tmp_path, "a", "arc1-cpu", 60, 0) == 2
+    (record,) = tmp_path.iterdir()
+    record.write_text(json.dumps({"solved": 3, "weights": "another run"}))
+    with pytest.raises(UserError, match="other weights"):
+        transfer._solved(tmp_path, "a", "arc1-cpu", 60, 0)
+
+
+def test_tasks_to_transfer_to_are_in_no_form_in_arc_agi_1() -> None:
+    tasks = transfer.new_tasks(6)
+    cells = [visible_canvas(task).cells for task in tasks]
+    assert cells == sorted(cells)
+    known = load_tasks("arc-agi-1")
+    assert not {task.id for task in tasks} & {task.id for task in known}
+    assert not shared(tasks, known)
