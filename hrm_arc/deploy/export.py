@@ -70,7 +70,8 @@ def export(
     backend, card = load_model(checkpoint, "cpu", "32-true")
     graph.export_spec(card)  # A model that cannot be exported is named before anything slow is done.
     tasks, chosen = tasks_to_compare(card, data, run_of(checkpoint))
-    log.info("the tasks to compare on: %s", chosen)
+    if data is None and card.imported:
+        log.info("the tasks to compare on: %s", chosen)
     recipe = recipe_of(checkpoint)
     weights = sum(parameter.numel() for parameter in backend.model.parameters())
     with atomic_write(out) as beside:

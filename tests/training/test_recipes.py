@@ -8,7 +8,7 @@ import yaml
 
 from hrm_arc.errors import UserError
 from hrm_arc.models import MODELS
-from hrm_arc.training.build import recipe_folders
+from hrm_arc.training.packaged import recipe_folders
 from hrm_arc.training.recipes import find_recipe, finetuning_recipe, known_keys, load_recipe, recipe_parser
 
 RECIPES = sorted(str(f.relative_to(root).with_suffix("")) for root in recipe_folders() for f in root.rglob("*.yaml"))
