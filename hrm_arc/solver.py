@@ -89,7 +89,7 @@ class Solver:
             card: what a checkpoint of it would say, such as its tasks in the order of its task table.
         """
         device = next((parameter.device for parameter in model.parameters()), "cpu")
-        return cls(TorchBackend(model, device, card.ignores_padding), card)
+        return cls(TorchBackend.of_card(model, card, device), card)
 
     def predict(self, task: Task, votes: int = VOTES, seed: int = 0) -> list[Prediction]:
         """Predict the test outputs of a task.
@@ -165,8 +165,7 @@ class Solver:
             trainer.fit()
             card = trainer.card()
         device = next(trainer.model.parameters()).device
-        backend = TorchBackend(trainer.model, device, card.ignores_padding, precision=self.backend.precision)
-        return Solver(backend, card)
+        return Solver(TorchBackend.of_card(trainer.model, card, device, self.backend.precision), card)
 
     def _warn_if_unseen(self, tasks: Sequence[Task]) -> None:
         if not self._has_task_table():

@@ -127,21 +127,18 @@ def set_halting(model: Opened, halt_at: float | None, segments: int | None) -> d
 
     Args:
         model: the opened model.
-        halt_at: the halting probability above which a sample stops; None: as in the recipe.
+        halt_at: the halting probability above which a sample stops; None: as the model's card says.
         segments: the most segments; None: as many as in training.
 
     Raises:
         UserError: the probability is out of its range, or the number of segments of an exported file is fixed.
     """
-    where = "--halt-at"
-    if halt_at is None:
-        where, halt_at = "evaluation.halt_at", _evaluation(model).get("halt_at", 0.5)
-    if not isinstance(halt_at, int | float) or not 0 < halt_at < 1:
-        raise UserError(where, f"{halt_at!r:.40}, expected a probability between 0 and 1")
     backend: Any = model.backend
-    changed: dict[str, Any] = {}
-    if halt_at != 0.5:
-        backend.halt_at = changed["halt_at"] = halt_at
+    if halt_at is not None:
+        if not 0 < halt_at < 1:
+            raise UserError("--halt-at", f"{halt_at:g}, expected a probability between 0 and 1")
+        backend.halt_at = halt_at
+    changed: dict[str, Any] = {} if backend.halt_at == 0.5 else {"halt_at": backend.halt_at}
     if segments is not None:
         if not hasattr(backend, "model"):
             raise UserError("--segments", "is for a run or checkpoint; the segments of an exported file are fixed")

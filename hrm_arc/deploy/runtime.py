@@ -121,7 +121,7 @@ class OnnxBackend:
         self.checksum = content[-64:].decode()
         self.early_exit = not self.card.imported if early_exit is None else early_exit
         self.reading = reading
-        self.halt_at = 0.5
+        self.halt_at = self.card.halt_at
         self._memory = memory
 
     def answer(self, samples: Samples) -> Answers:
@@ -131,7 +131,7 @@ class OnnxBackend:
 
     def segment_answers(self, samples: Samples) -> Iterator[SegmentAnswer]:
         """See :class:`~hrm_arc.evaluation.predict.SegmentsBackend`."""
-        controller, segment = HaltingController(self.exported.segments), self._segment(samples)
+        controller, segment = HaltingController(self.exported.segments, halt_at=self.halt_at), self._segment(samples)
         for number in range(1, self.exported.segments + 1):
             logits, q_halt, q_continue = segment.run()
             halted = controller.halted(number, q_halt, q_continue)

@@ -71,8 +71,6 @@ class TorchBackend:
         early_exit: whether a sample stops when its halting logit says so; otherwise it runs every segment.
         precision: in which the model computes.
         reading: how tokens are read as a grid.
-
-    Attributes:
         halt_at: the halting probability above which a sample stops.
     """
 
@@ -84,16 +82,32 @@ class TorchBackend:
         early_exit: bool = True,
         precision: Precision = "32-true",
         reading: Reading = "likely",
+        halt_at: float = 0.5,
     ):
         self.model = model
         self.ignores_padding = ignores_padding
         self.device = torch.device(device)
         self.early_exit = early_exit
-        self.halt_at = 0.5
+        self.halt_at = halt_at
         self.precision = precision
         self.reading = reading
         if self.device.type == "cpu":
             keep_buffers()
+
+    @classmethod
+    def of_card(
+        cls, model: Reasoner, card: Card, device: torch.device | str = "cpu", precision: Precision = "32-true"
+    ) -> TorchBackend:
+        """A model that answers as its card says.
+
+        One that was imported runs every segment, as the published evaluations do: there, halting saves time in training
+        alone. Others stop early.
+
+        Args:
+            model, card: the model.
+            device, precision: see the class.
+        """
+        return cls(model, device, card.ignores_padding, not card.imported, precision, halt_at=card.halt_at)
 
     def answer(self, samples: Samples) -> Answers:
         """See :class:`~hrm_arc.evaluation.predict.Backend`; where memory runs out, in halves and halves of those.
@@ -120,7 +134,7 @@ class TorchBackend:
 
     def segment_answers(self, samples: Samples) -> Iterator[SegmentAnswer]:
         """See :class:`~hrm_arc.evaluation.predict.SegmentsBackend`."""
-        controller, segment = HaltingController(self.model.segments), None
+        controller, segment = HaltingController(self.model.segments, halt_at=self.halt_at), None
         for number in range(1, self.model.segments + 1):
             # Modes of torch are of this thread: they must not stay on while the caller does something else.
             with torch.inference_mode(), self._evaluating():
@@ -162,8 +176,6 @@ class TorchBackend:
 def load_model(path: Path, device: str = "auto", precision: str = "auto") -> tuple[TorchBackend, Card]:
     """Load a checkpoint, or a run's newest one. A newer checkpoint that is damaged is logged as a warning.
 
-    A checkpoint that was imported runs every segment, as the published evaluations do; others have early exit.
-
     Args:
         path: a run folder or a checkpoint folder.
         device: a torch device, or ``auto`` for the best one here.
@@ -185,9 +197,7 @@ def load_model(path: Path, device: str = "auto", precision: str = "auto") -> tup
         raise UserError(folder / WEIGHTS, f"does not fit the model {card.model!r} that its card names") from None
     place = _device(device)
     chosen = chosen_precision(precision, place.type)
-    # Published systems run every segment in evaluation; their halting saves time in training alone.
-    early_exit = not card.imported
-    return TorchBackend(model.to(place).eval(), place, card.ignores_padding, early_exit, chosen), card
+    return TorchBackend.of_card(model.to(place).eval(), card, place, chosen), card
 
 
 def check_weights(file: Path, weights: Mapping[str, Tensor]) -> None:

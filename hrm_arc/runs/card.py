@@ -43,6 +43,7 @@ class Card:
         symmetries: for each task of an imported checkpoint whose rows of variants were imported, the symmetries of
             these rows, the original first: eleven digits each, see
             :func:`hrm_arc.puzzles.variant_names.read_symmetries`. They stand in place of those that ``seed`` selects.
+        halt_at: the halting probability above which a sample stops before its last segment.
     """
 
     model: str
@@ -63,6 +64,7 @@ class Card:
     places: dict[str, str] = field(default_factory=dict)
     earlier: dict[str, Any] = field(default_factory=dict)
     symmetries: dict[str, str] = field(default_factory=dict)
+    halt_at: float = 0.5
 
     @property
     def imported(self) -> bool:
@@ -157,6 +159,11 @@ def _variants(name: str, value: Any) -> None:
         raise ValueError(f"{name} is {value!r:.40}, expected 1 to {LARGEST_OPTION:,}")
 
 
+def _probability(name: str, value: Any) -> None:
+    if type(value) not in (int, float) or not 0 < value < 1:
+        raise ValueError(f"{name} is {value!r:.40}, expected a probability between 0 and 1")
+
+
 def _object(name: str, value: Any) -> None:
     if not isinstance(value, dict):
         raise ValueError(f"{name} is {kind_of(value)}, expected an object")
@@ -223,4 +230,5 @@ _CHECKS = {
     "places": _paths,
     "earlier": _earlier,
     "symmetries": _symmetries,
+    "halt_at": _probability,
 }

@@ -104,8 +104,7 @@ class Answering:
         """Answer with a model in memory; see :meth:`answer`."""
         device = next(model.parameters()).device
         precision = chosen_precision("auto", device.type)
-        backend = TorchBackend(model, device, card.ignores_padding, precision=precision)
-        self.answer(backend, card, votes, stop, tasks)
+        self.answer(TorchBackend.of_card(model, card, device, precision), card, votes, stop, tasks)
 
     def answer(self, backend: TorchBackend, card: Card, votes: int, stop: float, tasks: Sequence[Task] = ()) -> None:
         """Answer tasks with a number of votes until ``stop`` (of time.monotonic), and write the submission.

@@ -180,6 +180,7 @@ def make_card(
         fingerprints={task.id: task_fingerprint(task) for task in corpus.tasks},
         places=places_of([*recipe.data.solve, *recipe.data.study], run),
         earlier=earlier,
+        halt_at=recipe.evaluation.halt_at,
     )
     try:
         Card.from_json(finite(card.as_json()))

@@ -160,6 +160,7 @@ class Trainer:
             distributed,
             self.model,
             self._ema,
+            recipe.evaluation.halt_at,
         )
         self._checkpoints = Checkpoints(
             self.folder, distributed, self.model, self._optimizers, self._ema, options.keep_last

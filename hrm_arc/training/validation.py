@@ -131,6 +131,7 @@ class Validator:
         on_full_canvas: the same with inputs on the full canvas, for the baselines.
         distributed: the processes share the samples.
         model, ema: what is scored: the average, where there is one.
+        halt_at: the halting probability above which a sample stops.
 
     Attributes:
         gate: when the whole set is scored.
@@ -146,6 +147,7 @@ class Validator:
         distributed: Distributed,
         model: Reasoner,
         ema: EMA | None,
+        halt_at: float = 0.5,
     ):
         self._config = config
         self._loss = loss
@@ -153,6 +155,7 @@ class Validator:
         self._on_full_canvas = on_full_canvas
         self._distributed = distributed
         self._model, self._ema = model, ema
+        self._halt_at = halt_at
         self.gate = Gate(config)
         self.best: dict[str, Any] | None = None
 
@@ -199,7 +202,8 @@ class Validator:
         self._model.eval()
         with swapped_in(self._ema), self._distributed.autocast():
             own = self._held_out.part(fraction)[self._distributed.rank :: self._distributed.world_size]
-            sums = Totals(*self._distributed.all_reduce(validate(self._model, self._held_out, own, self._loss), "sum"))
+            totals = validate(self._model, self._held_out, own, self._loss, self._halt_at)
+            sums = Totals(*self._distributed.all_reduce(totals, "sum"))
         result = Validation(
             samples=int(sums.samples),
             loss=sums.loss / sums.samples,
@@ -220,14 +224,19 @@ class Validator:
         return True
 
 
-def validate(model: Reasoner, held_out: AugmentedSet, indices: np.ndarray, loss: LossConfig) -> Totals:
-    """Score samples of a set whose labels lie on the full canvas; the model is in evaluation mode."""
+def validate(
+    model: Reasoner, held_out: AugmentedSet, indices: np.ndarray, loss: LossConfig, halt_at: float = 0.5
+) -> Totals:
+    """Score samples of a set whose labels lie on the full canvas; the model is in evaluation mode.
+
+    A sample stops when its halting probability is above ``halt_at``.
+    """
     device = next(model.parameters()).device
     total = 0.0
     correct_cells = exact = 0
     for samples in _forward_passes(held_out, indices):
         assert samples.labels is not None
-        output, _ = infer(model, Batch.from_samples(samples, device))
+        output, _ = infer(model, Batch.from_samples(samples, device), halt_at=halt_at)
         labels = torch.as_tensor(clip(samples.labels, samples.canvas)).long().to(device)
         single = Output(output.logits.float(), output.q_halt[:, None].float())
         total += segment_losses(single, labels, loss).loss.sum().item()

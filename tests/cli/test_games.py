@@ -79,6 +79,10 @@ def test_when_samples_stop_can_be_chosen(run: Path, tmp_path: Path, capsys: pyte
     assert (scores["mean_segments"], scores["halt_at"], scores["segments"]) == (3, 0.999999, 3)
     assert len(list(scores["refinement"])) == 3  # type: ignore[call-overload]
     assert "--halt-at: 1.5, expected a probability" in one_line(capsys, "eval", run, "--halt-at", "1.5")
+    # A checkpoint and the file that is made from it carry what the recipe says.
+    assert answer("eval", run, "--out", tmp_path / "as-trained")["halt_at"] == 0.95
+    hrm("export", run, "--out", tmp_path / "model.onnx", "--samples", "4")
+    assert answer("eval", tmp_path / "model.onnx", "--data", "sudoku-4x4/test:6")["halt_at"] == 0.95
     assert "--segments: 0, expected 1 to" in one_line(capsys, "eval", run, "--segments", "0")
     error = one_line(capsys, "train", "sudoku-4x4", *TINY, "--evaluation.halt_at", "1", "--out", tmp_path)
     assert "evaluation: halt_at is 1.0, expected a probability" in error

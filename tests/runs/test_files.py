@@ -179,6 +179,13 @@ def test_checkpoints_come_back_as_they_were(tmp_path: Path) -> None:
     assert set(read_tensors(folder, TRAINING)) == {"m"}
 
 
+@pytest.mark.parametrize("probability", [0, 1, -0.5, True, "0.5", None, float("nan")])
+def test_a_card_whose_halting_probability_is_none_is_refused(probability: object) -> None:
+    assert Card.from_json(replace(CARD, halt_at=0.95).as_json()).halt_at == 0.95
+    with pytest.raises(ValueError, match="halt_at"):
+        Card.from_json({**CARD.as_json(), "halt_at": probability})
+
+
 @pytest.mark.parametrize("name", [WEIGHTS, TRAINING, "checkpoint.json"])
 @pytest.mark.parametrize("damage", ["cut", "altered", "removed"])
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(name: str, damage: str, tmp_path: Path) -> None:
