@@ -1,22 +1,30 @@
-"""Sudoku and Maze: four models on each game for the same minutes, or models trained with 1, 4, 8 and 16 segments.
+"""Sudoku and Maze: four models on each game for the same minutes, segments in training and inference, or halting.
 
 Boards to train on are fresh all the time, boards to score are unseen. Without --segments each row is a model on a
 game. With --segments each row is a grid-hrm trained with so many segments, and the columns count the boards that are
-right after each segment that it is allowed at inference, also beyond those of its training.
+right after each segment that it is allowed at inference, also beyond those of its training. With --halting the
+grid-hrm of the first table answers the boards twice, until it halts and with every segment, timed in turn.
 """
 
 from __future__ import annotations
 
 import argparse
 import resource
+import statistics
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmarks._runs import Scored, add_keep, runs_folder, scored_run
 from hrm_arc.evaluation.games import wilson
+from hrm_arc.puzzles.augmented import Samples
+
+if TYPE_CHECKING:
+    from hrm_arc.evaluation.predict import Answers
+    from hrm_arc.evaluation.torch_backend import TorchBackend
 
 MODELS = ("dual-loop", "hrm", "trm", "grid-hrm")
 # Each game with its minutes of training.
@@ -35,13 +43,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--segments", type=int, nargs="*", help="compare training with so many segments (default 1 4 8 16)"
     )
+    parser.add_argument("--halting", action="store_true", help="compare halting with running every segment")
+    parser.add_argument("--halt-at", type=float, default=0.99, help="halting probability for --halting (default 0.99)")
+    parser.add_argument("--allowed", type=int, default=16, help="segments that --halting allows (default 16)")
+    parser.add_argument("--repeats", type=int, default=3, help="timed passes over the boards of --halting (default 3)")
     add_keep(parser)
 
 
 def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     with runs_folder(options.keep) as root:
         for game in options.games:
-            if options.segments is None:
+            if options.halting:
+                yield _halting(root, game, options)
+            elif options.segments is None:
                 for model in options.only:
                     yield _race(root, game, model, options)
             else:
@@ -123,6 +137,46 @@ def _segments(root: Path, game: str, segments: int, options: argparse.Namespace)
     }
 
 
+def _halting(root: Path, game: str, options: argparse.Namespace) -> dict[str, Any]:
+    flags = flags_of(game, "grid-hrm", options)
+    right, seconds = {True: 0, False: 0}, {True: 0.0, False: 0.0}
+    taken: list[np.ndarray] = []
+    for seed in options.seeds:
+        run, _ = _run(root, f"{game}-grid-hrm", "grid-hrm", flags, seed)
+        backend, batches = opened(run.folder, options.allowed)
+        backend.halt_at = options.halt_at
+        spent: dict[bool, list[float]] = {True: [], False: []}
+        for repeat in range(options.repeats):
+            for early_exit in (True, False):
+                backend.early_exit = early_exit
+                started = time.perf_counter()
+                answers = [backend.answer(batch) for batch in batches]
+                spent[early_exit].append(time.perf_counter() - started)
+                if not repeat:
+                    right[early_exit] += exactly_right(answers, batches)
+                    taken += [answer.segments for answer in answers if early_exit]
+        for early_exit, each in spent.items():
+            seconds[early_exit] += statistics.median(each)
+    boards = sum(len(each) for each in taken)
+    return {
+        "game": game,
+        "boards": boards,
+        f"right with {options.allowed} segments": share(right[False], boards),
+        f"right until halted at {options.halt_at:g}": share(right[True], boards),
+        "mean segments": f"{np.concatenate(taken).mean():.2f}",
+        "seconds": f"{seconds[False]:.1f}",
+        "seconds until halted": f"{seconds[True]:.1f}",
+        "times as fast": f"{seconds[False] / seconds[True]:.2f}",
+    }
+
+
+def exactly_right(answers: Sequence[Answers], batches: Sequence[Samples]) -> int:
+    """The number of boards whose answer is the solution."""
+    return sum(
+        int((each.tokens == batch.labels).all(axis=1).sum()) for each, batch in zip(answers, batches, strict=True)
+    )
+
+
 def exact_after(run: Path, segments: int) -> list[int]:
     """The boards of a run's test set that are exactly right after each segment, all segments run.
 
@@ -130,6 +184,15 @@ def exact_after(run: Path, segments: int) -> list[int]:
         run: the run folder.
         segments: how many to run, whatever the model was trained with.
     """
+    backend, batches = opened(run, segments)
+    right = np.zeros(segments, dtype=np.int64)
+    for samples in batches:
+        right += (backend.refine(samples) == samples.labels).all(axis=2).sum(axis=1)
+    return right.tolist()
+
+
+def opened(run: Path, segments: int) -> tuple[TorchBackend, list[Samples]]:
+    """The model of a run with a number of segments, and batches of the boards that it is to solve."""
     from hrm_arc.evaluation.provenance import tasks_to_score
     from hrm_arc.evaluation.torch_backend import load_model
     from hrm_arc.puzzles.canvas import visible_canvas
@@ -143,10 +206,7 @@ def exact_after(run: Path, segments: int) -> list[int]:
         for grids in ([test.input for test in task.tests], [test.output for test in task.tests])
     )
     rows = np.full(len(boards), card.rows()[task.id])
-    right = np.zeros(segments, dtype=np.int64)
-    for samples in board_samples(visible_canvas(task), boards, solutions, rows).parts(128):
-        right += (backend.refine(samples) == samples.labels).all(axis=2).sum(axis=1)
-    return right.tolist()
+    return backend, list(board_samples(visible_canvas(task), boards, solutions, rows).parts(128))
 
 
 def share(count: int, of: int) -> str:

@@ -13,6 +13,7 @@ import pytest
 
 from benchmarks import _hostile, _same, experiments, games, plateau, race, settings, transfer
 from hrm_arc.errors import UserError
+from hrm_arc.evaluation.predict import Answers
 from hrm_arc.models import MODELS, build_model
 from hrm_arc.models.reasoner import parameter_counts
 from hrm_arc.puzzles.canvas import visible_canvas
@@ -78,6 +79,11 @@ def test_boards_right_after_each_segment_are_counted_beyond_those_of_training(tm
     right = games.exact_after(trainer.folder.path, 3)
     assert len(right) == 3
     assert all(0 <= count <= 6 for count in right)
+    _, (batch,) = games.opened(trainer.folder.path, 3)
+    assert batch.labels is not None
+    tokens = batch.labels.copy()
+    tokens[4, 0] += 1
+    assert games.exactly_right([Answers(tokens, np.ones(6), np.ones(6))], [batch]) == 5
     rows = [{"game": "sudoku-4x4", "trained with": 2, "_exact": [0.1, 0.2]}]
     games.draw(rows, tmp_path / "segments.png")
     groups = [{"from": 6, "to": 7, "mean_segments": 1.5}, {"from": 8, "to": 8, "mean_segments": None}]
