@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 MODELS = ("dual-loop", "hrm", "trm", "grid-hrm")
 # Each game with its minutes of training.
 GAMES = {"sudoku-4x4": 2.0, "sudoku-6x6": 10.0, "maze-9x9": 10.0, "sudoku-9x9": 60.0}
+# Where most boards, up to symmetry, have to be left for training.
+MOST_BOARDS = {"sudoku-4x4": 200}
 ALLOWED = (1, 2, 4, 8, 16)
 
 
@@ -38,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--minutes", type=float, help="minutes of training (default: 2, 10, 10 and 60, by game)")
     parser.add_argument("--steps", type=int, help="train for so many steps, whatever the time they take")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds to run (default 0 1 2)")
-    parser.add_argument("--boards", type=int, default=500, help="boards to score (default 500)")
+    parser.add_argument("--boards", type=int, default=500, help="boards to score (default 500; 200 of sudoku-4x4)")
     parser.add_argument("--split", default="test", help="test; or validation, to choose settings by")
     parser.add_argument(
         "--segments", type=int, nargs="*", help="compare training with so many segments (default 1 4 8 16)"
@@ -74,7 +76,8 @@ def flags_of(game: str, model: str, options: argparse.Namespace) -> list[str]:
     from hrm_arc.training.recipes import load_recipe
 
     own = load_recipe(game)
-    flags = ["--data.solve", f'["{game}/{options.split}:{options.boards}"]']
+    boards = min(options.boards, MOST_BOARDS.get(game, options.boards))
+    flags = ["--data.solve", f'["{game}/{options.split}:{boards}"]']
     flags += ["--training.batch_size", str(own.training.batch_size)]
     if options.steps:
         flags += ["--training.max_minutes", "0", "--training.max_steps", str(options.steps)]

@@ -61,6 +61,9 @@ def test_models_have_equal_conditions_on_a_game(game: str) -> None:
         == 1
     )
     assert recipes[0].data.solve == [f"{game}/test:20"]
+    most = games.flags_of(game, "grid-hrm", parser.parse_args([]))
+    # As many as the game's own recipe, which leaves boards to train on.
+    assert load_recipe("games/grid-hrm", most).data.solve == load_recipe(game).data.solve
     # grid-hrm is the model of the game's own recipe.
     assert recipes[-1].model == load_recipe(game).model
     assert load_recipe(game).training.max_minutes == games.GAMES[game]

@@ -3,19 +3,53 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from hrm_arc.cli.main import main
+from hrm_arc.cli.main import entry, main
 
 HRM = [sys.executable, "-m", "hrm_arc"]
 
+# To import torch takes longer than most commands. So the processes of hrm are forked from one that has it already.
+_PROCESSES = multiprocessing.get_context("forkserver")
+_PROCESSES.set_forkserver_preload(
+    ["tests.cli.commands", "hrm_arc.training.trainer", "hrm_arc.evaluation.torch_backend"]
+)
+
 
 def hrm(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*HRM, *map(str, arguments)], capture_output=True, text=True, cwd=cwd, timeout=300)
+    """Run the command in a process of its own.
+
+    Raises:
+        subprocess.TimeoutExpired: it has not ended after five minutes.
+    """
+    command = ["hrm", *map(str, arguments)]
+    with tempfile.TemporaryDirectory() as folder:
+        printed = [Path(folder) / name for name in ("stdout", "stderr")]
+        process = _PROCESSES.Process(target=_run, args=(command, cwd, dict(os.environ), printed))
+        process.start()
+        process.join(300)
+        if process.exitcode is None:
+            process.kill()
+            raise subprocess.TimeoutExpired(command, 300)
+        return subprocess.CompletedProcess(command, process.exitcode, *(file.read_text() for file in printed))
+
+
+def _run(command: list[str], cwd: Path | None, environment: dict[str, str], printed: list[Path]) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+    for number, file in enumerate(printed, start=1):
+        os.dup2(os.open(file, os.O_CREAT | os.O_WRONLY | os.O_APPEND), number)
+    if cwd is not None:
+        os.chdir(cwd)
+    sys.argv = command
+    entry()
 
 
 def answer(*arguments: str | Path, cwd: Path | None = None) -> dict[str, object]:
