@@ -222,7 +222,7 @@ def score_model(model: Opened, data: str | None, out: Path, settings: dict[str, 
     """
     from hrm_arc.evaluation.evaluate import score_predictions
     from hrm_arc.evaluation.journal import Journal, fingerprint
-    from hrm_arc.evaluation.prediction import keys
+    from hrm_arc.evaluation.predict import answered_together
     from hrm_arc.evaluation.provenance import tasks_to_score
     from hrm_arc.evaluation.sharing import WorkShare
     from hrm_arc.files import check_target
@@ -230,6 +230,8 @@ def score_model(model: Opened, data: str | None, out: Path, settings: dict[str, 
 
     tasks, metrics = tasks_to_score(model.card, data, model.run), _more_metrics(model)
     work, started, folder = WorkShare(), time.monotonic(), RunFolder(out)
+    groups = [group for task in tasks for group in answered_together(task, settings["votes"], model.card.canvas)]
+    own = [key for group in work.own(groups) for key in group]
     # What is needed at the end is checked before hours of work depend on it.
     for file in (folder.predictions_file, folder.scores_file, folder.submission_file):
         check_target(file)
@@ -239,7 +241,7 @@ def score_model(model: Opened, data: str | None, out: Path, settings: dict[str, 
         prepare_page(folder, model.run)
     journal = Journal(out, fingerprint(model.checksum, tasks, settings), work.rank)
     with journal.exclusive_lock() if work.is_main else contextlib.nullcontext():
-        predictions = work.gather(_answers(model, tasks, work.own(keys(tasks)), journal, settings))
+        predictions = work.gather(_answers(model, tasks, own, journal, settings))
         if not work.is_main:
             return None
         scores = score_predictions(model.card, tasks, predictions, folder, settings, metrics)

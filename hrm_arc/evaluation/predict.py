@@ -128,7 +128,7 @@ def predict(
     """
     done = itertools.count(1)
     for task in tasks:
-        wanted = [index for name, index in keys([task]) if only is None or (name, index) in only]
+        wanted = {key for key in keys([task]) if only is None or key in only}
         if not wanted:
             continue
         task = task.blind()
@@ -143,22 +143,39 @@ def predict(
             voting = voting_symmetries(votes, seed, name_key(task.id))
             numbers = [0 if symmetry == IDENTITY else OTHER for symmetry in voting]
         row = rows.get(task.id, UNSEEN)
-        for index in wanted:
-            test = task.tests[index].input
-            follow = None if voted is None else functools.partial(voted, (task.id, index))
-            answers = _answer(backend, test, place, voting, numbers, row, follow)
-            grids = [grid for grid, _ in answers.read]
-            yield Prediction(
-                task.id,
-                index,
-                tally(grids, [confidence for _, confidence in answers.read]),
-                grids[0],
-                tokens_on_full(place, answers.first_tokens, complete=ignores_padding),
-                answers.segments,
-                _refinement(backend, test, place, row) if refine else (),
-                len(voting),
-            )
-            progress(next(done))
+        for group in answered_together(task, votes, canvas) if voted is None else [[key] for key in keys([task])]:
+            # All of a group or none: in other company, numbers may round otherwise, and a resumed evaluation differ.
+            if wanted.isdisjoint(group):
+                continue
+            tests = [task.tests[index].input for _, index in group]
+            follow = None if voted is None else functools.partial(voted, group[0])
+            answers = _answer(backend, tests, place, voting, numbers, row, follow)
+            refined = _refinements(backend, tests, place, row) if refine else [()] * len(tests)
+            for key, answer, segments in zip(group, answers, refined, strict=True):
+                if key not in wanted:
+                    continue
+                grids = [grid for grid, _ in answer.read]
+                yield Prediction(
+                    *key,
+                    tally(grids, [confidence for _, confidence in answer.read]),
+                    grids[0],
+                    tokens_on_full(place, answer.first_tokens, complete=ignores_padding),
+                    answer.segments,
+                    segments,
+                    len(voting),
+                )
+                progress(next(done))
+
+
+def answered_together(task: Task, votes: int, canvas: CanvasKind) -> list[list[Key]]:
+    """The test inputs of a task in groups that :func:`predict` answers at once: most tasks have one, a game many.
+
+    Args:
+        task, votes, canvas: see :func:`predict`.
+    """
+    at_once = max(1, FORWARD_CELLS // (votes * placed(visible_canvas(task), canvas).cells))
+    of_task = keys([task])
+    return [of_task[first : first + at_once] for first in range(0, len(of_task), at_once)]
 
 
 class SegmentGrid(NamedTuple):
@@ -187,7 +204,7 @@ def segment_grids(
     """
     task = task.blind()
     place = placed(visible_canvas(task), canvas)
-    samples = _samples(task.tests[index].input, place, [IDENTITY], [0], rows.get(task.id, UNSEEN))
+    samples = _samples(place, [(task.tests[index].input, IDENTITY, 0)], rows.get(task.id, UNSEEN))
     for tokens, confidence, halted in backend.segment_answers(samples):
         yield SegmentGrid(place.decode(tokens[0]), float(confidence[0]), bool(halted[0]))
 
@@ -236,51 +253,54 @@ class _Read(NamedTuple):
 
 def _answer(
     backend: Backend,
-    grid: Grid,
+    grids: Sequence[Grid],
     place: Canvas,
     symmetries: Sequence[Symmetry],
     numbers: Sequence[int],
     row: int,
     follow: Callable[[tuple[Candidate, ...], int], None] | None = None,
-) -> _Read:
-    """Answer one test input under each symmetry, and undo the symmetry."""
-    read: list[tuple[Grid | None, float]] = [(None, 0.0)] * len(symmetries)
-    segments = np.zeros(len(symmetries))
-    first_tokens = np.zeros(0, dtype=np.uint8)
-    by_canvas: dict[Canvas, list[int]] = {}
+) -> list[_Read]:
+    """Answer test inputs of one task under each symmetry, and undo the symmetry. ``follow`` is for a single one."""
+    read: list[list[tuple[Grid | None, float]]] = [[(None, 0.0)] * len(symmetries) for _ in grids]
+    segments = np.zeros((len(grids), len(symmetries)))
+    first_tokens = [np.zeros(0, dtype=np.uint8)] * len(grids)
+    by_canvas: dict[Canvas, list[tuple[int, int]]] = {}
     done, limit = 0, FORWARD_CELLS if follow is None else FOLLOWED_CELLS
-    for v, symmetry in enumerate(symmetries):
-        by_canvas.setdefault(place.transposed() if swaps_sides(symmetry.dihedral) else place, []).append(v)
+    for n, v in itertools.product(range(len(grids)), range(len(symmetries))):
+        turned = place.transposed() if swaps_sides(symmetries[v].dihedral) else place
+        by_canvas.setdefault(turned, []).append((n, v))
     for turned, chosen in by_canvas.items():
         at_once = max(1, limit // turned.cells)
         for start in range(0, len(chosen), at_once):
             part = chosen[start : start + at_once]
-            samples = _samples(grid, turned, [symmetries[v] for v in part], [numbers[v] for v in part], row)
+            samples = _samples(turned, [(grids[n], symmetries[v], numbers[v]) for n, v in part], row)
             answers = check_finite(backend.answer(samples))
-            for v, tokens, confidence, taken in zip(part, *answers, strict=True):
+            for (n, v), tokens, confidence, taken in zip(part, *answers, strict=True):
                 answer = turned.decode(tokens)
                 back = None if answer is None else np.ascontiguousarray(symmetries[v].inverse().apply(answer))
-                read[v] = (back, float(confidence))
-                segments[v] = taken
+                read[n][v] = (back, float(confidence))
+                segments[n, v] = taken
                 if v == 0:
-                    first_tokens = tokens
+                    first_tokens[n] = tokens
             done += len(part)
             if follow is not None:
-                follow(tally([answered for answered, _ in read], [given for _, given in read]), done)
-    return _Read(read, first_tokens, float(segments.mean()))
+                follow(tally([answered for answered, _ in read[0]], [given for _, given in read[0]]), done)
+    return [_Read(*each) for each in zip(read, first_tokens, segments.mean(axis=1).tolist(), strict=True)]
 
 
-def _refinement(backend: Backend, grid: Grid, place: Canvas, row: int) -> tuple[Grid | None, ...]:
-    """The grid after each segment, for the test input as it is."""
-    tokens = backend.refine(_samples(grid, place, [IDENTITY], [0], row))
-    return tuple(place.decode(after[0]) for after in tokens)
+def _refinements(backend: Backend, grids: Sequence[Grid], place: Canvas, row: int) -> list[tuple[Grid | None, ...]]:
+    """For each test input, as it is, the grid after each segment."""
+    tokens = backend.refine(_samples(place, [(grid, IDENTITY, 0) for grid in grids], row))
+    return [tuple(place.decode(after) for after in tokens[:, n]) for n in range(len(grids))]
 
 
-def _samples(grid: Grid, canvas: Canvas, symmetries: Sequence[Symmetry], numbers: Sequence[int], row: int) -> Samples:
+def _samples(canvas: Canvas, variants: Sequence[tuple[Grid, Symmetry, int]], row: int) -> Samples:
+    """Samples of one task: each an input, the symmetry under which it is shown, and the variant's number."""
     identity: Identity[np.ndarray] = Identity(
-        task=np.full(len(symmetries), row, dtype=np.int64),
-        dihedral=np.array([symmetry.dihedral for symmetry in symmetries], dtype=np.uint8),
-        colors=np.array([symmetry.colors for symmetry in symmetries], dtype=np.uint8),
-        variant=np.array(numbers, dtype=np.int64),
+        task=np.full(len(variants), row, dtype=np.int64),
+        dihedral=np.array([symmetry.dihedral for _, symmetry, _ in variants], dtype=np.uint8),
+        colors=np.array([symmetry.colors for _, symmetry, _ in variants], dtype=np.uint8),
+        variant=np.array([number for *_, number in variants], dtype=np.int64),
     )
-    return Samples(canvas, np.stack([canvas.encode(symmetry.apply(grid)) for symmetry in symmetries]), None, identity)
+    inputs = np.stack([canvas.encode(symmetry.apply(grid)) for grid, symmetry, _ in variants])
+    return Samples(canvas, inputs, None, identity)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hrm_arc.evaluation.predict import Answers, known_variants, predict, voting_symmetries
+from hrm_arc.evaluation.predict import Answers, answered_together, known_variants, predict, voting_symmetries
 from hrm_arc.evaluation.prediction import Prediction, keys, tally
 from hrm_arc.puzzles.augmented import AugmentedSet, Samples
 from hrm_arc.puzzles.corpus import Corpus
@@ -115,6 +115,36 @@ def test_parts_of_the_test_inputs_get_the_same_predictions_as_all(source: str) -
     assert all(parts)
     apart = [[p.as_row() for p in predict(Rule(IDENTITY), given_tasks, {}, **how, only=part)] for part in parts]  # type: ignore[arg-type]
     assert apart == [[whole[key] for key in part] for part in parts]
+
+
+class Company(Rule):
+    """A backend whose confidence depends on the size of its batch, as rounding may."""
+
+    def __init__(self) -> None:
+        super().__init__(IDENTITY)
+        self.batches: list[int] = []
+
+    def answer(self, samples: Samples) -> Answers:
+        self.batches.append(len(samples))
+        return super().answer(samples)._replace(confidence=np.full(len(samples), 1 / len(samples)))
+
+    def refine(self, samples: Samples) -> np.ndarray:
+        return self.answer(samples).tokens[None]
+
+
+def test_boards_are_answered_together_and_the_same_in_any_part() -> None:
+    (game,) = load_tasks("sudoku-4x4/test:90")
+    how = {"votes": 1, "canvas": "full", "ignores_padding": True, "refine": True}
+    backend = Company()
+    whole = [p.as_row() for p in predict(backend, [game], {}, **how)]  # type: ignore[arg-type]
+    # 65,536 cells at once, of boards of 900; then the segments of each.
+    assert backend.batches == [72, 72, 18, 18]
+    groups = answered_together(game, 1, "full")
+    assert [key for group in groups for key in group] == keys([game])
+    # After a kill in the middle of a group.
+    left = keys([game])[50:]
+    assert [p.as_row() for p in predict(Company(), [game], {}, **how, only=left)] == whole[50:]  # type: ignore[arg-type]
+    assert [len(group) for group in answered_together(game, 10**6, "full")] == [1] * 90
 
 
 def test_votes_start_with_the_input_as_it_is_and_its_other_orientations() -> None:
