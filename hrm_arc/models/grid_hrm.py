@@ -19,7 +19,7 @@ from hrm_arc.errors import check_at_least, check_at_most
 from hrm_arc.models.canvases import Canvases
 from hrm_arc.models.conditioning import PARTS, Part, SharedConditioning
 from hrm_arc.models.fused import Rotation, rms_norm
-from hrm_arc.models.layers import PreNormBlock, cached_table, rotary_2d, sinusoids
+from hrm_arc.models.layers import LearnedPositions, PreNormBlock, cached_table, rotary_2d, sinusoids
 from hrm_arc.models.reasoner import Batch, Carry, Output, PackedReasoner
 from hrm_arc.models.spec import ExportSpec, ModelSpec
 from hrm_arc.puzzles.canvas import VOCABULARY
@@ -41,6 +41,8 @@ class GridHRMConfig:
         expansion: inner size of the feed-forward relative to hidden_size, before SwiGLU's factor 2/3.
         positions: ``rotary-2d``: rotary embeddings of row and column; ``sinusoids``: a fixed table of
             positions in the sequence of cells is added, as in the log's model.
+        learned_positions: a learned embedding of its row and one of its column is added to each cell. Rotary
+            embeddings alone say how far apart two cells are, not where they lie; a box of a Sudoku needs both.
         tie_embeddings: tied input and output embeddings (Press and Wolf 2017); a new model, whose blocks are the
             identity, then starts by copying its input.
         registers: learned tokens beside the role tokens, for information that belongs to no cell (Darcet et al.
@@ -61,6 +63,7 @@ class GridHRMConfig:
     segments: int = 1
     expansion: float = 4.0
     positions: Literal["rotary-2d", "sinusoids"] = "rotary-2d"
+    learned_positions: bool = False
     tie_embeddings: bool = False
     registers: int = 0
     share_levels: bool = False
@@ -90,6 +93,7 @@ class GridHRM(PackedReasoner):
         self.tokens = nn.Embedding(VOCABULARY, hidden_size)
         self.conditioning = SharedConditioning(num_tasks, hidden_size, config.conditioning)
         self.prefix = self.conditioning.roles + config.registers
+        self.places = LearnedPositions(hidden_size) if config.learned_positions else None
         self.registers = nn.Parameter(0.5 * torch.randn(config.registers, hidden_size)) if config.registers else None
         self.l_layers = None if config.share_levels else nn.ModuleList(_block(config) for _ in range(config.l_layers))
         self.l_norm = nn.RMSNorm(hidden_size)
@@ -143,7 +147,10 @@ class GridHRM(PackedReasoner):
         """Role tokens, registers, then cells, the task's embedding added to all: ``[batch, tokens, hidden_size]``."""
         task, roles = self.conditioning(batch, self.tokens)
         blank = [] if self.registers is None else [self.registers.expand(len(batch), -1, -1)]
-        x = torch.cat([roles, *blank, self.tokens(batch.inputs)], dim=1) + task
+        cells = self.tokens(batch.inputs)
+        if self.places is not None:
+            cells = cells + self.places(batch.height, batch.width)
+        x = torch.cat([roles, *blank, cells], dim=1) + task
         if self.config.positions == "sinusoids":
             x = x + _sinusoids(x.shape[1], x.shape[2], x.device).to(x)
         return x

@@ -16,6 +16,7 @@ from hrm_arc.models.canvases import Canvases
 from hrm_arc.models.compiled import Linear, TokenWise, apply_linear
 from hrm_arc.models.dropout import drop
 from hrm_arc.models.fused import Rotation, add_rms_norm, linear_dtype, rms_norm, silu_gate, split_heads
+from hrm_arc.puzzles.task import MAX_SIDE
 
 Table = TypeVar("Table")
 
@@ -203,6 +204,21 @@ class _Projections(nn.Module):
         self.out_proj = nn.Linear(hidden_size, hidden_size)
         nn.init.xavier_uniform_(self.in_proj_weight)
         nn.init.zeros_(self.out_proj.bias)
+
+
+class LearnedPositions(nn.Module):
+    """A learned embedding of each row plus one of each column of a canvas."""
+
+    def __init__(self, hidden_size: int):
+        super().__init__()
+        self.rows = nn.Embedding(MAX_SIDE, hidden_size)
+        self.columns = nn.Embedding(MAX_SIDE, hidden_size)
+        for table in (self.rows, self.columns):
+            nn.init.normal_(table.weight, std=0.5)
+
+    def forward(self, height: int, width: int) -> Tensor:
+        """The embeddings of a canvas's cells, row by row: ``[height * width, hidden_size]``."""
+        return (self.rows.weight[:height, None] + self.columns.weight[:width]).flatten(0, 1)
 
 
 def sinusoids(positions: int, hidden_size: int, device: torch.device | None = None) -> Tensor:

@@ -44,7 +44,14 @@ def test_every_model_answers_as_in_torch(model: str, tmp_path: Path) -> None:
         pytest.skip("its ModelSpec has no export")
     options: dict[str, dict[str, Any]] = {
         # Every switch of grid-hrm, and a loop that dual-loop leaves early.
-        "grid-hrm": {"registers": 2, "share_levels": True, "h_cycles": 2, "tie_embeddings": True, "convolution": 3},
+        "grid-hrm": {
+            "registers": 2,
+            "share_levels": True,
+            "h_cycles": 2,
+            "tie_embeddings": True,
+            "convolution": 3,
+            "learned_positions": True,
+        },
         "dual-loop": {"h_cycles": 3, "halt_threshold": 0.01},
         "trm": {"h_cycles": 2, "l_cycles": 2},
     }

@@ -14,7 +14,7 @@ from hrm_arc.models.canvases import Canvases
 from hrm_arc.models.conditioning import PARTS, Part
 from hrm_arc.models.fused import rotate
 from hrm_arc.models.grid_hrm import GridHRM, GridHRMConfig
-from hrm_arc.models.layers import PreNormBlock, SwiGLU, rotary_2d
+from hrm_arc.models.layers import LearnedPositions, PreNormBlock, SwiGLU, rotary_2d
 from hrm_arc.models.reasoner import Batch, Reasoner
 from tests.models.examples import example_model, made_batch, stirred
 from tests.models.test_protocol import check_packing
@@ -101,7 +101,9 @@ def test_a_fresh_model_with_a_tied_head_copies_its_input() -> None:
     assert torch.equal(answer(model, batch).argmax(dim=-1), batch.inputs)
 
 
-@pytest.mark.parametrize("options", [{"tie_embeddings": True}, {"positions": "sinusoids"}, {"convolution": 3}])
+@pytest.mark.parametrize(
+    "options", [{"tie_embeddings": True}, {"positions": "sinusoids"}, {"convolution": 3}, {"learned_positions": True}]
+)
 def test_what_can_be_switched_has_an_effect(options: dict[str, object]) -> None:
     batch = made_batch()
     plain, other = (stirred(GridHRM(GridHRMConfig(**(EXAMPLE | more)), num_tasks=3)).eval() for more in ({}, options))
@@ -138,6 +140,13 @@ def test_a_model_without_conditioning_answers() -> None:
 def test_the_length_of_the_conditioning_is_its_number_of_tokens(parts: tuple[Part, ...]) -> None:
     model = GridHRM(GridHRMConfig(**EXAMPLE, conditioning=parts), num_tasks=3)
     assert model.conditioning.tokens(made_batch(), model.tokens).shape == (3, model.conditioning.length, 32)
+
+
+def test_learned_positions_belong_to_rows_and_columns() -> None:
+    places = LearnedPositions(8)
+    found = places(3, 4).view(3, 4, 8)
+    assert torch.equal(found[2, 1], places.rows.weight[2] + places.columns.weight[1])
+    assert places(30, 30).shape == (900, 8)
 
 
 def test_a_fresh_convolution_changes_nothing() -> None:
@@ -201,4 +210,5 @@ def test_shared_layers_and_registers_change_the_size_as_they_should() -> None:
 
 
 def test_packed_canvases_give_the_same_with_every_option() -> None:
-    check_packing("grid-hrm", positions="sinusoids", convolution=3, registers=2, tie_embeddings=True)
+    switches = {"positions": "sinusoids", "learned_positions": True, "tie_embeddings": True}
+    check_packing("grid-hrm", convolution=3, registers=2, **switches)
