@@ -47,6 +47,7 @@ SETTINGS: dict[str, list[str]] = {
     "tied embeddings": ["--model.tie_embeddings", "true"],
     "a convolution in each feed-forward": ["--model.convolution", "3"],
     "tied embeddings and convolutions": ["--model.tie_embeddings", "true", "--model.convolution", "3"],
+    "learned positions": ["--model.learned_positions", "true"],
     "sinusoidal instead of rotary positions": ["--model.positions", "sinusoids"],
     "square instead of cropped canvases": ["--data.canvas", "squares"],
 }

@@ -64,6 +64,10 @@ RECIPES = {
         "halting": {"early_exit": True, "exploration_prob": 0.5},
         "optimizer": {"name": "muon", "grad_clip": 0.5},
     },
+    "grid-hrm with learned positions": {
+        "model": {"name": "grid-hrm", **SMALL, **LEVELS, "share_levels": True, "learned_positions": True},
+        "optimizer": {"name": "muon"},
+    },
     "hrm": {
         "model": {"name": "hrm", **SMALL, **LEVELS, "segments": 3, "puzzle_emb_len": 2},
         **PUBLISHED,
