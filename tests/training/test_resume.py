@@ -237,7 +237,7 @@ def test_session_5_validates_in_full_as_often_as_its_rule_says(tmp_path: Path, m
     curve = [0.70, 0.70, 0.705, 0.714, 0.7135, 0.722, 0.7211]
     fast = iter(curve)
 
-    def made_up(model: Any, held_out: Any, indices: Any, loss: Any) -> Totals:
+    def made_up(model: Any, held_out: Any, indices: Any, loss: Any, halt_at: float) -> Totals:
         count = len(indices)
         value = 0.5 if count == len(held_out) else next(fast)
         return Totals(count, count, value * count * 900, 0.0)
