@@ -25,7 +25,9 @@ from hrm_arc.puzzles.variant_names import read_symmetries
 
 # Cells of one forward pass; more need memory and are not faster.
 FORWARD_CELLS = 65_536
-# The same where votes are shown as they come in.
+# Cells of the test inputs that are answered together: fewer, so that several processes have something to share.
+GROUP_CELLS = 8_192
+# Cells of one forward pass where votes are shown as they come in.
 FOLLOWED_CELLS = 4_096
 # voted(key, candidates so far, variants answered).
 Voted: TypeAlias = Callable[[Key, tuple[Candidate, ...], int], None]
@@ -173,7 +175,7 @@ def answered_together(task: Task, votes: int, canvas: CanvasKind) -> list[list[K
     Args:
         task, votes, canvas: see :func:`predict`.
     """
-    at_once = max(1, FORWARD_CELLS // (votes * placed(visible_canvas(task), canvas).cells))
+    at_once = max(1, GROUP_CELLS // (votes * placed(visible_canvas(task), canvas).cells))
     of_task = keys([task])
     return [of_task[first : first + at_once] for first in range(0, len(of_task), at_once)]
 

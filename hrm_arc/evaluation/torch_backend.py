@@ -117,10 +117,18 @@ class TorchBackend:
         """
         with contextlib.suppress(torch.OutOfMemoryError):
             return self._answer(samples)
+        halves = [self.answer(half) for half in self._halves(samples)]
+        return Answers(*(np.concatenate(each) for each in zip(*halves, strict=True)))
+
+    def _halves(self, samples: Samples) -> Iterator[Samples]:
+        """Both halves of samples that do not fit the memory.
+
+        Raises:
+            UserError: it is one sample alone.
+        """
         if len(samples) == 1:
             raise UserError("--device", f"a sample does not fit the memory of {self.device}; try --device cpu")
-        halves = [self.answer(half) for half in samples.parts(-(-len(samples) // 2))]
-        return Answers(*(np.concatenate(each) for each in zip(*halves, strict=True)))
+        return samples.parts(-(-len(samples) // 2))
 
     def _answer(self, samples: Samples) -> Answers:
         with self._evaluating():
@@ -146,8 +154,10 @@ class TorchBackend:
             yield answer
 
     def refine(self, samples: Samples) -> np.ndarray:
-        """Tokens after each segment, without early exit, ``[segments, n, cells]``."""
-        return np.stack([answer.tokens for answer in self.segment_answers(samples)])
+        """Tokens after each segment, without early exit, ``[segments, n, cells]``; in halves as :meth:`answer` is."""
+        with contextlib.suppress(torch.OutOfMemoryError):
+            return np.stack([answer.tokens for answer in self.segment_answers(samples)])
+        return np.concatenate([self.refine(half) for half in self._halves(samples)], axis=1)
 
     @torch.inference_mode()
     def logits(self, samples: Samples) -> np.ndarray:

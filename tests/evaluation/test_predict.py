@@ -137,8 +137,8 @@ def test_boards_are_answered_together_and_the_same_in_any_part() -> None:
     how = {"votes": 1, "canvas": "full", "ignores_padding": True, "refine": True}
     backend = Company()
     whole = [p.as_row() for p in predict(backend, [game], {}, **how)]  # type: ignore[arg-type]
-    # 65,536 cells at once, of boards of 900; then the segments of each.
-    assert backend.batches == [72, 72, 18, 18]
+    # 8,192 cells at once, of boards of 900; then the segments of each.
+    assert backend.batches == [9, 9] * 10
     groups = answered_together(game, 1, "full")
     assert [key for group in groups for key in group] == keys([game])
     # After a kill in the middle of a group.

@@ -73,5 +73,8 @@ def test_memory_that_runs_out_is_met_with_fewer_samples() -> None:
     for one, two in zip(TorchBackend(Says("copy")).answer(samples), TorchBackend(tight).answer(samples), strict=True):
         assert np.array_equal(one, two)
     assert tight.asked == [2, 2, 2, 1]
+    assert np.array_equal(TorchBackend(tight).refine(samples), TorchBackend(Says("copy")).refine(samples))
     with pytest.raises(UserError, match="a sample does not fit"):
         TorchBackend(Says("copy", most=0)).answer(samples)
+    with pytest.raises(UserError, match="--device"):
+        TorchBackend(Says("copy", most=0)).refine(samples)
