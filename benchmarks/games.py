@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, help="train for so many steps, whatever the time they take")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds to run (default 0 1 2)")
     parser.add_argument("--boards", type=int, default=500, help="boards to score (default 500; 200 of sudoku-4x4)")
+    parser.add_argument("--givens", type=int, default=0, help="count Sudokus with at least so many givens apart")
     parser.add_argument("--split", default="test", help="test; or validation, to choose settings by")
     parser.add_argument(
         "--segments", type=int, nargs="*", help="compare training with so many segments (default 1 4 8 16)"
@@ -105,6 +106,7 @@ def _race(root: Path, game: str, model: str, options: argparse.Namespace) -> dic
     scores = [run.scores["games"][0] for run in runs]
     exact, boards = sum(each["exact"] for each in scores), sum(each["boards"] for each in scores)
     baselines = scores[0]["baselines"]
+    apart = [exact_from(run.folder, options.givens) for run in runs] if options.givens else []
     return {
         "game": game,
         "model": model,
@@ -112,6 +114,7 @@ def _race(root: Path, game: str, model: str, options: argparse.Namespace) -> dic
         "exact boards, by seed": ", ".join(str(each["exact"]) for each in scores) + f" of {scores[0]['boards']}",
         "exact": share(exact, boards),
         "solved by rule": f"{sum(each['valid'] for each in scores) / boards:.1%}",
+        **({f"with at least {options.givens} givens": share(*map(sum, zip(*apart, strict=True)))} if apart else {}),
         "open cells right": f"{np.mean([each['cells'] for each in scores]):.2%}",
         "mean segments": f"{np.mean([run.scores['mean_segments'] for run in runs]):.2f}",
         "copy": f"{baselines['copy']['exact'] / scores[0]['boards']:.1%}",
@@ -171,6 +174,22 @@ def _halting(root: Path, game: str, options: argparse.Namespace) -> dict[str, An
         "seconds until halted": f"{seconds[True]:.1f}",
         "times as fast": f"{seconds[False] / seconds[True]:.2f}",
     }
+
+
+def exact_from(run: Path, givens: int) -> tuple[int, int]:
+    """The boards of a run's test set with at least so many givens: right ones in predictions.jsonl, and all."""
+    from hrm_arc.evaluation.provenance import tasks_to_score
+    from hrm_arc.reading import read_lines
+    from hrm_arc.runs.checkpoint import newest_checkpoint, read_card
+
+    (task,) = tasks_to_score(read_card(newest_checkpoint(run)), None)
+    answers = {row["test"]: row["candidates"][:1] for row in read_lines(run / "predictions.jsonl")}
+    asked = [
+        (answers[n], test.output)
+        for n, test in enumerate(task.tests)
+        if test.output is not None and (test.input > 0).sum() >= givens
+    ]
+    return sum(bool(best) and np.array_equal(best[0]["grid"], output) for best, output in asked), len(asked)
 
 
 def exactly_right(answers: Sequence[Answers], batches: Sequence[Samples]) -> int:
