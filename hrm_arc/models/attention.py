@@ -1,7 +1,8 @@
 """Attention within each sample of several canvases, by the fastest way of the device.
 
-On a CPU in single precision and on a GPU that is torch's fused attention. On a CPU in bfloat16 the gradients of the
-fused one are slow, so :class:`StoredAttention` keeps the attention weights and computes the gradients by products.
+That is torch's fused attention in general. On a CPU in bfloat16 its gradients are slow, so :class:`StoredAttention`
+keeps the attention weights and computes the gradients by products; and without gradients it is slow for odd lengths, so
+samples are filled up.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ ROOM = 1 << 21
 MOST_STORED = 1 << 26
 # Samples of up to this many tokens are so quick that a block is filled up with samples that do not exist.
 SMALL = 64
+# In bfloat16 torch's fused attention takes up to twice as long for lengths that are no multiple of it.
+ALIGNMENT = 32
 
 
 def attention_within(canvases: Canvases, q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0) -> Tensor:
@@ -50,15 +53,26 @@ def attention_within(canvases: Canvases, q: Tensor, k: Tensor, v: Tensor, dropou
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, dropout: float) -> Tensor:
     """Attention of ``[samples, tokens, num_heads, head_size]``."""
+    mask, tokens = None, q.shape[1]
+    empty = 0 if dropout or not _is_bf16_on_cpu(q) else -tokens % ALIGNMENT
+    if empty:
+        q, k, v = (F.pad(each, (0, 0, 0, 0, 0, empty)) for each in (q, k, v))
+        mask = q.new_zeros(1, 1, 1, tokens + empty)
+        mask[..., tokens:] = -torch.inf
     q, k, v = (each.transpose(1, 2) for each in (q, k, v))
-    mixed = attend_with_dropout(q, k, v, dropout) if dropout else F.scaled_dot_product_attention(q, k, v)
-    return mixed.transpose(1, 2)
+    mixed = attend_with_dropout(q, k, v, dropout) if dropout else F.scaled_dot_product_attention(q, k, v, mask)
+    return mixed.transpose(1, 2)[:, :tokens]
 
 
 def _stored(q: Tensor) -> bool:
     """Whether :class:`StoredAttention` is the fastest way for these queries."""
+    return _is_bf16_on_cpu(q) and torch.is_grad_enabled()
+
+
+def _is_bf16_on_cpu(q: Tensor) -> bool:
+    """Whether this is attention in bfloat16 on a CPU, outside of a graph that is made for other batches."""
     graph = torch.compiler.is_compiling() or torch.compiler.is_exporting()
-    return q.device.type == "cpu" and q.dtype == torch.bfloat16 and torch.is_grad_enabled() and not graph
+    return q.device.type == "cpu" and q.dtype == torch.bfloat16 and not graph
 
 
 @dataclass(frozen=True)

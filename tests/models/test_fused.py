@@ -84,6 +84,17 @@ def test_attention_over_stored_weights_is_torchs(most: int, monkeypatch: pytest.
     check_same(ours, wanted, ROUGH)
 
 
+def test_samples_that_are_filled_up_have_the_attention_of_their_own_tokens() -> None:
+    # In inference: one canvas that is aligned with its prefix, and two that are filled up.
+    canvases = Canvases(((2, 4, 7), (3, 2, 3), (1, 6, 6)), prefix=4)
+    tokens = sum(canvases.counts) + canvases.filling
+    values = inputs(*[(tokens, HEADS, 8)] * 3, dtype=torch.bfloat16)
+    with torch.no_grad():
+        ours = attention_within(canvases, *values)
+        exact = attention_within(canvases, *(each.double() for each in values))
+    check_same([ours[: sum(canvases.counts)]], [exact[: sum(canvases.counts)].bfloat16()], ROUGH)
+
+
 def test_blocks_hold_every_row_once() -> None:
     sizes = ((5, 12), (2, 14), (9, 230), (1, 910), (3, 9))
     tokens = sum(count * length for count, length in sizes)
