@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from benchmarks._log_loop import LogLoop
 from hrm_arc.models import build_model
+from hrm_arc.models.compiled import compile_token_wise
 from hrm_arc.models.dual_loop import DualLoopConfig
 from hrm_arc.models.reasoner import Batch
 from hrm_arc.puzzles.augmented import AugmentedSet, Samples
@@ -91,7 +92,7 @@ class ProjectModel:
         name: the model.
         batches: one batch for each canvas.
         options: fields of the model's configuration.
-        compiled: run it through ``torch.compile``.
+        compiled: train with compiled token-wise parts, as a long run does.
     """
 
     def __init__(
@@ -101,8 +102,7 @@ class ProjectModel:
         device = batches[0].inputs.device
         tasks = len(load_tasks("arc-agi-1/training"))
         self._model = build_model(name, {**SHAPES[name], **(options or {})}, tasks).to(device)
-        forward = self._model.forward_packed
-        self._forward = _compiled(forward) if compiled else forward
+        compile_token_wise(self._model, compiled)
         self._max_cells = max_cells_per_forward(device)
         self._loss = LOSSES.get(name, LossConfig())
         self._optimizers = build_optimizers(self._model, OptimizerConfig())
@@ -112,7 +112,7 @@ class ProjectModel:
     def train_step(self) -> None:
         self._model.train()
         for group in self._microbatches():
-            losses = run_segment(self._forward, group, self._loss, last=True)
+            losses = run_segment(self._model.forward_packed, group, self._loss, last=True)
             (torch.cat([each.total for each in losses]).sum() / self._samples).backward()
         for optimizer in self._optimizers:
             optimizer.step()
@@ -122,21 +122,10 @@ class ProjectModel:
     def infer(self) -> None:
         self._model.eval()
         for group in self._microbatches():
-            self._forward([active.carry for active in group], [active.batch for active in group])
+            self._model.forward_packed([active.carry for active in group], [active.batch for active in group])
 
     def _microbatches(self) -> Iterator[list[ActiveBatch]]:
         return microbatches([ActiveBatch.start(self._model, batch) for batch in self._batches], self._max_cells)
-
-
-def _compiled(forward: Callable[..., Any]) -> Callable[..., Any]:
-    """A compiled forward pass.
-
-    With many shapes torch reaches its recompile limit and runs uncompiled without an error. The limit is raised
-    and made an error, so that a row called compiled is compiled.
-    """
-    torch._dynamo.config.recompile_limit = 256
-    torch._dynamo.config.fail_on_recompile_limit_hit = True
-    return torch.compile(forward)
 
 
 class OtherModel:
@@ -147,6 +136,7 @@ class OtherModel:
         loss: its loss from inputs and labels ``[batch, 900]``.
         infer: its forward pass in inference, from inputs.
         batch: the batch.
+        compiled: run loss and inference through ``torch.compile``.
     """
 
     def __init__(
@@ -155,9 +145,11 @@ class OtherModel:
         loss: Callable[[Tensor, Tensor], Tensor],
         infer: Callable[[Tensor], Any],
         batch: Batch,
+        compiled: bool = False,
     ):
-        self._model, self._loss, self._infer = model.to(batch.inputs.device), loss, infer
-        self._optimizer = torch.optim.AdamW(model.parameters())
+        self._model = model.to(batch.inputs.device)
+        self._loss, self._infer = (torch.compile(loss), torch.compile(infer)) if compiled else (loss, infer)
+        self._optimizer = torch.optim.AdamW(model.parameters(), fused=True)
         assert batch.labels is not None
         self._inputs, self._labels = batch.inputs, batch.labels
 
@@ -173,24 +165,24 @@ class OtherModel:
         self._infer(self._inputs)
 
 
-def plain_loop(batch: Batch) -> Contestant:
+def plain_loop(batch: Batch, compiled: bool = False) -> Contestant:
     """The straightforward form of the log's model, :mod:`benchmarks._log_loop`."""
     torch.manual_seed(0)
     model = LogLoop(DualLoopConfig())
-    return OtherModel(model, model.loss, model, batch)
+    return OtherModel(model, model.loss, model, batch, compiled)
 
 
-def hrm_package(batch: Batch) -> Contestant:
+def hrm_package(batch: Batch, compiled: bool = False) -> Contestant:
     """hrm-pytorch with the hidden size, depth and cycles of the published HRM."""
     from HRM import HRM
 
     torch.manual_seed(0)
     level = {"dim": 512, "depth": 4, **_ENCODER}
     model = HRM([level, dict(level)], dim=512, num_tokens=12, reasoning_steps=2, relative_period=2)
-    return OtherModel(model, lambda inputs, labels: model(inputs, labels=labels)[0], model, batch)
+    return OtherModel(model, lambda inputs, labels: model(inputs, labels=labels)[0], model, batch, compiled)
 
 
-def trm_package(batch: Batch) -> Contestant:
+def trm_package(batch: Batch, compiled: bool = False) -> Contestant:
     """tiny-recursive-model with the hidden size, depth and cycles of the published TRM."""
     from tiny_recursive_model import TinyRecursiveModel
     from x_transformers import Encoder
@@ -204,7 +196,7 @@ def trm_package(batch: Batch) -> Contestant:
     def forward(inputs: Tensor, labels: Tensor | None = None) -> Any:
         return model(inputs, *model.get_initial(), labels=labels)
 
-    return OtherModel(model, lambda inputs, labels: forward(inputs, labels)[0], forward, batch)
+    return OtherModel(model, lambda inputs, labels: forward(inputs, labels)[0], forward, batch, compiled)
 
 
 # As in this project's models: number of heads, gated feed-forward of the same inner size, rotary positions, fused

@@ -1,9 +1,9 @@
 """Samples per second and model FLOPs utilization (MFU): padded and cropped canvases, and other packages.
 
 The data are pairs of ARC-AGI-1's training tasks. A step is a training step, or in inference one segment. All
-implementations of a model are timed alternately in one process; the table has medians. Peak memory is
-measured in a process of its own. The log's model is compared with its straightforward form, HRM and TRM
-with their packages on PyPI if these are installed: pip install 'hrm-arc[bench]'.
+implementations of a model are timed alternately in one process, each in the precision in which it is faster; the table
+has medians. Peak memory is measured in a process of its own. The log's model is compared with its straightforward form,
+HRM and TRM with their packages on PyPI if these are installed: pip install 'hrm-arc[bench]'.
 
 With --against COMMIT whole commands of this version and of that one run in turn: trainings, each after a warm-up, and
 an evaluation.
@@ -16,12 +16,14 @@ import importlib.util
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from benchmarks._against import NAMES, compare
 from benchmarks._processes import hrm
 from benchmarks.race import MODELS
 from hrm_arc.cli.show import note
+from hrm_arc.hardware import Precision, autocast, chosen_precision, multiplies_bf16, product_speed
 from hrm_arc.telemetry import peak_memory
 
 if TYPE_CHECKING:
@@ -48,13 +50,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cropped", type=int, help="batch size on cropped canvases (default 8, grid-hrm 64; on a GPU 512)"
     )
-    parser.add_argument(
-        "--compile", action="store_true", help="also measure with torch.compile (default: on a GPU, padded only)"
-    )
+    parser.add_argument("--compile", action="store_true", help="also measure with torch.compile (default: on a GPU)")
     parser.add_argument("--no-memory", action="store_true", help="do not measure peak memory")
     parser.add_argument("--against", metavar="COMMIT", help="compare with this version of the repository")
     parser.add_argument("--work", nargs="+", choices=NAMES, default=list(NAMES), help="with --against: only these")
-    parser.add_argument("--one", nargs=3, metavar=("MODEL", "WAY", "WORK"), help=argparse.SUPPRESS)
+    parser.add_argument("--one", nargs=4, metavar=("MODEL", "WAY", "WORK", "PRECISION"), help=argparse.SUPPRESS)
 
 
 def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -88,19 +88,20 @@ class _Machine:
 
     def compare(self, model: str, work: str) -> Iterator[dict[str, Any]]:
         """Rows of all implementations of one model, timed alternately."""
-        ways = self._ways(model)
+        ways = self._ways(model, work)
         contestants = {way: build() for way, build in ways.items()}
-        # The first step is a warm-up; with torch.compile most of it is compilation.
-        first = {way: self._seconds(contestant, work) for way, contestant in contestants.items()}
+        settled = {way: self._settle(contestant, work) for way, contestant in contestants.items()}
         seconds: dict[str, list[float]] = {way: [] for way in ways}
-        peaks = []
+        peaks: dict[Precision, list[float]] = {precision: [] for precision, _ in settled.values()}
         for _ in range(self._options.repeats):
-            peaks.append(self._peak())
+            for precision, values in peaks.items():
+                values.append(self._peak(precision))
             for way, contestant in contestants.items():
-                seconds[way].append(self._seconds(contestant, work))
+                seconds[way].append(self._seconds(contestant, work, settled[way][0]))
         del contestants
-        peak = statistics.median(peaks)
-        note(f"{model}, {WORKS[work]}: the measured peak of products of large matrices is {peak / 1e9:.0f} GFLOP/s")
+        peak = {precision: statistics.median(values) for precision, values in peaks.items()}
+        shown = ", ".join(f"{value / 1e9:.0f} GFLOP/s in {precision}" for precision, value in peak.items())
+        note(f"{model}, {WORKS[work]}: the measured peak of products of large matrices is {shown}")
         operations = {canvas: self._operations(model, canvas, work) for canvas in ("padded", "cropped")}
         medians = {way: statistics.median(times) for way, times in seconds.items()}
         rates = {way: self._samples(model, way) / median for way, median in medians.items()}
@@ -110,23 +111,43 @@ class _Machine:
                 "model": model,
                 "work": WORKS[work],
                 "implementation": way,
+                "precision": settled[way][0],
                 "samples per step": self._samples(model, way),
                 "samples/s": f"{rate:.3g}",
                 "times as fast": f"{rate / rates[next(iter(rates))]:.2f}",
                 "non-padding cells/s": f"{rate * self._mix.non_padding:,.0f}",
                 "GFLOP per sample": f"{flops / 1e9:,.1f}",
-                "MFU": f"{rate * flops / peak:.0%}",
-                "peak memory": self._memory(model, way, work),
-                "first step, s": f"{first[way]:.1f}",
+                "MFU": f"{rate * flops / peak[settled[way][0]]:.0%}",
+                "peak memory": self._memory(model, way, work, settled[way][0]),
+                "first step, s": f"{settled[way][1]:.1f}",
             }
+
+    def _settle(self, contestant: Contestant, work: str) -> tuple[Precision, float]:
+        """The precision in which a contestant is fastest, and the seconds of its first step, which is a warm-up.
+
+        With torch.compile most of the first step is compilation.
+        """
+        found: dict[Precision, tuple[float, float]] = {}
+        for precision in self._precisions():
+            first = self._seconds(contestant, work, precision)
+            found[precision] = (self._seconds(contestant, work, precision), first)
+        best = min(found, key=lambda precision: found[precision][0])
+        return best, found[best][1]
+
+    def _precisions(self) -> list[Precision]:
+        if self._device.type == "cuda":
+            return ["bf16-mixed"]
+        return ["32-true", "bf16-mixed"] if multiplies_bf16(self._device.type) else ["32-true"]
 
     def large(self, model: str) -> dict[str, Any]:
         """The row of one training step with the log's batch size and activation checkpointing."""
-        done = hrm("bench", "throughput", "--one", model, LARGE_WAY, "train_step")["rows"][0]
+        precision = chosen_precision("auto", self._device.type)
+        done = hrm("bench", "throughput", "--one", model, LARGE_WAY, "train_step", precision)["rows"][0]
         return {
             "model": model,
             "work": WORKS["train_step"],
             "implementation": LARGE_WAY,
+            "precision": precision,
             "samples per step": LARGE,
             "samples/s": f"{LARGE / done['seconds']:.3g}",
             "times as fast": "-",
@@ -137,41 +158,43 @@ class _Machine:
             "first step, s": f"{done['first']:.1f}",
         }
 
-    def one(self, model: str, way: str, work: str) -> dict[str, Any]:
+    def one(self, model: str, way: str, work: str, precision: Precision) -> dict[str, Any]:
         """Time and memory of a step in this process, which does nothing else."""
-        contestant = self._large(model) if way == LARGE_WAY else self._ways(model)[way]()
-        first = seconds = self._seconds(contestant, work)
+        contestant = self._large(model) if way == LARGE_WAY else self._ways(model, work)[way]()
+        first = seconds = self._seconds(contestant, work, precision)
         if self._device.type == "cuda":
             # On a GPU the first step is mostly the initialization of libraries; on a CPU it is like any other.
-            seconds = self._seconds(contestant, work)
+            seconds = self._seconds(contestant, work, precision)
         return {"first": first, "seconds": seconds, "bytes": self._peak_memory()}
 
-    def _memory(self, model: str, way: str, work: str) -> str:
+    def _memory(self, model: str, way: str, work: str, precision: Precision) -> str:
         if self._options.no_memory:
             return "-"
         sizes = [f"--{name}={n}" for name in ("padded", "cropped") if (n := getattr(self._options, name))]
         compiled = ["--compile"] if self._options.compile else []
-        done = hrm("bench", "throughput", *sizes, *compiled, "--one", model, way, work)["rows"][0]
+        done = hrm("bench", "throughput", *sizes, *compiled, "--one", model, way, work, precision)["rows"][0]
         return f"{done['bytes'] / 1e9:.1f} GB"
 
-    def _ways(self, model: str) -> dict[str, Callable[[], Contestant]]:
+    def _ways(self, model: str, work: str) -> dict[str, Callable[[], Contestant]]:
         """How to build each implementation; the first one is the baseline of the others."""
         from benchmarks._contestants import ProjectModel, hrm_package, plain_loop, trm_package
 
         padded, cropped = (self._batches(model, canvas) for canvas in ("padded", "cropped"))
-        ways: dict[str, Callable[[], Contestant]] = {}
+        others: dict[str, Callable[[bool], Contestant]] = {}
         if model == "dual-loop":
-            ways["plain loop, padded"] = lambda: plain_loop(padded[0])
+            others["plain loop"] = lambda compiled: plain_loop(padded[0], compiled)
         if model in PACKAGES and importlib.util.find_spec(PACKAGES[model][1]):
             package = {"hrm": hrm_package, "trm": trm_package}[model]
-            ways[f"{PACKAGES[model][0]}, padded"] = lambda: package(padded[0])
-        ways["padded"] = lambda: ProjectModel(model, padded)
-        ways["cropped"] = lambda: ProjectModel(model, cropped)
-        if self._options.compile or self._device.type == "cuda":
-            ways["padded, compiled"] = lambda: ProjectModel(model, padded, compiled=True)
-        if self._options.compile:
-            # Every combination of canvases is compiled anew, which takes many minutes, so it is not the default.
-            ways["cropped, compiled"] = lambda: ProjectModel(model, cropped, compiled=True)
+            others[PACKAGES[model][0]] = lambda compiled: package(padded[0], compiled)
+        ways: dict[str, Callable[[], Contestant]] = {}
+        for compiled in (False, True) if self._options.compile or self._device.type == "cuda" else (False,):
+            suffix = ", compiled" if compiled else ""
+            for name, build in others.items():
+                ways[f"{name}, padded{suffix}"] = partial(build, compiled)
+            if compiled and work == "infer":
+                continue  # This project compiles for training only.
+            ways[f"padded{suffix}"] = partial(ProjectModel, model, padded, compiled=compiled)
+            ways[f"cropped{suffix}"] = partial(ProjectModel, model, cropped, compiled=compiled)
         return ways
 
     def _large(self, model: str) -> Contestant:
@@ -198,33 +221,22 @@ class _Machine:
         contestant = ProjectModel(model, self._batches(model, canvas), plain)
         return operations(getattr(contestant, work)) / self._samples(model, canvas)
 
-    def _seconds(self, contestant: Contestant, work: str) -> float:
+    def _seconds(self, contestant: Contestant, work: str, precision: Precision) -> float:
         import torch
 
-        on_gpu = self._device.type == "cuda"
         started = time.perf_counter()
-        with torch.autocast("cuda", torch.bfloat16, enabled=on_gpu):
+        with autocast(precision, self._device.type):
             getattr(contestant, work)()
-        if on_gpu:
+        if self._device.type == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter() - started
 
-    def _peak(self) -> float:
-        """The measured peak: FLOP/s of a product of large matrices, in single precision, on a GPU in bfloat16."""
+    def _peak(self, precision: Precision) -> float:
+        """The measured peak: FLOP/s of products of large matrices."""
         import torch
 
-        on_gpu = self._device.type == "cuda"
-        size, repeats = (8192, 20) if on_gpu else (2048, 4)
-        a = torch.randn(size, size, device=self._device, dtype=torch.bfloat16 if on_gpu else torch.float32)
-        out = a @ a
-        if on_gpu:
-            torch.cuda.synchronize()
-        started = time.perf_counter()
-        for _ in range(repeats):
-            torch.mm(a, a, out=out)
-        if on_gpu:
-            torch.cuda.synchronize()
-        return repeats * 2 * size**3 / (time.perf_counter() - started)
+        dtype = torch.bfloat16 if precision == "bf16-mixed" else torch.float32
+        return product_speed(self._device.type, dtype)
 
     def _peak_memory(self) -> int:
         import torch
