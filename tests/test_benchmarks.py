@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import _hostile, _same, experiments, games, plateau, race, settings, transfer
+from benchmarks import _hostile, _same, experiments, games, plateau, precision, race, settings, transfer
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.predict import Answers
 from hrm_arc.models import MODELS, build_model
@@ -155,6 +155,19 @@ def test_a_run_that_solves_everything_has_no_interval_below_one() -> None:
     assert race._interval(seeds(np.ones((3, 10)))) == (1.0, 1.0)
     low, high = race._interval(seeds(np.eye(10)[:3]))
     assert 0 <= low < 0.1 < high < 0.4
+
+
+def test_precisions_are_compared_on_the_same_outputs() -> None:
+    tasks = [f"task {n // 2}" for n in range(8)]
+    single = np.array([[1, 0, 0, 0, 1, 1, 0, 0], [1, 0, 1, 0, 1, 0, 0, 0]], dtype=bool)
+    assert precision._difference(single, single, tasks) == (0, 0, 0)
+    better = single.copy()
+    # One output of one task, in one of two seeds: 1 of 16.
+    better[0, 7] = True
+    difference, low, high = precision._difference(single, better, tasks)
+    assert (difference, low) == (1 / 16, 0)
+    assert 1 / 16 < high <= 1 / 4
+    assert precision._difference(better, single, tasks)[0] == -1 / 16
 
 
 def test_hostile_files_are_of_every_kind(tmp_path: Path) -> None:
