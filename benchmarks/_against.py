@@ -53,13 +53,14 @@ EVALUATION = "hrm eval, 400 tasks, 8 votes"
 NAMES = (*TRAININGS, EVALUATION)
 
 
-def compare(commit: str, names: list[str], rounds: int) -> Iterator[dict[str, Any]]:
+def compare(commit: str, names: list[str], rounds: int, precision: str | None = None) -> Iterator[dict[str, Any]]:
     """Rows of this version and another one, which run in turn.
 
     Args:
         commit: of the other version.
         names: what to compare, of ``NAMES``.
         rounds: runs of each version.
+        precision: in which both train and answer; None: each version's own choice.
     """
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -67,7 +68,7 @@ def compare(commit: str, names: list[str], rounds: int) -> Iterator[dict[str, An
         for name in names:
             speed = _evaluated if name == EVALUATION else _trained
             note(f"{name}: {rounds} runs of each version")
-            pairs = [(speed(name, other, root), speed(name, ROOT, root)) for _ in range(rounds)]
+            pairs = [(speed(name, other, root, precision), speed(name, ROOT, root, precision)) for _ in range(rounds)]
             before, now = (statistics.median(each) for each in zip(*pairs, strict=True))
             ratios = [mine / theirs for theirs, mine in pairs]
             yield {
@@ -102,12 +103,13 @@ def _hrm(version: Path, *arguments: str) -> dict[str, Any]:
     return json.loads(done.stdout)
 
 
-def _trained(name: str, version: Path, root: Path) -> float:
+def _trained(name: str, version: Path, root: Path, precision: str | None) -> float:
     """Samples per second of a training after its warm-up."""
     work = TRAININGS[name]
     length = ["--training.max_steps", str(work.warm_up + work.steps), "--training.log_every", "1"]
+    chosen = ["--training.precision", precision] if precision else []
     with tempfile.TemporaryDirectory(dir=root) as runs:
-        flags = [*length, "--validation.every", "0", "--out", runs]
+        flags = [*length, *chosen, "--validation.every", "0", "--out", runs]
         folder = Path(_hrm(version, "train", *work.recipe, *flags)["folder"])
         rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
         seconds = {row["step"]: row["seconds"] for row in rows if "loss" in row and "lr" in row}
@@ -116,7 +118,7 @@ def _trained(name: str, version: Path, root: Path) -> float:
     return work.steps * size / (seconds[work.warm_up + work.steps] - seconds[work.warm_up])
 
 
-def _evaluated(name: str, version: Path, root: Path) -> float:
+def _evaluated(name: str, version: Path, root: Path, precision: str | None) -> float:
     """Variants of test inputs that are answered per second, by a model that has learned nothing much."""
     run = root / "evaluated"
     if not run.exists():
@@ -124,5 +126,14 @@ def _evaluated(name: str, version: Path, root: Path) -> float:
         flags = ["--training.max_steps", "2", "--validation.every", "0", "--out", str(root / "made")]
         Path(_hrm(root / "other", "train", *recipe, *flags)["folder"]).rename(run)
     with tempfile.TemporaryDirectory(dir=root) as out:
-        scores = _hrm(version, "eval", str(run), "--votes", "8", "--out", out)
+        chosen = ["--precision", precision] if precision and _has_precision(version) else []
+        scores = _hrm(version, "eval", str(run), "--votes", "8", *chosen, "--out", out)
     return 8 * scores["test_outputs"] / scores["seconds"]
+
+
+def _has_precision(version: Path) -> bool:
+    """Whether a version's ``hrm eval`` takes a precision; the first ones always used single precision."""
+    command = [sys.executable, "-m", "hrm_arc", "eval", "--help"]
+    environment = {**os.environ, "PYTHONPATH": str(version)}
+    done = subprocess.run(command, cwd=version, env=environment, capture_output=True, text=True, check=True)
+    return "--precision" in done.stdout

@@ -54,12 +54,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-memory", action="store_true", help="do not measure peak memory")
     parser.add_argument("--against", metavar="COMMIT", help="compare with this version of the repository")
     parser.add_argument("--work", nargs="+", choices=NAMES, default=list(NAMES), help="with --against: only these")
+    parser.add_argument(
+        "--precision", choices=("32-true", "bf16-mixed"), help="with --against: of both (default: what each chooses)"
+    )
     parser.add_argument("--one", nargs=4, metavar=("MODEL", "WAY", "WORK", "PRECISION"), help=argparse.SUPPRESS)
 
 
 def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     if options.against:
-        yield from compare(options.against, options.work, options.repeats)
+        yield from compare(options.against, options.work, options.repeats, options.precision)
         return
     machine = _Machine(options)
     if options.one:
