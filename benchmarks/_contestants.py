@@ -92,7 +92,7 @@ class ProjectModel:
         name: the model.
         batches: one batch for each canvas.
         options: fields of the model's configuration.
-        compiled: train with compiled token-wise parts, as a long run does.
+        compiled: with compiled token-wise parts, as in long runs and evaluations.
     """
 
     def __init__(
@@ -102,7 +102,8 @@ class ProjectModel:
         device = batches[0].inputs.device
         tasks = len(load_tasks("arc-agi-1/training"))
         self._model = build_model(name, {**SHAPES[name], **(options or {})}, tasks).to(device)
-        compile_token_wise(self._model, compiled)
+        compile_token_wise(self._model, "training", compiled)
+        compile_token_wise(self._model, "inference", compiled)
         self._max_cells = max_cells_per_forward(device)
         self._loss = LOSSES.get(name, LossConfig())
         self._optimizers = build_optimizers(self._model, OptimizerConfig())

@@ -91,7 +91,7 @@ class _Machine:
 
     def compare(self, model: str, work: str) -> Iterator[dict[str, Any]]:
         """Rows of all implementations of one model, timed alternately."""
-        ways = self._ways(model, work)
+        ways = self._ways(model)
         contestants = {way: build() for way, build in ways.items()}
         settled = {way: self._settle(contestant, work) for way, contestant in contestants.items()}
         seconds: dict[str, list[float]] = {way: [] for way in ways}
@@ -163,7 +163,7 @@ class _Machine:
 
     def one(self, model: str, way: str, work: str, precision: Precision) -> dict[str, Any]:
         """Time and memory of a step in this process, which does nothing else."""
-        contestant = self._large(model) if way == LARGE_WAY else self._ways(model, work)[way]()
+        contestant = self._large(model) if way == LARGE_WAY else self._ways(model)[way]()
         first = seconds = self._seconds(contestant, work, precision)
         if self._device.type == "cuda":
             # On a GPU the first step is mostly the initialization of libraries; on a CPU it is like any other.
@@ -178,7 +178,7 @@ class _Machine:
         done = hrm("bench", "throughput", *sizes, *compiled, "--one", model, way, work, precision)["rows"][0]
         return f"{done['bytes'] / 1e9:.1f} GB"
 
-    def _ways(self, model: str, work: str) -> dict[str, Callable[[], Contestant]]:
+    def _ways(self, model: str) -> dict[str, Callable[[], Contestant]]:
         """How to build each implementation; the first one is the baseline of the others."""
         from benchmarks._contestants import ProjectModel, hrm_package, plain_loop, trm_package
 
@@ -194,8 +194,6 @@ class _Machine:
             suffix = ", compiled" if compiled else ""
             for name, build in others.items():
                 ways[f"{name}, padded{suffix}"] = partial(build, compiled)
-            if compiled and work == "infer":
-                continue  # This project compiles for training only.
             ways[f"padded{suffix}"] = partial(ProjectModel, model, padded, compiled=compiled)
             ways[f"cropped{suffix}"] = partial(ProjectModel, model, cropped, compiled=compiled)
         return ways

@@ -1,18 +1,25 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from hrm_arc.errors import UserError
+from hrm_arc.evaluation import torch_backend
 from hrm_arc.evaluation.metrics import Metric
 from hrm_arc.evaluation.predict import Answers
 from hrm_arc.evaluation.torch_backend import TorchBackend
 from hrm_arc.models import build_model, find_model
-from hrm_arc.puzzles.augmented import Samples
+from hrm_arc.models import compiled as compiled_parts
+from hrm_arc.models.compiled import TokenWise, can_compile, compile_token_wise
+from hrm_arc.puzzles.augmented import AugmentedSet, Samples
+from hrm_arc.puzzles.canvas import visible_canvas
+from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.html import PALETTE
 from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.puzzles.task import Task
@@ -49,6 +56,59 @@ def test_attempts_are_grids_best_first() -> None:
     assert repr(solver) == "Solver(grid-hrm, run 20250903_100435_3652c9d8, step 7, 3 tasks)"
     with pytest.raises(UserError, match="votes: 0, expected 1 to 1,000,000"):
         solver.solve(TASKS[0], votes=0)
+
+
+# Of torch's own compiler.
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_long_work_is_compiled_and_answers_the_same(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    if not can_compile():
+        pytest.skip("there is no C++ compiler")
+    torch.manual_seed(0)
+    model = build_model("grid-hrm", CARD.options, len(CARD.tasks))
+    compile_token_wise(model, "training")
+    backend = TorchBackend(model, ignores_padding=True)
+    solver = Solver(backend, CARD)
+    cells = visible_canvas(TASKS[0]).cells
+    weights = sum(each.weight.numel() for each in model.modules() if isinstance(each, torch.nn.Linear))
+    monkeypatch.setattr(torch_backend, "LONG_OPERATIONS", 2 * 3 * cells * weights * model.segments)
+
+    def compiled() -> set[frozenset[str]]:
+        return {module.compiled for module in model.modules() if isinstance(module, TokenWise)}
+
+    caplog.set_level(logging.INFO, "hrm_arc")
+    short = solver.predict(TASKS[0], votes=2)
+    assert compiled() == {frozenset({"training"})}
+    assert not caplog.messages
+    long = solver.predict(TASKS[0], votes=3)
+    assert compiled() == {frozenset({"training", "inference"})}
+    assert "compiling the model; that takes up to a minute" in caplog.messages
+    compile_token_wise(model, "inference", False)
+    (samples,) = AugmentedSet(Corpus(solve=tuple(TASKS[:1])).held_out_puzzles()).samples(np.arange(1))
+    plain = backend.logits(samples)
+    compile_token_wise(model, "inference")
+    np.testing.assert_allclose(backend.logits(samples), plain, atol=1e-4, rtol=1e-4)
+    assert len(long) == len(short)
+    solver.predict(TASKS[0], votes=2)
+    assert compiled() == {frozenset({"training"})}, "short work rounds the same after long work"
+
+
+def test_a_model_that_cannot_be_compiled_answers_without(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(part: Callable[..., Any]) -> Callable[..., Any]:
+        raise RuntimeError("no headers\nand more")
+
+    torch.manual_seed(0)
+    solver = Solver(TorchBackend(build_model("grid-hrm", CARD.options, len(CARD.tasks)), ignores_padding=True), CARD)
+    expected = [p.as_row() for p in solver.predict(TASKS[0], votes=3)]
+    monkeypatch.setattr(torch_backend, "LONG_OPERATIONS", 1)
+    monkeypatch.setattr(torch_backend, "can_compile", lambda: True)
+    monkeypatch.setattr(compiled_parts, "can_compile", lambda: True)
+    monkeypatch.setattr(compiled_parts, "_compiled", broken)
+    assert [p.as_row() for p in solver.predict(TASKS[0], votes=3)] == expected
+    assert "compilation: no headers; going on without, slower and with other rounding" in caplog.messages
 
 
 def test_a_model_in_memory_answers_as_its_backend_does_and_stays_in_training() -> None:

@@ -19,10 +19,11 @@ from hrm_arc.deploy.agreement import Fingerprint
 from hrm_arc.deploy.progress import Progress, read_file, write_progress
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.baselines import baselines
-from hrm_arc.evaluation.predict import Backend, check_finite
+from hrm_arc.evaluation.predict import Backend, PreparedBackend, check_finite
 from hrm_arc.evaluation.scores import score_samples
 from hrm_arc.files import check_target
 from hrm_arc.puzzles.augmented import AugmentedSet
+from hrm_arc.puzzles.canvas import placed
 from hrm_arc.puzzles.corpus import UNSEEN, Corpus, Puzzle
 from hrm_arc.runs.card import Card
 
@@ -76,6 +77,9 @@ def validate(
         raise UserError(file, f"{state.done} of {state.samples} samples are not those of this validation")
     if result is not None:
         return result
+    if isinstance(backend, PreparedBackend):
+        cells = np.mean([placed(puzzle.canvas, card.canvas).cells for puzzle in held_out.puzzles])
+        backend.prepare(int(len(indices) * cells))
     saved = -SAVE_SECONDS
     try:
         while state.done < len(indices):

@@ -10,7 +10,7 @@ from hrm_arc.evaluation.breakdown import breakdown, groups
 from hrm_arc.evaluation.games import game_scores
 from hrm_arc.evaluation.journal import Journal
 from hrm_arc.evaluation.metrics import Metric
-from hrm_arc.evaluation.predict import Backend, Voted, predict
+from hrm_arc.evaluation.predict import Backend, PreparedBackend, Voted, predict
 from hrm_arc.evaluation.prediction import MOST_VOTES, Key, Prediction, keys
 from hrm_arc.evaluation.provenance import answers_seen, changed_tasks
 from hrm_arc.evaluation.refinement import refinement
@@ -18,6 +18,7 @@ from hrm_arc.evaluation.results import result_row, write_results
 from hrm_arc.evaluation.scores import outcomes, score, unknown_answers
 from hrm_arc.evaluation.submission import submission, submission_problems
 from hrm_arc.files import write_json
+from hrm_arc.puzzles.canvas import placed, visible_canvas
 from hrm_arc.puzzles.task import ATTEMPTS, Task
 from hrm_arc.runs.card import Card
 from hrm_arc.runs.folder import RunFolder
@@ -70,6 +71,11 @@ def predict_tasks(
         raise UserError("votes", f"{votes}, expected 1 to {MOST_VOTES:,}")
     wanted = keys(tasks) if only is None else only
     left = set(wanted).difference(() if journal is None else journal.read())
+    if left and isinstance(backend, PreparedBackend):
+        # Of all tasks, whoever answers them and when: an evaluation that is resumed or shared rounds as any other.
+        backend.prepare(
+            votes * sum(placed(visible_canvas(task), card.canvas).cells * len(task.tests) for task in tasks)
+        )
     predictions = predict(
         backend,
         tasks,

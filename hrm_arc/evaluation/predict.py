@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
@@ -79,6 +79,15 @@ class SegmentsBackend(Backend, Protocol):
 
     def segment_answers(self, samples: Samples) -> Iterator[SegmentAnswer]:
         """The answers after each segment, as they are computed, without early exit."""
+        ...
+
+
+@runtime_checkable
+class PreparedBackend(Backend, Protocol):
+    """A backend that prepares itself for long work."""
+
+    def prepare(self, cells: int) -> None:
+        """Samples of so many cells in all will be answered."""
         ...
 
 

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.halting import Halted, HaltingController, SegmentOutput, run_until_halted
 from hrm_arc.evaluation.predict import Answers, SegmentAnswer
 from hrm_arc.hardware import Precision, autocast, chosen_precision, keep_buffers
 from hrm_arc.models import build_model
+from hrm_arc.models.compiled import can_compile, compile_token_wise, has_token_wise, try_to_compile
 from hrm_arc.models.reasoner import Batch, Reasoner, select_carry
 from hrm_arc.puzzles.augmented import Samples
 from hrm_arc.puzzles.canvas import most_likely_grids
 from hrm_arc.puzzles.readings import Reading, largest_rectangles
 from hrm_arc.runs.card import Card
 from hrm_arc.runs.checkpoint import WEIGHTS, newest_checkpoint, read_card, read_tensors
+
+log = logging.getLogger(__name__)
+
+# From so many operations on, of products with weights, the time that compiled parts save is longer than compilation: on
+# a processor with bfloat16 that are some minutes.
+LONG_OPERATIONS = 1e13
 
 
 class TorchSegment:
@@ -91,6 +99,7 @@ class TorchBackend:
         self.halt_at = halt_at
         self.precision = precision
         self.reading = reading
+        self._compiles = False
         if self.device.type == "cpu":
             keep_buffers()
 
@@ -109,12 +118,33 @@ class TorchBackend:
         """
         return cls(model, device, card.ignores_padding, not card.imported, precision, halt_at=card.halt_at)
 
+    def prepare(self, cells: int) -> None:
+        """See :class:`~hrm_arc.evaluation.predict.PreparedBackend`: for long work on a CPU the model is compiled.
+
+        That depends on the amount of work only, not on time, so the same work is rounded the same.
+        """
+        weights = sum(each.weight.numel() for each in self.model.modules() if isinstance(each, nn.Linear))
+        is_long = 2 * cells * weights * self.model.segments >= LONG_OPERATIONS
+        self._compiles = is_long and self.device.type == "cpu" and has_token_wise(self.model) and can_compile()
+        if not self._compiles:
+            compile_token_wise(self.model, "inference", False)
+
+    def _compile(self, samples: Samples) -> None:
+        """Compile the model by answering some samples; where that fails, warn and go on."""
+        self._compiles = False
+        log.info("compiling the model; that takes up to a minute")
+        reason = try_to_compile(self.model, "inference", lambda: self._answer(samples))
+        if reason is not None:
+            log.warning("compilation: %s; going on without, slower and with other rounding", reason)
+
     def answer(self, samples: Samples) -> Answers:
         """See :class:`~hrm_arc.evaluation.predict.Backend`; where memory runs out, in halves and halves of those.
 
         Raises:
             UserError: one sample alone does not fit.
         """
+        if self._compiles:
+            self._compile(next(samples.parts(1)))
         with contextlib.suppress(torch.OutOfMemoryError):
             return self._answer(samples)
         halves = [self.answer(half) for half in self._halves(samples)]

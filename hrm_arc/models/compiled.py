@@ -10,28 +10,32 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hrm_arc.errors import ReportedError
+
 # A linear layer without bias, or its weights.
 Linear = nn.Linear | Tensor
+# What a model does with compiled parts.
+Use = Literal["training", "inference"]
 
 
 class TokenWise(nn.Module):
     """The base class of blocks with token-wise parts.
 
     Attributes:
-        compiled: whether training runs them compiled.
+        compiled: what runs them compiled.
     """
 
-    compiled: bool = False
+    compiled: frozenset[Use] = frozenset()
 
     def token_wise(self, part: Callable[..., Any], *values: Any) -> Any:
         """Call a part with tensors ``[tokens, ...]``, parameters, linear layers and numbers, in any order."""
-        if not (self.compiled and self.training):
+        if ("training" if self.training else "inference") not in self.compiled:
             return part(*values)
         for value in values:
             if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
@@ -45,11 +49,43 @@ def apply_linear(x: Tensor, layer: Linear) -> Tensor:
     return F.linear(x, layer) if isinstance(layer, Tensor) else layer(x)
 
 
-def compile_token_wise(model: nn.Module, compiled: bool = True) -> None:
-    """Let a model train with compiled parts from here on, or without."""
+def compile_token_wise(model: nn.Module, use: Use, compiled: bool = True) -> None:
+    """Let a model train or answer with compiled parts from here on, or without."""
     for module in model.modules():
         if isinstance(module, TokenWise):
-            module.compiled = compiled
+            module.compiled = module.compiled | {use} if compiled else module.compiled - {use}
+
+
+def try_to_compile(model: nn.Module, use: Use, run: Callable[[], object]) -> str | None:
+    """Compile a model's token-wise parts.
+
+    Args:
+        model: the model.
+        use: what will run them.
+        run: trains or answers once, in which parts are compiled.
+
+    Returns:
+        why that failed, or None. The model then runs without compiled parts.
+
+    Raises:
+        ReportedError: ``run`` has failed for a reason of its own.
+    """
+    try:
+        if not can_compile():
+            raise RuntimeError("there is no C++ compiler")
+        compile_token_wise(model, use)
+        run()
+    except ReportedError:
+        raise
+    except Exception as error:  # torch's compiler raises errors of many kinds.
+        compile_token_wise(model, use, False)
+        return str(error).strip().split("\n")[0][:200]
+    return None
+
+
+def has_token_wise(model: nn.Module) -> bool:
+    """Whether a model has parts that can be compiled."""
+    return any(isinstance(module, TokenWise) for module in model.modules())
 
 
 def can_compile() -> bool:

@@ -20,7 +20,6 @@ from torch import Tensor
 from hrm_arc.errors import ReportedError, UserError
 from hrm_arc.evaluation.halting import HaltingController
 from hrm_arc.files import write_json
-from hrm_arc.models.compiled import compile_token_wise
 from hrm_arc.models.conditioning import puzzle_embeddings
 from hrm_arc.models.reasoner import Batch, Carry, Output, Reasoner, detach_carry, select_carry
 from hrm_arc.puzzles.augmented import Samples
@@ -219,13 +218,12 @@ class TrainingStep:
         self._controller = HaltingController(model.segments, recipe.halting.early_exit)
         self._flops = FlopCounter(model, recipe.loss.halt_kind == "q-learning")
 
-    def compile(self, passes: Sequence[Sequence[Samples]]) -> None:
-        """Compile the model's token-wise parts, by a segment of some samples whose gradients are dropped.
+    def warm_up(self, passes: Sequence[Sequence[Samples]]) -> None:
+        """Run a segment of some samples, whose gradients are dropped, so that the model is compiled.
 
         Neither the weights nor the random state of the CPU change.
         """
         self._model.train()
-        compile_token_wise(self._model)
         with torch.random.fork_rng(devices=[]):
             active = [list(self._start(samples)) for samples in passes]
             try:

@@ -24,7 +24,7 @@ from hrm_arc.errors import ReportedError
 from hrm_arc.evaluation.baselines import Baselines
 from hrm_arc.files import exclusive_lock
 from hrm_arc.hardware import multiplies_bf16
-from hrm_arc.models.compiled import TokenWise, can_compile, compile_token_wise
+from hrm_arc.models.compiled import can_compile, has_token_wise, try_to_compile
 from hrm_arc.models.reasoner import Reasoner
 from hrm_arc.models.spec import build_model, options_of, reference_to
 from hrm_arc.puzzles.corpus import Corpus
@@ -293,22 +293,15 @@ class Trainer:
 
     def _compile(self) -> None:
         """Compile what can be compiled; where that fails, warn and go on."""
-        if not any(isinstance(module, TokenWise) for module in self.model.modules()):
+        if not has_token_wise(self.model):
             return
         log.info("compiling the model; that takes up to a minute")
         started = time.monotonic()
-        try:
-            if not can_compile():
-                raise RuntimeError("there is no C++ compiler")
-            self._training_step.compile(self._draw(self.step))
-        except ReportedError:
-            raise
-        except Exception as error:  # torch's compiler raises errors of many kinds.
-            compile_token_wise(self.model, False)
-            reason = str(error).strip().split("\n")[0]
-            log.warning("training.compile: %.200s; training goes on without, slower and with other rounding", reason)
-        else:
+        reason = try_to_compile(self.model, "training", lambda: self._training_step.warm_up(self._draw(self.step)))
+        if reason is None:
             self._compile_seconds = time.monotonic() - started
+        else:
+            log.warning("training.compile: %s; training goes on without, slower and with other rounding", reason)
 
     def _one_step(self, progress: float) -> StepOutput:
         """Draw a step's samples and learn from them."""

@@ -49,7 +49,7 @@ def test_compiled_parts_compute_the_same() -> None:
     found = []
     for compiled in (False, True):
         model = example_model("grid-hrm").train()
-        compile_token_wise(model, compiled)
+        compile_token_wise(model, "training", compiled)
         outputs = model.forward_packed([model.initial_carry(batch) for batch in batches], batches)
         sum(output.logits.square().sum() for _, output in outputs).backward()
         found.append(
