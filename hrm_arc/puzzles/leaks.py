@@ -126,7 +126,7 @@ def _same(one: Sequence[Pair], other: Sequence[Pair]) -> bool:
 
 
 def _alike(items: Sequence[Item], others: Sequence[Item]) -> bool:
-    return any(True for _ in mappings(items, others, black_stays=False))
+    return any(any(True for _ in found) for _, found in mappings(items, others, black_stays=False))
 
 
 def _common_pairs(tasks: Sequence[Task], others: Sequence[Task]) -> dict[tuple[int, int], list[int]]:

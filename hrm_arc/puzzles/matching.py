@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,8 +16,10 @@ from hrm_arc.puzzles.task import COLORS, Grid
 Item = tuple[Grid, ...]
 
 
-def mappings(items: Sequence[Item], onto: Sequence[Item], *, black_stays: bool) -> Iterator[tuple[int, np.ndarray]]:
-    """Every symmetry that maps the items of one puzzle to the items of another, in any order.
+def mappings(
+    items: Sequence[Item], onto: Sequence[Item], *, black_stays: bool
+) -> Iterator[tuple[int, Iterator[np.ndarray]]]:
+    """The symmetries that map the items of one puzzle to the items of another, in any order.
 
     Args:
         items: the first puzzle, without repeated items.
@@ -23,8 +27,8 @@ def mappings(items: Sequence[Item], onto: Sequence[Item], *, black_stays: bool) 
         black_stays: whether color 0 has to stay 0, as in the symmetries that make variants.
 
     Yields:
-        A dihedral transform, and a relation ``[10, 10]`` (bool): ``relation[a, b]`` is True if
-        color a occurs and becomes b.
+        Each dihedral transform with its color relations ``[10, 10]`` (bool), which are found when they are asked
+        for: ``relation[a, b]`` is True if color a occurs and becomes b.
     """
     prints = [fingerprint(item) for item in items]
     # The items of ``onto`` that each item can become under any symmetry; there are few of them.
@@ -32,11 +36,9 @@ def mappings(items: Sequence[Item], onto: Sequence[Item], *, black_stays: bool) 
     if Counter(prints) != Counter(targets):
         return
     alike = [[n for n, target in enumerate(targets) if target == own] for own in prints]
-    start = np.zeros((COLORS, COLORS), dtype=bool)
-    start[0, 0] = black_stays
+    start = int(black_stays)
     for dihedral in range(DIHEDRALS):
-        for relation in _match(items, onto, alike, dihedral, start):
-            yield dihedral, relation
+        yield dihedral, map(_as_matrix, _search(_options(items, onto, alike, dihedral, start), start))
 
 
 def fingerprint(item: Item) -> Hashable:
@@ -52,37 +54,95 @@ def distinct(items: Sequence[Item]) -> list[Item]:
     return list({tuple((g.shape, g.tobytes()) for g in item): item for item in items}.values())
 
 
-def _match(
-    items: Sequence[Item], onto: Sequence[Item], alike: list[list[int]], dihedral: int, start: np.ndarray
-) -> Iterator[np.ndarray]:
-    """Color relations that extend ``start`` and map each item to a different item of ``onto``.
+# A relation of colors is an integer: bit 10a + b is set if color a becomes b.
+_FROM = [sum(1 << COLORS * a + b for b in range(COLORS)) for a in range(COLORS)]
+_TO = [sum(1 << COLORS * a + b for a in range(COLORS)) for b in range(COLORS)]
+
+
+class Option(NamedTuple):
+    """One item of the second puzzle that an item of the first can become.
+
+    Attributes:
+        target: its index.
+        relation: of the colors, as bits.
+        forbidden: what no color may become beside this, as bits.
+    """
+
+    target: int
+    relation: int
+    forbidden: int
+
+    def suits(self, forbidden: int) -> bool:
+        """Whether its colors map one to one, also together with what has forbidden these bits."""
+        return not self.relation & (self.forbidden | forbidden)
+
+
+def _options(
+    items: Sequence[Item], onto: Sequence[Item], alike: list[list[int]], dihedral: int, start: int
+) -> list[list[Option]]:
+    """What each item can become under a dihedral transform; after one that can become nothing, the rest is left out.
 
     Args:
         items, onto: as for :func:`mappings`.
         alike: for each item, the indices in ``onto`` of the items with the same fingerprint.
         dihedral: the dihedral transform of the items.
-        start: the relation ``[10, 10]`` to begin with.
+        start: the relation to begin with, as bits.
     """
-    # Depth-first search. An entry: the targets of the first items, and the color relation that follows from them.
-    waiting: list[tuple[tuple[int, ...], np.ndarray]] = [((), start)]
+    found: list[list[Option]] = []
+    for item, possible in zip(items, alike, strict=True):
+        turned = [turn(grid, dihedral) for grid in item]
+        related = [(n, _relation(turned, onto[n])) for n in possible]
+        options = [Option(n, bits, _forbidden(bits)) for n, bits in related if bits is not None]
+        found.append([option for option in options if option.suits(_forbidden(start))])
+        if not found[-1]:
+            break
+    return found
+
+
+def _search(options: list[list[Option]], start: int) -> Iterator[int]:
+    """The relations, as bits, that extend ``start`` and take each item to another target.
+
+    A depth-first search that goes on with the item that has the fewest targets left: a color that is settled leaves
+    few targets to the items in which it occurs. In the order of the items, those that differ in little more than their
+    colors would be tried in every order.
+    """
+    # An entry: the targets that are left to each remaining item, and the relation so far.
+    waiting = [(options, start)]
     while waiting:
-        taken, relation = waiting.pop()
-        if len(taken) == len(items):
+        left, relation = waiting.pop()
+        if not left:
             yield relation
             continue
-        item = [turn(grid, dihedral) for grid in items[len(taken)]]
-        for target in reversed(alike[len(taken)]):
-            if target not in taken:
-                wider = _relate(item, onto[target], relation)
-                if wider is not None:
-                    waiting.append(((*taken, target), wider))
+        least = min(range(len(left)), key=lambda n: len(left[n]))
+        others = left[:least] + left[least + 1 :]
+        for chosen in reversed(left[least]):
+            rest = [[o for o in own if o.target != chosen.target and o.suits(chosen.forbidden)] for own in others]
+            if all(rest):
+                waiting.append((rest, relation | chosen.relation))
 
 
-def _relate(item: Sequence[Grid], target: Item, relation: np.ndarray) -> np.ndarray | None:
-    """``relation`` extended so that ``item`` becomes ``target``, or None if colors would not map one to one."""
+def _relation(item: Sequence[Grid], target: Item) -> int | None:
+    """The relation of the colors of two items that lie on each other; None: their shapes differ."""
     if any(a.shape != b.shape for a, b in zip(item, target, strict=True)):
         return None
-    wider = relation.copy()
+    found = np.zeros((COLORS, COLORS), dtype=bool)
     for a, b in zip(item, target, strict=True):
-        wider[a.reshape(-1), b.reshape(-1)] = True
-    return wider if wider.sum(axis=0).max() <= 1 and wider.sum(axis=1).max() <= 1 else None
+        found[a.reshape(-1), b.reshape(-1)] = True
+    return sum(1 << bit for bit in np.flatnonzero(found).tolist())
+
+
+@lru_cache(maxsize=4096)
+def _forbidden(relation: int) -> int:
+    """What contradicts a relation, as bits: the same color becoming another, another becoming the same."""
+    rest, found = relation, 0
+    while rest:
+        lowest = rest & -rest
+        a, b = divmod(lowest.bit_length() - 1, COLORS)
+        found |= (_FROM[a] | _TO[b]) & ~lowest
+        rest ^= lowest
+    return found
+
+
+def _as_matrix(relation: int) -> np.ndarray:
+    """A relation ``[10, 10]`` (bool) of its bits."""
+    return np.array([relation >> bit & 1 for bit in range(COLORS * COLORS)], dtype=bool).reshape(COLORS, COLORS)

@@ -7,10 +7,10 @@ variant has to be generated and rejected.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import islice
 
 import numpy as np
 
@@ -52,9 +52,8 @@ class Orbit:
         used = np.flatnonzero(occurs)
         self.order = np.concatenate([used, np.flatnonzero(~occurs)[1:]]).astype(np.uint8)
         self.used = len(used)
-        stabilizer = _stabilizer(items)
-        self.dihedrals = _coset_representatives({dihedral for dihedral, _ in stabilizer})
-        self._kernel = [colors for dihedral, colors in stabilizer if dihedral == 0]
+        dihedrals, self._kernel = _stabilizer(items)
+        self.dihedrals = _coset_representatives(dihedrals)
         self.distinct_colorings = len(self._kernel) == 1
         # Each image comes from as many colorings as the kernel has elements.
         self.per_dihedral = math.perm(CHANGING, self.used) // len(self._kernel)
@@ -64,11 +63,21 @@ class Orbit:
     def colorings(self) -> np.ndarray:
         """The lowest rank of each class of colorings that make the same image, in ascending order."""
         count, used = math.perm(CHANGING, self.used), self.order[: self.used]
-        maps = color_maps(np.arange(count), np.tile(self.order, (count, 1)), np.full(count, self.used))
+        ranks = np.arange(count)
+        maps = color_maps(ranks, np.tile(self.order, (count, 1)), np.full(count, self.used))
         weights = 10 ** np.arange(self.used, dtype=np.int64)
-        # One element at a time, to save memory: a kernel can have thousands of elements, and there are 9! colorings.
-        least = functools.reduce(np.minimum, (maps[:, colors[used]] @ weights for colors in self._kernel))
-        return np.sort(np.unique(least, return_index=True)[1])
+        keys = maps[:, used] @ weights
+        ascending = np.argsort(keys)
+        lowest = ranks
+        # A kernel can have thousands of elements. Lower ranks pass from coloring to coloring, so that a few elements in
+        # a random order reach the lowest of each class; all of them do so in any order.
+        for element in np.random.default_rng(0).permutation(len(self._kernel)):
+            moved = maps[:, self._kernel[element][used]] @ weights
+            lowest = np.minimum(lowest, lowest[ascending[np.searchsorted(keys, moved, sorter=ascending)]])
+            found = np.flatnonzero(lowest == ranks)
+            if len(found) == self.per_dihedral:
+                break
+        return found
 
 
 class Orbits:
@@ -135,11 +144,18 @@ def _coset_representatives(subgroup: set[int]) -> np.ndarray:
     return np.array(sorted(cosets), dtype=np.uint8)
 
 
-def _stabilizer(items: Sequence[Item]) -> list[tuple[int, np.ndarray]]:
-    """Every symmetry that maps the set of items to itself, as (dihedral transform, color map)."""
+def _stabilizer(items: Sequence[Item]) -> tuple[set[int], list[np.ndarray]]:
+    """The dihedral transforms that map the set of items to itself with some color map, and the color maps ``[10]``
+    that do so without one.
+    """
     items = distinct(items)
-    found: dict[tuple[int, bytes], tuple[int, np.ndarray]] = {}
-    for dihedral, relation in mappings(items, items, black_stays=True):
-        colors = np.where(relation.any(axis=1), relation.argmax(axis=1), np.arange(COLORS))
-        found[dihedral, colors.tobytes()] = (dihedral, colors)
-    return list(found.values())
+    dihedrals: set[int] = set()
+    kernel: dict[bytes, np.ndarray] = {}
+    for dihedral, relations in mappings(items, items, black_stays=True):
+        if dihedral:
+            dihedrals |= {dihedral for _ in islice(relations, 1)}
+            continue
+        for relation in relations:
+            colors = np.where(relation.any(axis=1), relation.argmax(axis=1), np.arange(COLORS))
+            kernel[colors.tobytes()] = colors
+    return dihedrals | {0}, list(kernel.values())

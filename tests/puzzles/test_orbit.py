@@ -66,6 +66,32 @@ def test_symmetric_puzzles_have_fewer_images(name: str) -> None:
     check_against_every_image(SYMMETRIC[name])
 
 
+def test_pairs_that_are_alike_are_not_tried_in_every_order() -> None:
+    # A row with one color in place 0, 1, 2 or 3, and that many colors further on beside a black cell: thirty-six pairs
+    # that differ in nothing but colors and places. What maps them to themselves moves every color by as many (nine
+    # ways), and leaves them as they lie or turns a row of one cell's height upside down.
+    items = [
+        (
+            make_grid([[0] * place + [1 + color] + [0] * (3 - place)]),
+            make_grid([[1 + (color + place) % 9, 0]]),
+        )
+        for place in range(4)
+        for color in range(9)
+    ]
+    assert Orbit(items).size == 8 * math.factorial(9) // (9 * 2)
+
+
+def test_colors_that_are_all_alike_leave_one_image() -> None:
+    # Eight pairs of one cell, one for each of eight colors: any permutation of the colors maps them to themselves.
+    items = [(make_grid([[color]]), make_grid([[color, color]])) for color in range(1, 9)]
+    orbit = Orbit(items)
+    # What tells images apart is the color that does not occur, and whether two cells lie beside or above each other.
+    assert orbit.size == 2 * 9
+    dihedrals, maps = Orbits([orbit]).symmetries(np.zeros(18, dtype=np.int64), np.arange(18))
+    images = {image(items, Symmetry(int(d), tuple(m.tolist()))) for d, m in zip(dihedrals, maps, strict=True)}
+    assert len(images) == 18
+
+
 def test_counts_by_hand() -> None:
     assert Orbit(SYMMETRIC["black"]).size == 1
     assert Orbit(SYMMETRIC["one color"]).size == 9
