@@ -72,7 +72,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _list(options: argparse.Namespace) -> None:
     from hrm_arc.puzzles import re_arc
     from hrm_arc.puzzles.boards import GAMES
-    from hrm_arc.puzzles.sources import BOARDS, BUILT_IN, HELD_OUT_BOARDS, SPLITS, load_tasks
+    from hrm_arc.puzzles.paths import SPLITS
+    from hrm_arc.puzzles.sources import BOARDS, BUILT_IN, HELD_OUT_BOARDS, load_tasks
 
     if options.source:
         columns = ["task", "group", "demonstrations", "tests"]

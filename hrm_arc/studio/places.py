@@ -15,7 +15,8 @@ from typing import Any, Literal
 
 from hrm_arc.errors import UserError
 from hrm_arc.puzzles.boards import GAMES
-from hrm_arc.puzzles.sources import BUILT_IN, SOURCES, SPLITS
+from hrm_arc.puzzles.paths import SPLITS
+from hrm_arc.puzzles.sources import BUILT_IN, SOURCES
 from hrm_arc.report.listing import RunList, signature_of
 from hrm_arc.runs.folder import RunFolder
 from hrm_arc.runs.named import SHIPPED, shipped_names

@@ -20,8 +20,9 @@ from hrm_arc.puzzles.canvas import CanvasKind
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.fresh import FreshSet
 from hrm_arc.puzzles.leaks import leaks
+from hrm_arc.puzzles.paths import PARTS
 from hrm_arc.puzzles.selection import at_most, smallest
-from hrm_arc.puzzles.sources import BUILT_IN, PARTS, make_corpus
+from hrm_arc.puzzles.sources import BUILT_IN, make_corpus
 from hrm_arc.puzzles.task import Task
 from hrm_arc.puzzles.varied import VariedBoards
 from hrm_arc.runs.card import Card
