@@ -14,6 +14,7 @@ import pytest
 from benchmarks import _hostile, _same, experiments, games, plateau, precision, race, settings, transfer
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.predict import Answers
+from hrm_arc.files import write_lines
 from hrm_arc.models import MODELS, build_model
 from hrm_arc.models.reasoner import parameter_counts
 from hrm_arc.puzzles.canvas import visible_canvas
@@ -87,6 +88,17 @@ def test_boards_right_after_each_segment_are_counted_beyond_those_of_training(tm
     tokens = batch.labels.copy()
     tokens[4, 0] += 1
     assert games.exactly_right([Answers(tokens, np.ones(6), np.ones(6))], [batch]) == 5
+    # Of the boards with at least so many givens one is right second only, and one has no answer.
+    (task,) = trainer.corpus.solve
+    givens = [int((test.input > 0).sum()) for test in task.tests]
+    fewest = sorted(givens)[3]
+    asked = [n for n, count in enumerate(givens) if count >= fewest]
+    grids = {n: [{"grid": test.output.tolist()}] for n, test in enumerate(task.tests)}
+    wrong = {"grid": [[1]]}
+    grids[asked[1]], grids[asked[2]] = [wrong, *grids[asked[1]]], []
+    lines = [{"test": n, "candidates": found} for n, found in grids.items()]
+    write_lines(trainer.folder.path / "predictions.jsonl", lines)
+    assert games.exact_from(trainer.folder.path, fewest) == (len(asked) - 2, len(asked))
     rows = [{"game": "sudoku-4x4", "trained with": 2, "_exact": [0.1, 0.2]}]
     games.draw(rows, tmp_path / "segments.png")
     groups = [{"from": 6, "to": 7, "mean_segments": 1.5}, {"from": 8, "to": 8, "mean_segments": None}]

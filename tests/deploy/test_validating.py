@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -81,6 +82,28 @@ def test_a_validation_that_is_stopped_five_times_gives_the_same_figures(tmp_path
     assert figures(run(FixedAnswers("copy"), tmp_path / "stopped.json")) == figures(whole)
     # A finished validation is not computed again.
     assert figures(run(FixedAnswers("copy", batches=0), tmp_path / "stopped.json")) == figures(whole)
+
+
+class Prepared(FixedAnswers):
+    """A backend to which its work is announced."""
+
+    def __init__(self, batches: int | None = None) -> None:
+        super().__init__("copy", batches)
+        self.announced: list[int] = []
+
+    def prepare(self, cells: int) -> None:
+        self.announced.append(cells)
+
+
+def test_the_whole_work_is_announced_to_a_backend_also_where_it_is_resumed(tmp_path: Path) -> None:
+    # What it does then decides on its rounding, so a resumed validation has to tell it the same.
+    for each in (Prepared(batches=1), Prepared()):
+        with contextlib.suppress(KeyboardInterrupt):
+            run(each, tmp_path / "v.json")
+        assert each.announced == [len(ALL) * 900]
+    finished = Prepared()
+    run(finished, tmp_path / "v.json")
+    assert finished.announced == [], "nothing is left to answer"
 
 
 def test_a_part_is_scored_beside_its_own_baselines(tmp_path: Path) -> None:
