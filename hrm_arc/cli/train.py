@@ -155,8 +155,10 @@ def _human(result: dict[str, Any]) -> None:
         _show_profile(result["profile"])
     if result["state"] == "interrupted":
         print(f"go on with: hrm train --resume {result['folder']}")
-    else:
+    elif result["held_out"]:
         print(f"score it: hrm eval {result['folder']}")
+    else:
+        print(f"begin with its weights: hrm train RECIPE --init-from {result['folder']}")
 
 
 def _show_profile(profile: dict[str, Any] | None) -> None:

@@ -154,20 +154,21 @@ def make_corpus(solve: Sequence[str], study: Sequence[str] = (), exclude: Sequen
     """A corpus from sources of tasks to be solved and sources of tasks to study.
 
     Args:
-        solve: sources of tasks to be solved, as for :func:`load_tasks`.
+        solve: sources of tasks to be solved, as for :func:`load_tasks`; none for weights to begin other runs with.
         study: sources of tasks to study.
         exclude: sources whose tasks are left out, by id. For example, the training tasks of ARC-AGI-2
             contain most tasks of ARC-AGI-1.
 
     Raises:
-        UserError: there is no task to solve, a source is in both ``solve`` and ``study``, or a task appears twice.
+        UserError: the solve sources have no task, there is no task at all, a source is in both ``solve`` and
+            ``study``, or a task appears twice.
     """
     for source in solve:
         if source in study:
             raise UserError(source, "is in both the solve and the study sources; name it in only one of them")
     excluded = frozenset(task.id for source in exclude for task in load_tasks(source))
     corpus = Corpus(_join(solve, excluded), _join(study, excluded))
-    if not corpus.solve:
+    if not corpus.solve and (solve or not corpus.study):
         raise UserError(", ".join(solve) or "data.solve", "has no task to solve")
     return corpus
 

@@ -57,9 +57,9 @@ def load_corpus(recipe: Recipe) -> Corpus:
     """
     data = recipe.data
     corpus = make_corpus(data.solve, data.study, data.exclude)
-    if data.largest:
+    if data.largest and corpus.solve:
         corpus = replace(corpus, solve=at_most(corpus.solve, data.largest))
-    if data.smallest:
+    if data.smallest and corpus.solve:
         corpus = replace(corpus, solve=smallest(corpus.solve, data.smallest))
     check_leaks(recipe, corpus)
     return corpus

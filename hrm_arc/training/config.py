@@ -28,7 +28,8 @@ class DataConfig:
     Attributes:
         solve: sources whose demonstrations are trained on and whose test outputs are held out; the run is
             scored on those.
-        study: sources that are given away whole: their test pairs are trained on, too.
+        study: sources that are given away whole: their test pairs are trained on, too. With these alone a run makes
+            weights that others begin with (``--init-from``).
         exclude: sources whose tasks are left out of ``solve`` and ``study``, by name.
         smallest: take only this many tasks of ``solve``: those with the smallest canvases among the tasks whose
             demonstrations keep the input's size; 0 takes all.

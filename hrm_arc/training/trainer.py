@@ -200,7 +200,8 @@ class Trainer:
         """Train to the end of the recipe, or until asked to stop.
 
         Returns:
-            ``run_id``, ``folder``, ``state`` (finished or interrupted), ``steps``, ``best`` validation, ``seconds``
+            ``run_id``, ``folder``, ``state`` (finished or interrupted), ``steps``, ``held_out``: the number of tasks
+            whose test outputs were held out, ``best`` validation, ``seconds``
             of training, ``full_validations`` and ``seconds_saved`` by the gate; ``compile_seconds``, which are not part
             of training, if the model was compiled; with ``profile``, that too.
 
@@ -230,6 +231,7 @@ class Trainer:
             "folder": str(self.folder.path),
             "state": ended,
             "steps": self.step,
+            "held_out": len(self.corpus.solve),
             "best": self.best,
             "seconds": round(self._clock.seconds(), 1),
             "full_validations": gate.opened,
@@ -248,7 +250,7 @@ class Trainer:
     def _loop(self) -> RunState:
         """Train, and save at the end; returns the state in which the run ends."""
         options = self.recipe.training
-        if self._validator.is_empty and self.is_main:
+        if self.corpus.solve and self._validator.is_empty and self.is_main:
             log.warning("the tasks to be solved have no answers here: nothing to validate on")
         # Without a checkpoint, a resumed run would begin with other weights than the pretrained ones.
         if self._unsaved:

@@ -84,6 +84,19 @@ def test_the_quickstart_from_end_to_end(tmp_path: Path) -> None:
     assert Path(str(result["report"])).is_file()
 
 
+def test_weights_to_begin_with_are_learned_from_study_tasks_alone(tmp_path: Path) -> None:
+    tasks = write_tasks(tmp_path / "tasks")
+    tiny_recipe(tasks)
+    recipe = tmp_path / "grid-hrm.yaml"
+    flags = ["--data.solve", "[]", "--data.study", f"[{tasks}]", "--out", tmp_path / "runs"]
+    done = hrm("train", recipe, *flags)
+    run = next((tmp_path / "runs").iterdir())
+    assert done.stdout.splitlines()[-1] == f"begin with its weights: hrm train RECIPE --init-from {run}"
+    check_one_line(hrm("eval", run), "--data", "nothing held out from it")
+    begun = answer("train", recipe, "--init-from", run, "--data.solve", f"[{tasks}]", "--out", tmp_path / "more")
+    assert begun["held_out"] == 3
+
+
 def test_an_interrupted_run_saves_its_state_and_says_so(tmp_path: Path) -> None:
     tiny_recipe(write_tasks(tmp_path / "tasks"))
     command = [*HRM, "train", "grid-hrm.yaml", "--training.max_steps", "1000000"]

@@ -167,6 +167,10 @@ def test_tasks_of_other_sources_can_be_left_out() -> None:
     assert not {task.id for task in new} & {task.id for task in load_tasks("arc-agi-1")}
     with pytest.raises(UserError, match="has no task to solve"):
         make_corpus(["arc-agi-1/training"], exclude=["arc-agi-1"])
+    with pytest.raises(UserError, match="has no task to solve"):
+        make_corpus(["arc-agi-1/training"], ["arc-agi-1/evaluation"], exclude=["arc-agi-1/training"])
+    with pytest.raises(UserError, match=r"data\.solve: has no task to solve"):
+        make_corpus([])
 
 
 def test_the_smallest_tasks_are_chosen_without_their_answers() -> None:
