@@ -15,6 +15,7 @@ from benchmarks._processes import hrm
 from hrm_arc.cli.show import note
 from hrm_arc.errors import UserError
 from hrm_arc.files import write_json
+from hrm_arc.runs.checkpoint import newest_checkpoint, read_card
 from hrm_arc.training.recipes import load_recipe
 
 
@@ -53,7 +54,9 @@ def runs_folder(keep: Path | None) -> Iterator[Path]:
         yield Path(folder)
 
 
-def scored_run(root: Path, name: str, recipe: str, flags: Sequence[str], scoring: Sequence[str] = ()) -> Scored:
+def scored_run(
+    root: Path, name: str, recipe: str, flags: Sequence[str], scoring: Sequence[str] = (), start: Path | None = None
+) -> Scored:
     """Train and score a run, or reuse it if ``root`` holds it; an interrupted run there is resumed.
 
     Args:
@@ -62,12 +65,15 @@ def scored_run(root: Path, name: str, recipe: str, flags: Sequence[str], scoring
         recipe: a recipe.
         flags: dotted flags of ``hrm train``.
         scoring: flags of ``hrm eval``.
+        start: a run, a checkpoint or the name of weights to begin with.
 
     Raises:
         UserError: the run in ``root`` was made with other settings.
     """
     # The whole recipe, not its name, because a recipe file may have changed since.
     made = {"recipe": load_recipe(recipe, list(flags)).as_dict(), "scoring": list(scoring)}
+    if start is not None:
+        made["start"] = read_card(newest_checkpoint(start)).run_id
     record = root / name / "benchmark.json"
     if record.is_file():
         known = json.loads(record.read_text(encoding="utf-8"))
@@ -80,7 +86,9 @@ def scored_run(root: Path, name: str, recipe: str, flags: Sequence[str], scoring
         # hrm train refuses to resume it with other settings.
         trained = hrm("train", recipe, *flags, "--resume", str(begun[-1].parent))
     else:
-        trained = hrm("train", recipe, *flags, "--out", str(root / name))
+        trained = hrm(
+            "train", recipe, *flags, "--out", str(root / name), *([] if start is None else ["--init-from", str(start)])
+        )
     folder = Path(trained["folder"])
     note(f"{name}: {trained['steps']:,} steps in {trained['seconds']:.0f} s; scoring")
     scores = hrm("eval", str(folder), *scoring)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks._paired import difference, shown, solved
 from benchmarks._runs import Scored, add_keep, runs_folder, scored_run
 from hrm_arc.errors import UserError
 
@@ -53,8 +54,7 @@ def _runs(root: Path, recipe: str, precision: str, steps: int, seeds: Sequence[i
 
 
 def _row(recipe: str, steps: int, runs: dict[str, list[Scored]]) -> dict[str, Any]:
-    single, auto = (np.array([_solved(run.folder) for run in found]) for found in runs.values())
-    difference, low, high = _difference(single, auto, _tasks(runs[SINGLE][0].folder))
+    single, auto = runs.values()
     return {
         "recipe": recipe,
         "steps": f"{steps:,}",
@@ -62,44 +62,10 @@ def _row(recipe: str, steps: int, runs: dict[str, list[Scored]]) -> dict[str, An
             f"solved in {name}": ", ".join(str(run.scores["solved_pass2"]) for run in found)
             for name, found in runs.items()
         },
-        "test outputs": single.shape[1],
-        "difference of pass@2": f"{difference:+.1%} ({low:+.1%} to {high:+.1%})",
+        "test outputs": len(solved(single[0].folder)),
+        "difference of pass@2": shown(difference(single, auto)),
         **{
             f"one pass in {name}": f"{np.mean([run.scores['exact_accuracy'] for run in found]):.1%}"
             for name, found in runs.items()
         },
     }
-
-
-def _difference(single: np.ndarray, auto: np.ndarray, tasks: Sequence[str]) -> tuple[float, float, float]:
-    """The difference of pass@2, and the ends of its 95% interval.
-
-    Args:
-        single, auto: for each seed, whether each test output was solved.
-        tasks: the task of each test output.
-    """
-    from hrm_arc.evaluation.bootstrap import ratio_interval
-
-    differences = (auto.astype(int) - single.astype(int)).sum(0)
-    _, members = np.unique(tasks, return_inverse=True)
-    sums = np.stack([np.bincount(members, weights=differences), len(auto) * np.bincount(members)], axis=1)
-    low, high = ratio_interval(sums, 0)
-    return float(differences.sum() / (len(auto) * len(tasks))), low, high
-
-
-def _solved(run: Path) -> list[bool]:
-    from hrm_arc.evaluation.comparison import is_solved
-
-    return [is_solved(row) for row in _answers(run)]
-
-
-def _tasks(run: Path) -> list[str]:
-    return [row["task"] for row in _answers(run)]
-
-
-def _answers(run: Path) -> list[dict[str, Any]]:
-    """The run's predictions whose answers are known, in an order that all runs have."""
-    from hrm_arc.reading import read_lines
-
-    rows = [row for row in read_lines(run / "predictions.jsonl") if row["truth"] is not None]
-    return sorted(rows, key=lambda row: (row["task"], row["test"]))

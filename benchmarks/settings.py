@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks._runs import Scored, add_keep, runs_folder, scored_run
+from benchmarks._paired import right_votes
+from benchmarks._runs import add_keep, runs_folder, scored_run
 
 COMMON = [
     *("--data.solve", "[arc-agi-2/training]", "--data.exclude", "[arc-agi-1]"),
@@ -73,7 +74,7 @@ def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 scored_run(root, f"{name}, seed {seed}", "quickstart", [*flags, "--seed", str(seed)])
                 for seed in options.seeds
             ]
-            passes = [_right_passes(run) for run in runs]
+            passes = [right_votes(run) for run in runs]
         outputs = runs[0].scores["test_outputs"]
         yield {
             "setting": name,
@@ -82,16 +83,6 @@ def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
             "right in one pass": f"{np.mean([run.scores['exact_accuracy'] for run in runs]):.1%}",
             "over all passes": f"{np.mean(passes):.1%}",
         }
-
-
-def _right_passes(run: Scored) -> float:
-    """The share of all votes that are right: it tells settings apart that solve equally many test outputs."""
-    from hrm_arc.reading import read_lines
-
-    rows = read_lines(run.folder / "predictions.jsonl")
-    right = sum(c["votes"] for row in rows for c in row["candidates"] if c["grid"] == row["truth"])
-    # Votes without a readable grid count as wrong.
-    return right / (run.scores["votes"] * len(rows))
 
 
 def _length(flags: Sequence[str], options: argparse.Namespace) -> list[str]:

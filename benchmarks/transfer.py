@@ -22,9 +22,12 @@ from hrm_arc.files import write_json
 from hrm_arc.puzzles.task import Task
 from hrm_arc.runs.checkpoint import newest_checkpoint, read_card
 
+# The number of tasks that are scored here; others may be used to choose settings.
+SCORED = 30
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--tasks", type=int, default=30, help="number of tasks (default 30)")
+    parser.add_argument("--tasks", type=int, default=SCORED, help=f"number of tasks (default {SCORED})")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds to run (default 0 1 2)")
     parser.add_argument("--model", default="arc1-cpu", help="weights to begin with (default arc1-cpu)")
     parser.add_argument("--seconds", type=float, default=60.0, help="training from the weights (default 60)")

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import _hostile, _same, experiments, games, plateau, precision, race, settings, transfer
+from benchmarks import _hostile, _paired, _same, experiments, games, ladder, plateau, race, settings, transfer
+from benchmarks._runs import Scored
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.predict import Answers
 from hrm_arc.files import write_lines
@@ -169,17 +170,39 @@ def test_a_run_that_solves_everything_has_no_interval_below_one() -> None:
     assert 0 <= low < 0.1 < high < 0.4
 
 
-def test_precisions_are_compared_on_the_same_outputs() -> None:
+def test_runs_are_compared_on_the_same_outputs() -> None:
     tasks = [f"task {n // 2}" for n in range(8)]
     single = np.array([[1, 0, 0, 0, 1, 1, 0, 0], [1, 0, 1, 0, 1, 0, 0, 0]], dtype=bool)
-    assert precision._difference(single, single, tasks) == (0, 0, 0)
+    assert _paired.paired(single, single, tasks) == (0, 0, 0)
     better = single.copy()
     # One output of one task, in one of two seeds: 1 of 16.
     better[0, 7] = True
-    difference, low, high = precision._difference(single, better, tasks)
+    difference, low, high = _paired.paired(single, better, tasks)
     assert (difference, low) == (1 / 16, 0)
     assert 1 / 16 < high <= 1 / 4
-    assert precision._difference(better, single, tasks)[0] == -1 / 16
+    assert _paired.paired(better, single, tasks)[0] == -1 / 16
+
+
+def test_right_votes_are_counted_in_predictions(tmp_path: Path) -> None:
+    right, wrong = [[1]], [[2]]
+
+    def row(task: str, truth: list[list[int]] | None, *votes: tuple[list[list[int]], int]) -> dict[str, object]:
+        return {"task": task, "test": 0, "truth": truth, "candidates": [{"grid": g, "votes": n} for g, n in votes]}
+
+    rows = [row("b", right, (wrong, 2), (right, 1)), row("a", right, (right, 3)), row("c", None, (right, 4))]
+    write_lines(tmp_path / "predictions.jsonl", rows)
+    # Four votes for each of two test outputs with an answer; one vote of the first was no readable grid.
+    assert _paired.right_votes(Scored(tmp_path, {}, {"votes": 4})) == 4 / 8
+    write_lines(tmp_path / "predictions.jsonl", [row("a", right, (wrong, 2), ([[3]], 1), (right, 1)), rows[0]])
+    assert _paired.solved(tmp_path) == [False, True], "the third candidate is no attempt"
+
+
+def test_every_rung_is_a_recipe_and_its_tasks_are_not_those_of_the_score() -> None:
+    seen = [json.dumps(load_recipe("cpu-arc1", flags).as_dict()) for flags in ladder.RUNGS.values()]
+    assert len(set(seen)) == len(seen)
+    scored = transfer.new_tasks(transfer.SCORED + 2)
+    assert len({task.id for task in scored}) == transfer.SCORED + 2
+    assert ladder.stand_in_tasks(2) == [task.id for task in scored[transfer.SCORED :]]
 
 
 def test_hostile_files_are_of_every_kind(tmp_path: Path) -> None:

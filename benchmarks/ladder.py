@@ -1,0 +1,88 @@
+"""Rungs of the record's ladder: settings, study tasks and weights to begin with, at equal minutes.
+
+The tasks are of the same kind as those of hrm bench transfer, new in ARC-AGI-2's training set, and follow on its thirty
+in the order of their canvases. No score of this project uses them, so settings can be chosen by them. The interval of a
+difference to the first rung is a paired bootstrap over tasks, with the test outputs of all seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks._paired import difference, right_votes, shown
+from benchmarks._runs import Scored, add_keep, runs_folder, scored_run
+from benchmarks.transfer import SCORED, new_tasks
+
+AS_IT_IS = "as it is"
+RUNGS: dict[str, list[str]] = {
+    AS_IT_IS: [],
+    "width 128": ["--model.hidden_size", "128", "--model.num_heads", "4"],
+    "width 256": ["--model.hidden_size", "256", "--model.num_heads", "8"],
+    "two cycles": ["--model.h_cycles", "2"],
+    "two segments": ["--model.segments", "2"],
+    "learned positions": ["--model.learned_positions", "true"],
+    "a convolution in each feed-forward": ["--model.convolution", "3"],
+    "ARC-AGI-1's training tasks to study": ["--data.study", "[arc-agi-1/training]"],
+    "RE-ARC to study": ["--data.study", "[re-arc:40]"],
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--recipe", default="cpu-arc1", help="the recipe (default cpu-arc1)")
+    parser.add_argument("--tasks", type=int, default=50, help="number of tasks (default 50)")
+    parser.add_argument("--minutes", type=float, default=12.0, help="minutes of training for each rung (default 12)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="seeds to run (default 0)")
+    parser.add_argument(
+        "--only", nargs="+", choices=RUNGS, default=list(RUNGS), metavar="RUNG", help=f"only these: {', '.join(RUNGS)}"
+    )
+    parser.add_argument(
+        "--begin-with", nargs="+", default=[], metavar="RUN", help="runs or names of weights: more rungs, one for each"
+    )
+    add_keep(parser)
+
+
+def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    data = ["--data.solve", json.dumps(stand_in_tasks(options.tasks)), "--data.largest", "0", "--evaluation.votes", "8"]
+    length = ["--training.max_minutes", str(options.minutes)]
+    rungs: list[tuple[str, list[str], Path | None]] = [(name, RUNGS[name], None) for name in options.only]
+    rungs += [(f"from {Path(start).name}", [], Path(start)) for start in options.begin_with]
+    first: list[Scored] = []
+    with runs_folder(options.keep) as root:
+        for name, flags, start in rungs:
+            runs = [
+                scored_run(
+                    root,
+                    f"{name}, seed {seed}",
+                    options.recipe,
+                    [*data, *length, *flags, "--seed", str(seed)],
+                    start=start,
+                )
+                for seed in options.seeds
+            ]
+            first = first or runs
+            yield _row(name, runs, first)
+
+
+def stand_in_tasks(count: int) -> list[str]:
+    """The names of the tasks that follow on the scored ones."""
+    return [task.id for task in new_tasks(SCORED + count)[SCORED:]]
+
+
+def _row(name: str, runs: list[Scored], first: list[Scored]) -> dict[str, Any]:
+    scores = [run.scores for run in runs]
+    return {
+        "rung": name,
+        "steps": ", ".join(f"{run.trained['steps']:,}" for run in runs),
+        "solved, two attempts": ", ".join(str(each["solved_pass2"]) for each in scores)
+        + f" of {scores[0]['test_outputs']}",
+        "difference of pass@2": "" if runs is first else shown(difference(first, runs)),
+        "right in one pass": f"{np.mean([each['exact_accuracy'] for each in scores]):.1%}",
+        "over all passes": f"{np.mean([right_votes(run) for run in runs]):.1%}",
+        "token accuracy, one pass": f"{np.mean([each['token_accuracy'] for each in scores]):.2%}",
+    }
