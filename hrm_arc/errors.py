@@ -59,6 +59,16 @@ def unwritable(where: object, error: OSError) -> ReportedError:
     return kind(where, f"cannot be written: {error.strerror}")
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out; on a CPU the errors of torch and of other libraries have no type of their own."""
+    # torch's is known by its name, because importing torch takes seconds.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    said = str(error).lower()
+    is_kind = isinstance(error, RuntimeError | OSError | ImportError)
+    return is_kind and any(words in said for words in ("out of memory", "allocate memory", "not enough memory"))
+
+
 # The extra of the package that installs a module.
 EXTRAS = {
     **dict.fromkeys(("torch", "lightning_fabric", "jsonargparse"), "train"),

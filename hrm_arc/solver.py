@@ -16,6 +16,7 @@ from hrm_arc.evaluation.prediction import Prediction
 from hrm_arc.evaluation.torch_backend import TorchBackend, load_model
 from hrm_arc.models import find_model
 from hrm_arc.models.reasoner import Reasoner
+from hrm_arc.models.spec import has_task_table
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.puzzles.task import ATTEMPTS, Grid, Task
@@ -176,11 +177,9 @@ class Solver:
                 LOG.warning("task %s is not in the model's task table: it is answered as an unseen task", name)
 
     def _has_task_table(self) -> bool:
-        tables = find_model(self.card.model).task_tables
         if isinstance(self.backend, TorchBackend):
-            # A configuration may leave the table out.
-            return any(name in tables for name, _ in self.backend.model.named_parameters())
-        return bool(tables)
+            return has_task_table(self.backend.model, self.card.model)
+        return bool(find_model(self.card.model).task_tables)
 
     def __repr__(self) -> str:
         return f"Solver({self.card.model}, run {self.card.run_id}, step {self.card.step}, {len(self.card.tasks)} tasks)"

@@ -60,6 +60,8 @@ def _audit_run(options: argparse.Namespace) -> dict[str, Any]:
     from hrm_arc.evaluation.prediction import keys
     from hrm_arc.evaluation.provenance import tasks_to_score
     from hrm_arc.evaluation.scores import score
+    from hrm_arc.evaluation.torch_backend import TorchBackend
+    from hrm_arc.models.spec import has_task_table
 
     model = open_run(options.path, options.device)
     backend, card = model.backend, model.card
@@ -76,8 +78,10 @@ def _audit_run(options: argparse.Namespace) -> dict[str, Any]:
                 backend, card, changed, votes=1, rows=rows, progress=lambda count: progress(before + count)
             )
 
-        answered = answer(tasks, card.rows())
-        depends = dependence(tasks, card.rows(), answered, answer)
+        assert isinstance(backend, TorchBackend), "a run is opened in torch"
+        rows = card.rows() if has_task_table(backend.model, card.model) else {}
+        answered = answer(tasks, rows)
+        depends = dependence(tasks, rows, answered, answer)
         progress(total)
     unfair = all_warnings(card, tasks)
     for line in unfair:

@@ -32,7 +32,7 @@ from hrm_arc.cli import (
 from hrm_arc.cli.show import configure_logging, note
 from hrm_arc.cli.signals import end_at_once, interrupt_on_signals
 from hrm_arc.cli.streams import Streams
-from hrm_arc.errors import LARGEST_SEED, ReportedError, UserError, not_installed
+from hrm_arc.errors import LARGEST_SEED, ReportedError, UserError, is_out_of_memory, not_installed
 
 DESCRIPTION = """\
 Train, score, understand and ship small recursive reasoning models on grid puzzles.
@@ -124,7 +124,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         is_disk = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO)
         note(f"error: {_cut(str(error.filename), LONGEST_PLACE)}: {error.strerror}")
         return 1 if is_disk else 2
-    except MemoryError as error:
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
         note(f"error: memory: not enough for this on this machine: {_cut(str(error), LONGEST_MESSAGE)}".rstrip(": "))
         return 1
     except KeyboardInterrupt:

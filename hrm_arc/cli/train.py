@@ -84,8 +84,6 @@ def run(options: argparse.Namespace) -> None:
         card = pretrained.card if pretrained else None
         recipe = load_init_recipe(options.recipe, options.rest, card, options.optimizer_of)
         folder = restarted_run(recipe, options.out)
-        if folder is not None:
-            pretrained = None
     else:
         raise UserError("hrm train", "name a recipe: a YAML file, or a packaged one such as quickstart")
     changes = "data" in options.override

@@ -70,6 +70,8 @@ def export(
     backend, card = load_model(checkpoint, "cpu", "32-true")
     graph.export_spec(card)  # A model that cannot be exported is named before anything slow is done.
     tasks, chosen = tasks_to_compare(card, data, run_of(checkpoint))
+    if precision == "int8" and not any(task.demonstrations for task in tasks):
+        raise UserError("--int8", "is calibrated on demonstrations, and these tasks have none; name others with --data")
     if data is None and card.imported:
         log.info("the tasks to compare on: %s", chosen)
     recipe = recipe_of(checkpoint)

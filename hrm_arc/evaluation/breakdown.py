@@ -97,18 +97,20 @@ def groups(task: Task) -> list[str]:
 
     Beside ``RULES``: ``other sizes``, where the outputs do not all keep, all reduce or all increase the size;
     ranges of the number of colors, of cells of the largest grid, and of demonstrations; and the group that the
-    source gives it, such as its concept in ConceptARC.
+    source gives it, such as its concept in ConceptARC. Boards to be solved may have no demonstrations, and then no
+    group that is found by them.
     """
     shown = [(pair.input, pair.output) for pair in task.demonstrations if pair.output is not None]
-    found = [name for name, rule in RULES.items() if rule(shown)]
-    if not {"same size", "shrinking", "growing"} & set(found):
+    found = [name for name, rule in RULES.items() if shown and rule(shown)]
+    if shown and not {"same size", "shrinking", "growing"} & set(found):
         found.append("other sizes")
     visible = task.visible_grids()
     colors = len(np.unique(np.concatenate([grid.reshape(-1) for grid in visible])))
     largest = max(grid.size for grid in visible)
     found.append(_band("colors", colors, (3, 5)))
     found.append(_band("cells", largest, (100, 225)))
-    found.append(_band("demonstrations", len(task.demonstrations), (2, 3)))
+    if shown:
+        found.append(_band("demonstrations", len(task.demonstrations), (2, 3)))
     return [*found, *([f"concept {task.group}"] if task.group else [])]
 
 

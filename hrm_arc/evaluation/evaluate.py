@@ -12,7 +12,7 @@ from hrm_arc.evaluation.journal import Journal
 from hrm_arc.evaluation.metrics import Metric
 from hrm_arc.evaluation.predict import Backend, PreparedBackend, Voted, predict
 from hrm_arc.evaluation.prediction import MOST_VOTES, Key, Prediction, keys
-from hrm_arc.evaluation.provenance import answers_seen, changed_tasks
+from hrm_arc.evaluation.provenance import answers_seen, changed_tasks, was_chosen_by
 from hrm_arc.evaluation.refinement import refinement
 from hrm_arc.evaluation.results import result_row, write_results
 from hrm_arc.evaluation.scores import outcomes, score, unknown_answers
@@ -133,6 +133,8 @@ def scores_of(
     Raises:
         UserError: a metric failed.
     """
+    if taken := [metric.name for metric in metrics if metric.name in settings]:
+        raise UserError("evaluation.metrics", f"{taken[0]} is the name of a setting in scores.json")
     changes = changed_tasks(card, tasks)
     # If all of them have changed there is nothing to count them apart from; the warnings say so.
     apart = [task for task in tasks if task.id in changes] if len(changes) < len(tasks) else []
@@ -223,8 +225,10 @@ def warnings(card: Card, tasks: Sequence[Task]) -> list[str]:
     if card.goes_back_to_import:
         what = "an imported checkpoint" if card.imported else "it began with an imported checkpoint"
         found.append(f"{what}: which answers its training was given is not known here")
-    if card.chosen and not {task.id for task in tasks}.isdisjoint(card.tasks[: card.held_out]):
-        found.append("the checkpoint was chosen by its score on test outputs of these tasks: its scores are biased")
+    if was_chosen_by(card, tasks):
+        own = bool(card.training.get("chosen"))
+        chosen = "the checkpoint was chosen by its" if own else "weights that it goes back to were chosen by their"
+        found.append(f"{chosen} score on test outputs of these tasks: its scores are biased")
     if seen:
         found.append(f"the checkpoint was trained on the test outputs of {seen} of these tasks: not a fair score")
     if leaks:

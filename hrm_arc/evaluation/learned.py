@@ -37,8 +37,10 @@ def learned_pairs(backend: LogitsBackend, card: Card, task: Task) -> list[Learne
     Args:
         backend: runs the checkpoint's model.
         card: the checkpoint's card.
-        task: its test outputs are not read.
+        task: its test outputs are not read. Boards to be solved may have no demonstrations, and then no pair.
     """
+    if not task.demonstrations:
+        return []
     data = AugmentedSet(Corpus(solve=(task,)).training_puzzles(), augment=0, seed=card.seed, canvas=card.canvas)
     (samples,) = data.samples(np.arange(len(data)))
     row = card.rows().get(task.id, UNSEEN)
@@ -59,6 +61,8 @@ def learned_pairs(backend: LogitsBackend, card: Card, task: Task) -> list[Learne
 
 def how_learned(pairs: Sequence[LearnedPair]) -> str:
     """What the pairs say, in words."""
+    if not pairs:
+        return "not known: there are no demonstrations"
     exact = sum(pair.exact for pair in pairs)
     if exact == len(pairs):
         return f"learned by heart: all {len(pairs)} demonstrations are answered exactly"

@@ -26,7 +26,7 @@ RESERVED = frozenset(
     (
         *("tasks", "test_outputs", "solved_pass1", "solved_pass2", "metrics", "intervals", "baselines"),
         *("mean_segments", "groups", "errors", "refinement", "votes", "seed", "early_exit", "run_id", "step"),
-        *("halt_at", "segments"),
+        *("halt_at", "segments", "precision", "reading"),
         *(
             "unseen_tasks",
             "answers_seen_in_training",

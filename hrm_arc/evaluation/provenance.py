@@ -9,7 +9,8 @@ from pathlib import Path
 
 from hrm_arc.errors import UserError, and_more
 from hrm_arc.files import existing
-from hrm_arc.puzzles.fingerprint import pair_fingerprint, task_changes
+from hrm_arc.puzzles.fingerprint import pair_fingerprint, task_changes, task_fingerprint, test_digests
+from hrm_arc.puzzles.paths import without_numbers
 from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.puzzles.task import MAX_SIDE, Task
 from hrm_arc.runs.card import Card
@@ -86,17 +87,19 @@ def located(source: str, card: Card, run: RunFolder | None) -> str:
         UserError: it was a path, and is neither where it was nor beside the run; naming ``--data``.
     """
     place = card.places.get(source)
-    if place is None or existing(source) is not None:
+    path, numbers = without_numbers(source)
+    if place is None or existing(path) is not None:
         return source
     if run is not None and existing(os.path.normpath(run.path.resolve() / place)) is not None:
-        return os.path.normpath(run.path.resolve() / place)
+        return os.path.normpath(run.path.resolve() / place) + numbers
     raise UserError(source, "is no longer there, nor moved together with the run; name the tasks with --data")
 
 
 def given_demonstrations(card: Card, tasks: Sequence[Task]) -> list[str]:
     """Tasks whose demonstrations were all given to the checkpoint's training, or to one before it, under any name."""
     given = card.given_answers().pairs
-    return [task.id for task in tasks if all(pair_fingerprint(pair) in given for pair in task.demonstrations)]
+    shown = [task for task in tasks if task.demonstrations]
+    return [task.id for task in shown if all(pair_fingerprint(pair) in given for pair in task.demonstrations)]
 
 
 def answers_seen(card: Card, tasks: Sequence[Task]) -> list[str]:
@@ -105,20 +108,31 @@ def answers_seen(card: Card, tasks: Sequence[Task]) -> list[str]:
     return [task.id for task in tasks if given.include(task)]
 
 
-def changed_tasks(card: Card, tasks: Sequence[Task]) -> dict[str, list[str]]:
+def was_chosen_by(card: Card, tasks: Sequence[Task]) -> bool:
+    """Whether the checkpoint, or weights that it goes back to, was chosen by its score on test outputs of these."""
+    chosen_by = card.chosen_by()
+    return bool(chosen_by) and any(not chosen_by.isdisjoint(test_digests(task_fingerprint(task))) for task in tasks)
+
+
+def changed_tasks(card: Card, tasks: Sequence[Task], *, games: bool = False) -> dict[str, list[str]]:
     """Tasks that differ from those of the same name that the checkpoint was trained on, with what differs.
 
-    A game is none of them: other boards of a game are other puzzles, not a changed one.
+    Args:
+        card: of the checkpoint.
+        tasks: the tasks now.
+        games: compare games, too. Other boards of a game are other puzzles to score, but not the same data to go on
+            with.
     """
-    compared = [task for task in tasks if not task.boards]
+    compared = [task for task in tasks if games or not task.boards]
     changes = {task.id: task_changes(task, card.fingerprints.get(task.id)) for task in compared}
     return {name: said for name, said in changes.items() if said}
 
 
 def places_of(sources: Sequence[str], run: Path) -> dict[str, str]:
-    """For each source that is a path, the path relative to a run's folder."""
+    """For each source that is a path, the path relative to a run's folder, without numbers of boards."""
+    paths = {source: without_numbers(source)[0] for source in sources}
     return {
-        source: os.path.relpath(Path(source).expanduser().resolve(), run.resolve())
-        for source in sources
-        if ":" not in source and existing(source) is not None
+        source: os.path.relpath(Path(path).expanduser().resolve(), run.resolve())
+        for source, path in paths.items()
+        if ":" not in path and existing(path) is not None
     }

@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hrm_arc.errors import UserError
+from hrm_arc.errors import UserError, is_out_of_memory
 from hrm_arc.evaluation.halting import Halted, HaltingController, SegmentOutput, run_until_halted
 from hrm_arc.evaluation.predict import Answers, SegmentAnswer
 from hrm_arc.hardware import Precision, autocast, chosen_precision, keep_buffers
@@ -27,9 +28,21 @@ from hrm_arc.runs.checkpoint import WEIGHTS, newest_checkpoint, read_card, read_
 
 log = logging.getLogger(__name__)
 
+Found = TypeVar("Found")
+
 # From so many operations on, of products with weights, the time that compiled parts save is longer than compilation: on
 # a processor with bfloat16 that are some minutes.
 LONG_OPERATIONS = 1e13
+
+
+def _if_it_fits(compute: Callable[[], Found]) -> Found | None:
+    """The result of a computation, or None where memory runs out in it."""
+    try:
+        return compute()
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    return None
 
 
 class TorchSegment:
@@ -145,8 +158,8 @@ class TorchBackend:
         """
         if self._compiles:
             self._compile(next(samples.parts(1)))
-        with contextlib.suppress(torch.OutOfMemoryError):
-            return self._answer(samples)
+        if (answers := _if_it_fits(lambda: self._answer(samples))) is not None:
+            return answers
         halves = [self.answer(half) for half in self._halves(samples)]
         return Answers(*(np.concatenate(each) for each in zip(*halves, strict=True)))
 
@@ -157,7 +170,8 @@ class TorchBackend:
             UserError: it is one sample alone.
         """
         if len(samples) == 1:
-            raise UserError("--device", f"a sample does not fit the memory of {self.device}; try --device cpu")
+            rest = "" if self.device.type == "cpu" else "; try --device cpu"
+            raise UserError("--device", f"a sample does not fit the memory of {self.device}{rest}")
         return samples.parts(-(-len(samples) // 2))
 
     def _answer(self, samples: Samples) -> Answers:
@@ -185,8 +199,9 @@ class TorchBackend:
 
     def refine(self, samples: Samples) -> np.ndarray:
         """Tokens after each segment, without early exit, ``[segments, n, cells]``; in halves as :meth:`answer` is."""
-        with contextlib.suppress(torch.OutOfMemoryError):
-            return np.stack([answer.tokens for answer in self.segment_answers(samples)])
+        tokens = _if_it_fits(lambda: np.stack([answer.tokens for answer in self.segment_answers(samples)]))
+        if tokens is not None:
+            return tokens
         return np.concatenate([self.refine(half) for half in self._halves(samples)], axis=1)
 
     @torch.inference_mode()

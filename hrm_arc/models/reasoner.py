@@ -18,6 +18,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from hrm_arc.errors import and_more
 from hrm_arc.puzzles.augmented import Samples
 from hrm_arc.puzzles.identity import Identity
 
@@ -153,9 +154,12 @@ def load_pretrained(
         ValueError: the weights belong to another model.
     """
     fitted = {}
-    for name, own in model.state_dict().items():
-        if name not in weights:
-            raise ValueError(f"no weights for {name}")
+    expected = model.state_dict()
+    if missing := [name for name in expected if name not in weights]:
+        raise ValueError(f"no weights for {missing[0]}{and_more(missing)}")
+    if more := [name for name in weights if name not in expected]:
+        raise ValueError(f"has weights for {more[0]}{and_more(more)}, which the model of the recipe lacks")
+    for name, own in expected.items():
         given = weights[name]
         if name in task_tables and given.shape[1:] == own.shape[1:]:
             mean = given[1:].mean(dim=0, keepdim=True) if len(given) > 1 else given[:1]

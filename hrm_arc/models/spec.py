@@ -157,6 +157,17 @@ def options_of(model: Reasoner) -> dict[str, Any]:
     return asdict(config) if is_dataclass(config) and not isinstance(config, type) else {}
 
 
+def has_task_table(model: Reasoner, name: str) -> bool:
+    """Whether a model has a row for each task; a configuration may leave the table out.
+
+    Args:
+        model: the model.
+        name: in recipes.
+    """
+    tables = find_model(name).task_tables
+    return any(parameter in tables for parameter, _ in model.named_parameters())
+
+
 def reference_to(model: Reasoner) -> str:
     """``package.module:Class`` of a model that was built by hand."""
     return f"{type(model).__module__}:{type(model).__qualname__}"

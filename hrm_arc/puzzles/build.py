@@ -160,6 +160,8 @@ class _Plan:
         self._repeat = config.repeat
         puzzles = {"train": corpus.training_puzzles(), "test": corpus.held_out_puzzles()}
         boards = {puzzle.canvas for part in puzzles.values() for puzzle in part}
+        if not puzzles["train"]:
+            raise UserError("hrm data build", "these sources have nothing to train on, only boards to be solved")
         games = all(task.boards for task in corpus.tasks)
         # Games with boards of one size are written at that size, as in the published sets.
         self.canvas = boards.pop() if games and len(boards) == 1 else FULL

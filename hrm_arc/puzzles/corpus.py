@@ -74,7 +74,11 @@ class Corpus:
             if not isinstance(task, Task):
                 kind = type(task).__name__
                 raise TypeError(f"a Corpus is made of Task objects, got {kind}; load_tasks gives the tasks of a source")
-        # One task may be on both sides: a leak, which training refuses or reports.
+        # One task may be on both sides: a leak, which training refuses or reports. A game is known by its name alone.
+        studied = {task.id for task in self.study}
+        if both := [task.id for task in self.solve if task.boards and task.id in studied]:
+            what = f"{both[0]} is to be solved and to be studied; name one source with boards for both, such as"
+            raise UserError("data.study", f"{what} {both[0]}:1000")
         for side, tasks in (("solve", self.solve), ("study", self.study)):
             if twice := [name for name, count in Counter(task.id for task in tasks).items() if count > 1]:
                 what = f"has task {twice[0]}{and_more(twice)} more than once; ids have to differ"

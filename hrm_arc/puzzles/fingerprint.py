@@ -117,6 +117,16 @@ def task_changes(task: Task, known: Mapping[str, Any] | None) -> list[str]:
     return said
 
 
+def test_digests(known: Any) -> list[str]:
+    """The digests of the test inputs in a task's fingerprint; of a game with very many boards, the one of all of them.
+
+    Args:
+        known: the fingerprint, from anywhere; None has none.
+    """
+    tests = known.get("tests") if isinstance(known, Mapping) else None
+    return [each for each in (tests if isinstance(tests, list) else [tests]) if isinstance(each, str)]
+
+
 def _only_hidden(now: Any, known: Any) -> bool:
     """Whether answers differ only in that some are known on one side."""
     if not isinstance(now, list) or not isinstance(known, list) or len(now) != len(known):

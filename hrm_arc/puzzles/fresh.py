@@ -19,6 +19,7 @@ from hrm_arc.puzzles.board_symmetry import board_group, images
 from hrm_arc.puzzles.boards import MAX_REPEATS, check_side, make_board
 from hrm_arc.puzzles.canvas import Canvas
 from hrm_arc.puzzles.counter_rng import below, mix
+from hrm_arc.puzzles.rules import game_of
 from hrm_arc.puzzles.task import Pair, Task, make_grid
 from hrm_arc.puzzles.varied import board_samples
 
@@ -73,7 +74,9 @@ def held_out_boards(game: str, side: int, split: str, count: int, givens: int = 
             last_new = number
             found[key] = Pair(make_grid(board.reshape(side, side)), make_grid(boards.outputs.reshape(side, side)))
         elif number - last_new > MAX_REPEATS:
-            raise UserError(f"{name}/{split}", f"only {len(found)} different boards were found; request fewer")
+            with_givens, rest = (f" with {givens} givens", "another number of givens or ") if givens else ("", "")
+            what = f"only {len(found)} different boards{with_givens} were found; request {rest}fewer"
+            raise UserError(f"{name}/{split}", what)
     return Task(name, (), tuple(found.values()), boards=True)
 
 
@@ -169,6 +172,11 @@ class _Stream:
         if game is None or not task.boards:
             raise UserError("data.boards", f"'fresh' is for generated games such as sudoku-9x9, and {task.id} is none")
         self.name, (self.game, self.side) = task.id, game
+        check_side(self.game, self.side)
+        if any(each.input.shape != (self.side, self.side) or game_of(each.input) != self.game for each in task.tests):
+            raise UserError(
+                task.id, f"has boards that are no {self.game} of {self.side} x {self.side}, as its name says"
+            )
         self._key = int(mix(seed, TRAINING, number, self.side)[0])
         self._group = board_group(self.game, self.side)
         self._length = BASES * USES[self.game]

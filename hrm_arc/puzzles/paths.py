@@ -43,6 +43,12 @@ def located_counted(source: str) -> tuple[Path, str, Counts] | None:
     return None if found is None else (*found, counts)
 
 
+def without_numbers(source: str) -> tuple[str, str]:
+    """A source without its numbers of boards, and these as they were written, such as ``:1000:200``."""
+    name, _ = counted(source)
+    return name, source[len(name) :]
+
+
 def counted(source: str) -> tuple[str, Counts]:
     """A source without its numbers of boards, and these numbers."""
     name, numbers = source, list[int]()

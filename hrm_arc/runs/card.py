@@ -7,7 +7,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, get_args
 
 from hrm_arc.puzzles.canvas import CanvasKind
-from hrm_arc.puzzles.fingerprint import GivenAnswers
+from hrm_arc.puzzles.fingerprint import GivenAnswers, test_digests
 from hrm_arc.puzzles.variant_names import DIGITS, check_symmetries
 from hrm_arc.reading import kind_of
 
@@ -38,8 +38,9 @@ class Card:
         fingerprints: of each task's grids at training time, see :mod:`hrm_arc.puzzles.fingerprint`.
         places: for each source that is a path, the path relative to the run's folder.
         earlier: the answers that were given to the trainings which it goes back to, see
-            :class:`hrm_arc.puzzles.fingerprint.GivenAnswers`, and whether the first of them was ``imported``, so that
-            its answers are not known; empty for a training from scratch.
+            :class:`hrm_arc.puzzles.fingerprint.GivenAnswers`; ``chosen_by``: digests of the test inputs by whose
+            answers weights that it began with were chosen; and whether the first training was ``imported``, so that its
+            answers are not known. Empty for a training from scratch.
         symmetries: for each task of an imported checkpoint whose rows of variants were imported, the symmetries of
             these rows, the original first: eleven digits each, see
             :func:`hrm_arc.puzzles.variant_names.read_symmetries`. They stand in place of those that ``seed`` selects.
@@ -81,10 +82,11 @@ class Card:
         earlier = GivenAnswers.from_json(self.earlier)
         return earlier if self.imported else earlier | GivenAnswers.of(self.fingerprints, self.tasks[self.held_out :])
 
-    @property
-    def chosen(self) -> bool:
-        """Whether it was kept because of its score on held-out test outputs."""
-        return bool(self.training.get("chosen"))
+    def chosen_by(self) -> frozenset[str]:
+        """Digests of the test inputs by whose answers it, or weights that it goes back to, was chosen."""
+        known = [self.fingerprints.get(name) for name in self.tasks[: self.held_out] if self.training.get("chosen")]
+        own = frozenset(digest for each in known for digest in test_digests(each))
+        return own | frozenset(self.earlier.get("chosen_by", ()))
 
     def has_data_of(self, other: Card) -> bool:
         """Whether both were trained on the same grids, with the same test outputs held out."""
@@ -92,7 +94,12 @@ class Card:
 
     def for_later(self) -> dict[str, Any]:
         """The field ``earlier`` of a card of a training that begins with its weights."""
-        return {**self.given_answers().as_json(), "imported": self.goes_back_to_import}
+        chosen_by = sorted(self.chosen_by())
+        return {
+            **self.given_answers().as_json(),
+            **({"chosen_by": chosen_by} if chosen_by else {}),
+            "imported": self.goes_back_to_import,
+        }
 
     def rows(self) -> dict[str, int]:
         """The row of each task in the model's table."""
@@ -201,9 +208,12 @@ def _couples(name: str, value: Any) -> None:
     _texts(name, [text for each in value for text in each])
 
 
+EARLIER = {"names": _texts, "pairs": _texts, "chosen_by": _texts, "tests": _couples, "imported": _truth}
+
+
 def _earlier(name: str, value: Any) -> None:
     _object(name, value)
-    for key, check in (("names", _texts), ("pairs", _texts), ("tests", _couples), ("imported", _truth)):
+    for key, check in EARLIER.items():
         if key in value:
             check(f"{name}.{key}", value[key])
 

@@ -1,6 +1,7 @@
 """A run is a folder: everything to resume, score and draw it without the process that made it.
 
 config.yaml        the whole recipe, every default written out
+begins-with.txt    the run whose weights it began with, if there was one
 status.json        where the run stands
 metrics.jsonl      one object a row, in the order of steps
 train.log          what happened, in lines for people
@@ -26,7 +27,7 @@ from typing import Any
 
 import yaml
 
-from hrm_arc.errors import UserError
+from hrm_arc.errors import UserError, printable
 from hrm_arc.files import write_text
 from hrm_arc.reading import LARGEST_YAML, kind_of, parse_yaml, read_text
 from hrm_arc.runs.status import read_status
@@ -35,6 +36,10 @@ log = logging.getLogger(__name__)
 
 # The first line of config.yaml, with the checksum of the lines below.
 SEAL = re.compile(r"# The recipe of this run; crc32 ([0-9a-f]{8})\n")
+
+
+# Bytes of the name of a run.
+LONGEST_NAME = 1000
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,11 @@ class RunFolder:
     @property
     def trace_file(self) -> Path:
         return self.path / "trace.json.gz"
+
+    @property
+    def start_file(self) -> Path:
+        """The name of the run whose weights it began with, if there was one."""
+        return self.path / "begins-with.txt"
 
     @property
     def checkpoints(self) -> Path:
@@ -122,6 +132,13 @@ class RunFolder:
             _warn_of_edit(self.config_file)
         return config
 
+    def begins_with(self) -> str:
+        """The name of the run whose weights it began with, or ""."""
+        try:
+            return printable(read_text(self.start_file, LONGEST_NAME, within=self.path).strip())
+        except FileNotFoundError:
+            return ""
+
     def status(self) -> dict[str, Any]:
         """What status.json says, or nothing where it is missing."""
         return read_status(self.status_file)
@@ -168,13 +185,21 @@ def new_run_id(now: datetime | None = None) -> str:
     return f"{now or datetime.now(UTC):%Y%m%d_%H%M%S}_{secrets.token_hex(4)}"
 
 
-def create_run(root: Path, config: dict[str, Any]) -> RunFolder:
+def create_run(root: Path, config: dict[str, Any], begins_with: str = "") -> RunFolder:
     """Make a new run folder under ``root`` and write its config.yaml.
+
+    Args:
+        root: where run folders are.
+        config: the recipe as plain data.
+        begins_with: the run whose weights it begins with, or "".
 
     Raises:
         UserError: it cannot be written there.
     """
     folder = RunFolder(root / new_run_id())
+    # First, because a folder with a recipe is a run.
+    if begins_with:
+        write_text(folder.start_file, begins_with + "\n")
     text = yaml.safe_dump(config, sort_keys=False)
     write_text(folder.config_file, f"# The recipe of this run; crc32 {_sum(text)}\n{text}")
     return folder

@@ -16,7 +16,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hrm_arc.errors import ReportedError, UserError, not_installed
+from hrm_arc.errors import ReportedError, UserError, is_out_of_memory, not_installed
 from hrm_arc.puzzles.task import parse_task
 from hrm_arc.report.listing import signature_of
 
@@ -67,10 +67,8 @@ def main() -> None:
     except ModuleNotFoundError as error:
         missing = not_installed(error) or UserError(error.name, "cannot be imported here")
         output("error", where=missing.where, what=missing.what)
-    except MemoryError:
-        output("error", where="memory", what=NO_MEMORY)
     except Exception as error:  # Whatever a library or a model of one's own raises ends this job, and is named.
-        is_memory = "memory" in str(error).lower() and isinstance(error, RuntimeError | OSError | ImportError)
+        is_memory = is_out_of_memory(error)
         said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         output("error", where="memory" if is_memory else "job", what=NO_MEMORY if is_memory else said)
 

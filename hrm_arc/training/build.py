@@ -20,9 +20,9 @@ from hrm_arc.puzzles.canvas import CanvasKind
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.fresh import FreshSet
 from hrm_arc.puzzles.leaks import leaks
-from hrm_arc.puzzles.paths import PARTS
+from hrm_arc.puzzles.paths import PARTS, without_numbers
 from hrm_arc.puzzles.selection import at_most, smallest
-from hrm_arc.puzzles.sources import BUILT_IN, make_corpus
+from hrm_arc.puzzles.sources import BUILT_IN, GENERATED, is_registered, make_corpus
 from hrm_arc.puzzles.task import Task
 from hrm_arc.puzzles.varied import VariedBoards
 from hrm_arc.runs.card import Card
@@ -38,11 +38,14 @@ def absolute_sources(recipe: Recipe) -> Recipe:
     """The recipe with its relative paths made absolute, so that a run does not depend on the working directory."""
 
     def absolute(source: str) -> str:
-        base, _, split = source.rpartition("/")
-        if not BUILT_IN_SOURCE.match(source) and existing(source) is not None:
-            return str(Path(source).expanduser().resolve())
-        if split in PARTS and base and not BUILT_IN_SOURCE.match(source) and existing(base) is not None:
-            return f"{Path(base).expanduser().resolve()}/{split}"
+        name, numbers = without_numbers(source)
+        if BUILT_IN_SOURCE.match(name) or GENERATED.fullmatch(name) or is_registered(source):
+            return source
+        base, _, split = name.rpartition("/")
+        if existing(name) is not None:
+            return f"{Path(name).expanduser().resolve()}{numbers}"
+        if split in PARTS and base and existing(base) is not None:
+            return f"{Path(base).expanduser().resolve()}/{split}{numbers}"
         return source
 
     paths: dict[str, Any] = {k: [absolute(s) for s in getattr(recipe.data, k)] for k in ("solve", "study", "exclude")}
@@ -150,6 +153,18 @@ class Pretrained:
     def rows(self) -> dict[str, int]:
         """The row of each known task in their task table; where each variant has one, that of the original."""
         return {name: 1 + (row - 1) * self.card.variants for name, row in self.card.rows().items()}
+
+    def other_options(self, recipe: Recipe) -> str:
+        """The options in which the model of a recipe differs from the one that had these weights, in words, or ""."""
+        mine, theirs = (
+            {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
+            for options in (self.card.options, recipe.model_options)
+        )
+        return ", ".join(
+            f"{name} {theirs[name]} in place of {mine[name]}"
+            for name in theirs
+            if name in mine and mine[name] != theirs[name]
+        )
 
     def leaks(self, tasks: Sequence[Task]) -> list[str]:
         """What the weights were trained on that answers one of the tasks to be solved."""

@@ -136,7 +136,7 @@ class Checkpoints:
         """Refuse tasks that are not those that the run was trained on."""
         if card.tasks != [task.id for task in tasks]:
             raise UserError(folder, "was trained on other tasks than the sources have now")
-        changes = changed_tasks(card, tasks)
+        changes = changed_tasks(card, tasks, games=True)
         if not changes:
             return
         name, said = next(iter(changes.items()))

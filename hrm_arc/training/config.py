@@ -164,10 +164,10 @@ class ScheduleConfig:
     Attributes:
         warmup_steps: steps of linear warm-up.
         kind: ``constant``; ``cosine`` to ``min_lr_ratio`` at the end of the run; ``decay``: constant, then
-            linear to ``min_lr_ratio`` over the last ``decay_fraction`` of the run; or ``restarts``: a cosine that
-            restarts every ``restart_steps`` steps, as in the log's session 5.
+            falling in a line that would reach 0 at the end of the run, but not below ``min_lr_ratio``; or
+            ``restarts``: a cosine that restarts every ``restart_steps`` steps, as in the log's session 5.
         restart_steps: steps between restarts.
-        decay_fraction: share of the run over which ``decay`` falls.
+        decay_fraction: share of the run, its last part, over which ``decay`` falls.
         min_lr_ratio: the lowest learning rate, relative to its peak.
     """
 

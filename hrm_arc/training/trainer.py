@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from hrm_arc import telemetry
-from hrm_arc.errors import ReportedError
+from hrm_arc.errors import ReportedError, UserError, is_out_of_memory
 from hrm_arc.evaluation.baselines import Baselines
 from hrm_arc.files import exclusive_lock
 from hrm_arc.hardware import multiplies_bf16
@@ -73,7 +73,7 @@ class Trainer:
         root: where run folders are.
         resume: the run to go on with; a new one is made otherwise.
         accept_changes: go on with a run although grids of its tasks have changed since.
-        pretrained: weights to initialize a new run with.
+        pretrained: weights to initialize a new run with, or one that has no checkpoint yet.
         profile: record the operations of a few steps; see :mod:`hrm_arc.training.profiling`.
 
     Attributes:
@@ -132,6 +132,8 @@ class Trainer:
             recipe.model["name"], recipe.model_options, len(self.corpus.tasks), int(samples.variants.max())
         )
         initialize(model, recipe, self.corpus, pretrained)
+        if pretrained is not None and self.is_main and (others := pretrained.other_options(recipe)):
+            log.warning("the weights to begin with are those of a model with other options: here %s", others)
         self.model = model.to(distributed.device)
         self._optimizers = build_optimizers(self.model, recipe.optimizer, distributed.muon_dtype)
         self._clock = Clock(options.max_steps, options.max_minutes)
@@ -146,7 +148,7 @@ class Trainer:
         own_leaks = leaks(self.corpus) if recipe.data.allow_leak else ()
         self._leaks = [*map(str, own_leaks), *(pretrained.leaks(self.corpus.solve) if pretrained else ())]
         self._earlier = pretrained.card.for_later() if pretrained else {}
-        self.folder = resume or self._make_folder(Path(root))
+        self.folder = resume or self._make_folder(Path(root), pretrained)
         self._profiler = (
             Profiler(self.folder.trace_file, distributed.device.type == "cuda") if profile and self.is_main else None
         )
@@ -165,9 +167,8 @@ class Trainer:
         self._checkpoints = Checkpoints(
             self.folder, distributed, self.model, self._optimizers, self._ema, options.keep_last
         )
-        self._unsaved = pretrained is not None and resume is None
-        if resume is not None:
-            self._restore(accept_changes)
+        restored = resume is not None and self._restore(accept_changes, pretrained)
+        self._unsaved = pretrained is not None and not restored
         self.card()  # Raises now what the first checkpoint would raise.
 
     @property
@@ -220,7 +221,9 @@ class Trainer:
                     callback.on_run_start(self)
                 with self._profiler or contextlib.nullcontext():
                     ended = self._loop()
-            except torch.OutOfMemoryError:
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
                 raise out_of_memory(self.recipe.training) from None
             finally:
                 for callback in self._callbacks:
@@ -373,11 +376,18 @@ class Trainer:
             for callback in self._callbacks:
                 callback.on_checkpoint(path)
 
-    def _restore(self, accept_changes: bool) -> None:
-        """Go on from a run's newest whole checkpoint, or from the start if it has none."""
+    def _restore(self, accept_changes: bool, pretrained: Pretrained | None) -> bool:
+        """Go on from a run's newest whole checkpoint, or from the start if it has none; returns whether it has one.
+
+        Raises:
+            UserError: it has none, and began with weights that are not at hand.
+        """
         card = self._checkpoints.restore(self.corpus.tasks, accept_changes)
         if card is None:
-            return
+            if pretrained is None and (start := self.folder.begins_with()):
+                what = f"has no checkpoint yet and was to begin with the weights of {start}: start it again with them"
+                raise UserError(self.folder.path, what)
+            return False
         self.step = self._began = card.step
         # Overrides may have changed what is held out; what was given before stays known.
         self._leaks = [*dict.fromkeys([*card.leaks, *self._leaks])]
@@ -386,6 +396,7 @@ class Trainer:
         self._clock.go_on_from(card.training["seconds"])
         if card.training["precision"]:
             self._distributed.precision.load_state_dict(card.training["precision"])
+        return True
 
     def _settle(self, recipe: Recipe) -> Recipe:
         """The recipe with what ``auto`` stands for on this machine."""
@@ -398,7 +409,8 @@ class Trainer:
             )
         return settled
 
-    def _make_folder(self, root: Path) -> RunFolder:
+    def _make_folder(self, root: Path, pretrained: Pretrained | None) -> RunFolder:
         """The main process makes the run folder; the others get its path."""
-        path = create_run(root, self.recipe.as_dict()).path if self.is_main else root
+        start = "" if pretrained is None else pretrained.card.run_id
+        path = create_run(root, self.recipe.as_dict(), start).path if self.is_main else root
         return RunFolder(self._distributed.broadcast(path))

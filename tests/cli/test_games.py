@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import answer, hrm, one_line
+from tests.cli.commands import answer, check_one_line, hrm, one_line
 
 TINY = [
     *("--data.solve", '["sudoku-4x4/test:6"]', "--training.max_minutes", "0", "--training.batch_size", "4"),
@@ -86,3 +86,50 @@ def test_when_samples_stop_can_be_chosen(run: Path, tmp_path: Path, capsys: pyte
     assert "--segments: 0, expected 1 to" in one_line(capsys, "eval", run, "--segments", "0")
     error = one_line(capsys, "train", "sudoku-4x4", *TINY, "--evaluation.halt_at", "1", "--out", tmp_path)
     assert "evaluation: halt_at is 1.0, expected a probability" in error
+
+
+def test_boards_without_demonstrations_are_analyzed_and_refused_in_one_line(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer("eval", run)
+    shown = answer("analyze", run, "sudoku-4x4")
+    assert (shown["demonstrations"], shown["learned"]) == ([], "not known: there are no demonstrations")
+    error = one_line(capsys, "export", run, "--out", tmp_path / "m.onnx", "--int8")
+    assert "--int8: is calibrated on demonstrations, and these tasks have none" in error
+    error = one_line(capsys, "data", "build", "sudoku-4x4/test:5", "--out", tmp_path / "built")
+    assert "these sources have nothing to train on" in error
+    solved = hrm("solve", "sudoku-4x4/test:2", "--model", run, "--finetune-seconds", "0", "--votes", "1")
+    assert "was given the demonstrations" not in solved.stderr
+
+
+def test_one_game_on_both_sides_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    flags = ["--data.boards", "variants", "--data.study", "[sudoku-4x4:10]", "--out", tmp_path]
+    error = one_line(capsys, "train", "sudoku-4x4", *TINY, *flags)
+    assert "data.study: sudoku-4x4 is to be solved and to be studied; name one source with boards for both" in error
+
+
+def test_a_file_of_boards_with_a_number_is_found_from_elsewhere_and_its_changes_are_seen(tmp_path: Path) -> None:
+    boards = [f"{'.' * n}{'1234341221434321'[n:]},1234341221434321" for n in range(1, 13)]
+    source = tmp_path / "here" / "sudoku.csv"
+    source.parent.mkdir()
+    source.write_text("\n".join(["question,answer", *boards]) + "\n")
+    sizes = ["--training.batch_size", "4", "--model.hidden_size", "16", "--model.num_heads", "2", "--data.augment", "2"]
+    flags = ["--data.solve", '["sudoku.csv:10"]', "--data.smallest", "0", "--training.max_minutes", "0", *sizes]
+    trained = hrm(
+        "train", "quickstart", *flags, "--training.max_steps", "2", "--out", tmp_path / "runs", cwd=source.parent
+    )
+    assert trained.returncode == 0, trained.stderr
+    (run,) = (tmp_path / "runs").iterdir()
+    assert answer("eval", run, "--votes", "1")["test_outputs"] > 0
+    more = ["--override", "training.max_steps", "--training.max_steps", "3"]
+    assert answer("train", "--resume", run, *more)["steps"] == 3
+    text = source.read_text()
+    source.write_text(text.replace(".", "1", 1))
+    check_one_line(hrm("train", "--resume", run, *more[:3], "4"), str(run), "have changed since the run was trained")
+    source.write_text(text)
+    # The run is moved with its data.
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    source.parent.rename(moved / "here")
+    run.parent.rename(moved / "runs")
+    assert answer("eval", moved / "runs" / run.name, "--votes", "1")["test_outputs"] > 0

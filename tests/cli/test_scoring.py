@@ -9,6 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from hrm_arc.evaluation.metrics import RESERVED
 from hrm_arc.puzzles.sources import load_tasks
 from tests.cli.commands import HRM, answer, check_one_line, hrm
 from tests.made import scored_run, tiny_recipe, write_puzzles, write_tasks
@@ -64,6 +65,12 @@ def test_scores_of_one_checkpoint_are_written_into_the_run_folder(run_folder: Pa
     assert {file.name for file in checkpoint.iterdir()} == inside
     alone = shutil.copytree(checkpoint, tmp_path / "alone")
     assert answer("eval", alone, "--votes", "1")["folder"] == str(tmp_path / "alone.scores")
+
+
+def test_no_metric_can_have_the_name_of_something_else_in_scores_json(run_folder: Path) -> None:
+    scores = answer("eval", run_folder)
+    names = {metric["name"] for metric in scores["metrics"]}  # type: ignore[attr-defined]
+    assert set(scores) - names <= RESERVED
 
 
 def test_audit_of_a_run_and_of_a_claim(run_folder: Path) -> None:

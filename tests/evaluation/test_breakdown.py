@@ -123,6 +123,12 @@ def test_each_board_of_a_game_counts_as_a_task() -> None:
     assert low < 0.25 < high
 
 
+def test_boards_without_demonstrations_are_in_no_group_that_demonstrations_show() -> None:
+    (game,) = load_tasks("sudoku-4x4/test:3")
+    assert not {name for name in groups(game) if name in RULES or "size" in name or "demonstrations" in name}
+    assert {name.split(":")[0] for name in groups(game)} == {"colors", "cells"}
+
+
 def test_arc_agi_1_has_tasks_in_every_group() -> None:
     found = {name for task in load_tasks("arc-agi-1") for name in groups(task)}
     assert set(RULES) | {"other sizes"} <= found

@@ -106,5 +106,8 @@ def test_weights_of_another_shape_are_refused() -> None:
     small, wide = (example_model("grid-hrm", hidden_size=size) for size in (32, 64))
     with pytest.raises(ValueError, match="has shape"):
         load_pretrained(small, wide.state_dict(), [None] * 3, find_model("grid-hrm").task_tables)
+    deep = build_model("grid-hrm", {**find_model("grid-hrm").example_config, "h_layers": 2, "registers": 2}, 3)
+    with pytest.raises(ValueError, match=r"has weights for .* which the model of the recipe lacks"):
+        load_pretrained(small, deep.state_dict(), [None] * 3, find_model("grid-hrm").task_tables)
     with pytest.raises(ValueError, match="no weights for"):
         load_pretrained(small, example_model("dual-loop").state_dict(), [None] * 3, ())

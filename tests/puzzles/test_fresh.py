@@ -14,7 +14,7 @@ from hrm_arc.puzzles.boards import shortest_paths, solutions
 from hrm_arc.puzzles.fresh import FreshSet, held_out_boards, most_givens
 from hrm_arc.puzzles.rules import is_valid
 from hrm_arc.puzzles.sources import load_tasks
-from hrm_arc.puzzles.task import Grid, Task, make_grid
+from hrm_arc.puzzles.task import Grid, Pair, Task, make_grid
 from hrm_arc.training.recipes import load_recipe
 
 BOARDS = [("sudoku", 4), ("sudoku", 6), ("sudoku", 9), ("maze", 9)]
@@ -74,8 +74,10 @@ def test_no_image_of_a_board_to_be_solved_is_trained_on(kind: tuple[str, int], m
     task = held_out_boards(*kind, "test", 40 if kind[0] == "sudoku" else 4)
     to_solve = set().union(*(images(test.input.reshape(-1), kind) for test in task.tests))
 
+    data = FreshSet([task], seed=0)
+
     def drawn() -> list[bytes]:
-        return [(row - 2).tobytes() for row in FreshSet([task], seed=0).samples(np.arange(1500))[0].inputs]
+        return [(row - 2).tobytes() for row in data.samples(np.arange(1500))[0].inputs]
 
     assert not to_solve & set(drawn())
     # Without the comparison some would be.
@@ -84,9 +86,10 @@ def test_no_image_of_a_board_to_be_solved_is_trained_on(kind: tuple[str, int], m
 
 
 def test_a_game_whose_boards_are_all_to_be_solved_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = FreshSet([held_out_boards("maze", 5, "test", 2)], seed=0)
     monkeypatch.setattr(fresh.np, "isin", lambda found, _: np.ones(len(found), dtype=bool))
     with pytest.raises(UserError, match="maze-5x5: has no boards to train on"):
-        FreshSet([held_out_boards("maze", 5, "test", 2)], seed=0).samples(np.arange(4))
+        data.samples(np.arange(4))
 
 
 def test_several_games_take_turns() -> None:
@@ -121,7 +124,7 @@ def test_the_number_of_givens_can_be_chosen() -> None:
     [
         ("maze-9x9/test-5", "expected a number of givens below 81, of a Sudoku"),
         ("sudoku-4x4/test-99", "expected a number of givens below 16"),
-        ("sudoku-4x4/test-1", "only 0 different boards were found"),
+        ("sudoku-4x4/test-1", "only 0 different boards with 1 givens were found; request another number of givens or"),
         ("sudoku-5x5/test", "no Sudoku of side 5"),
         ("maze-5x5/test:10000", "different boards were found; request fewer"),
         ("sudoku-4x4/training", "no such source"),
@@ -135,6 +138,24 @@ def test_boards_to_solve_that_there_are_not(source: str, message: str) -> None:
 def test_fresh_boards_are_for_generated_games() -> None:
     with pytest.raises(UserError, match="'fresh' is for generated games such as sudoku-9x9, and flip is none"):
         FreshSet([Task.from_lists("flip", train=[([[1]], [[2]])], test=[([[1]], None)])], seed=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "board", "message"),
+    [
+        ("maze-3x3", [[5, 0, 2], [5, 5, 0], [5, 5, 3]], "no maze of side 3"),
+        ("sudoku-5x5", [[0] * 5] * 5, "no Sudoku of side 5"),
+        (
+            "sudoku-9x9",
+            [[1, 2, 3, 4], [3, 4, 1, 2], [2, 1, 4, 3], [4, 3, 2, 0]],
+            "no sudoku of 9 x 9, as its name says",
+        ),
+        ("maze-5x5", [[0] * 5] * 5, "no maze of 5 x 5, as its name says"),
+    ],
+)
+def test_the_name_of_a_file_is_checked_with_its_boards(name: str, board: list[list[int]], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        FreshSet([Task(name, (), (Pair(make_grid(board), None),), boards=True)], seed=0)
 
 
 def test_the_boards_of_the_smallest_game_leave_boards_to_train_on(monkeypatch: pytest.MonkeyPatch) -> None:

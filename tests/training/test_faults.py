@@ -97,9 +97,15 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_its_samples(
     assert all(tensor.isfinite().all() for tensor in trainer.model.state_dict().values())
 
 
-def test_memory_that_runs_out_names_a_batch_to_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("device", ["cuda", "cpu"])
+def test_memory_that_runs_out_names_a_batch_to_try(
+    device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def greedy(*arguments: Any) -> Any:
-        raise torch.OutOfMemoryError("CUDA out of memory")
+        if device == "cuda":
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        # More than any address space; what torch raises for it has no type of its own.
+        return torch.empty(2**60, dtype=torch.uint8)
 
     monkeypatch.setattr(step_module, "segment_losses", greedy)
     trainer = Trainer(recipe_for(tmp_path), root=tmp_path / "runs")

@@ -150,6 +150,38 @@ def test_pretrained_weights_survive_a_run_that_ends_before_its_first_checkpoint(
         assert torch.equal(weight, start.weights[name]), name
 
 
+def test_weights_of_a_model_that_computes_otherwise_are_announced(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tasks = load_tasks(str(write_tasks(tmp_path / "tasks")))
+    first = Trainer(tiny_recipe(tmp_path / "tasks"), Corpus(solve=tasks), root=tmp_path / "r")
+    first.fit()
+    start = Pretrained.load(first.folder.path)
+    Trainer(tiny_recipe(tmp_path / "tasks"), Corpus(solve=tasks), root=tmp_path / "r", pretrained=start)
+    assert "other options" not in caplog.text
+    flags = ("--model.positions=sinusoids", "--model.segments=5")
+    other = tiny_recipe(tmp_path / "tasks", "grid-hrm", *flags)
+    Trainer(other, Corpus(solve=tasks), root=tmp_path / "r", pretrained=start)
+    assert "positions sinusoids in place of rotary-2d" in caplog.text
+    assert "segments 5 in place of" in caplog.text
+
+
+def test_a_run_whose_pretrained_weights_were_never_saved_does_not_go_on_without_them(tmp_path: Path) -> None:
+    tasks = load_tasks(str(write_tasks(tmp_path / "tasks")))
+    recipe = tiny_recipe(tmp_path / "tasks", "grid-hrm", "--validation.every=0")
+    first = Trainer(recipe, Corpus(solve=tasks), root=tmp_path / "r")
+    first.fit()
+    start = Pretrained.load(first.folder.path)
+    # The process is gone before its first step.
+    folder = Trainer(recipe, Corpus(solve=tasks), root=tmp_path / "r", pretrained=start).folder
+    with pytest.raises(UserError, match=f"was to begin with the weights of {first.folder.run_id}"):
+        Trainer(recipe, Corpus(solve=tasks), root=tmp_path / "r", resume=folder)
+    # With them it goes on as it was to begin, and knows what they were given.
+    resumed = Trainer(recipe, Corpus(solve=tasks), root=tmp_path / "r", resume=folder, pretrained=start)
+    assert all(torch.equal(weight, start.weights[name]) for name, weight in resumed.model.state_dict().items())
+    assert resumed.card().earlier == start.card.for_later()
+
+
 def test_a_checkpoint_that_was_chosen_by_answers_says_so(tmp_path: Path) -> None:
     tasks = load_tasks(str(write_tasks(tmp_path / "tasks")))
     best = ("--validation.keep_best=true", "--validation.every=1", "--validation.full_when=every")
@@ -159,6 +191,17 @@ def test_a_checkpoint_that_was_chosen_by_answers_says_so(tmp_path: Path) -> None
     (chosen,) = list_checkpoints(trainer.folder.checkpoints, BEST)
     assert any("chosen by its score" in line for line in warnings(read_card(chosen), tasks))
     assert not any("chosen" in line for line in warnings(trainer.card(), tasks))
+    # A training that begins with it, and one that begins with that, were chosen, too; other tasks have no part in it.
+    recipe, start = trainer.recipe, Pretrained.load(chosen)
+    for _ in range(2):
+        later = Trainer(recipe, Corpus(solve=tasks), root=tmp_path / "later", pretrained=start)
+        later.fit()
+        start = Pretrained.load(later.folder.path)
+    said = [line for line in warnings(start.card, tasks) if "chosen" in line]
+    assert said == [
+        "weights that it goes back to were chosen by their score on test outputs of these tasks: its scores are biased"
+    ]
+    assert not any("chosen" in line for line in warnings(start.card, load_tasks("0d3d703e")))
     for folder in list_checkpoints(trainer.folder.checkpoints, LATEST):
         shutil.rmtree(folder)
     assert (

@@ -34,7 +34,7 @@ class Says(Reasoner):
 
     def forward(self, carry: Carry, batch: Batch) -> tuple[Carry, Output]:
         if self.most is not None and len(batch) > self.most:
-            raise torch.OutOfMemoryError("made up")
+            torch.empty(2**60, dtype=torch.uint8)
         self.asked.append(len(batch))
         tokens = batch.inputs if self.what == "copy" else torch.full_like(batch.inputs, PAD)
         return carry, Output(self.sure * F.one_hot(tokens, VOCABULARY), torch.zeros(len(batch), 1))
