@@ -7,12 +7,12 @@ trained on the first cannot be evaluated on the second.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from hrm_arc.puzzles.corpus import Corpus
-from hrm_arc.puzzles.matching import Item, distinct, fingerprint, mappings
+from hrm_arc.puzzles.matching import Item, canonical, distinct, fingerprint, mappings
 from hrm_arc.puzzles.task import Pair, Task
 
 
@@ -131,18 +131,24 @@ def _alike(items: Sequence[Item], others: Sequence[Item]) -> bool:
 
 def _common_pairs(tasks: Sequence[Task], others: Sequence[Task]) -> dict[tuple[int, int], list[int]]:
     """For each two tasks with common pairs, by their indices: the indices of the pairs in the second task."""
-    by_fingerprint: dict[Hashable, list[tuple[int, Item]]] = defaultdict(list)
-    for t, task in enumerate(tasks):
-        for pair in _known(task):
-            by_fingerprint[fingerprint(_item(pair))].append((t, _item(pair)))
+    pairs = [(t, _item(pair)) for t, task in enumerate(tasks) for pair in _known(task)]
+    asked = [
+        (o, number, _item(pair))
+        for o, other in enumerate(others)
+        for number, pair in enumerate(other.demonstrations + other.tests)
+        if pair.output is not None
+    ]
+    # The exact key takes longer, and few fingerprints occur on both sides.
+    prints = [[fingerprint(item) for *_, item in side] for side in (pairs, asked)]
+    both = set(prints[0]) & set(prints[1])
+    known: dict[bytes, set[int]] = defaultdict(set)
+    for (t, item), own in zip(pairs, prints[0], strict=True):
+        if own in both:
+            known[canonical(item)].add(t)
     found: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for o, other in enumerate(others):
-        for number, pair in enumerate(other.demonstrations + other.tests):
-            if pair.output is None:
-                continue
-            item = _item(pair)
-            for t in {t for t, known in by_fingerprint[fingerprint(item)] if _alike([known], [item])}:
-                found[t, o].append(number)
+    for (o, number, item), own in zip(asked, prints[1], strict=True):
+        for t in known.get(canonical(item), ()) if own in both else ():
+            found[t, o].append(number)
     return found
 
 

@@ -41,6 +41,64 @@ def mappings(
         yield dihedral, map(_as_matrix, _search(_options(items, onto, alike, dihedral, start), start))
 
 
+def color_group(items: Sequence[Item]) -> tuple[int, list[np.ndarray]]:
+    """The permutations of colors that map a puzzle to itself, with its items in any order, and black to black.
+
+    There can be 9! of them, so they are not listed. One color after the other is fixed, and permutations are found that
+    take it to every color that it can become: these generate the group, and its order is the product of the numbers of
+    these colors (a stabilizer chain; C. Sims, Computational methods in the study of permutation groups, 1970).
+
+    Args:
+        items: the puzzle, without repeated items.
+
+    Returns:
+        the number of permutations of the colors that occur, and generators: the new color of each color, ``[10]``.
+    """
+    prints = [fingerprint(item) for item in items]
+    alike = [[n for n, target in enumerate(prints) if target == own] for own in prints]
+    used = sorted({color for item in items for grid in item for color in np.unique(grid).tolist()} - {0})
+    fixed, order, generators = 1, 1, list[np.ndarray]()
+    options = _options(items, items, alike, 0, fixed)
+    for place, color in enumerate(used):
+        orbit, here = {color}, list[np.ndarray]()
+        for target in used[place + 1 :]:
+            if target in orbit:
+                continue
+            start = fixed | 1 << COLORS * color + target
+            relation = next(_search(_suiting(options, start), start), None)
+            if relation is not None:
+                matrix = _as_matrix(relation)
+                here.append(np.where(matrix.any(axis=1), matrix.argmax(axis=1), np.arange(COLORS)))
+                orbit = _reached(orbit, here)
+        order *= len(orbit)
+        generators += here
+        fixed |= 1 << COLORS * color + color
+        options = _suiting(options, fixed)
+    return order, generators
+
+
+def _reached(colors: set[int], maps: Sequence[np.ndarray]) -> set[int]:
+    """The colors that some colors become under any sequence of maps."""
+    while more := {int(each[color]) for each in maps for color in colors} - colors:
+        colors = colors | more
+    return colors
+
+
+def canonical(item: Item) -> bytes:
+    """Bytes that two items share exactly if they are the same under a dihedral transform and a permutation of all ten
+    colors.
+    """
+    found = []
+    for dihedral in range(DIHEDRALS):
+        turned = [turn(grid, dihedral) for grid in item]
+        cells = np.concatenate([grid.reshape(-1) for grid in turned])
+        _, first, numbers = np.unique(cells, return_index=True, return_inverse=True)
+        # Colors are numbered in the order in which they come.
+        numbers = np.argsort(np.argsort(first))[numbers].astype(np.uint8)
+        found.append(repr([grid.shape for grid in turned]).encode() + numbers.tobytes())
+    return min(found)
+
+
 def fingerprint(item: Item) -> Hashable:
     """The invariants of an item under all symmetries: the sides of its grids and the sorted color counts."""
     return tuple(
@@ -93,32 +151,48 @@ def _options(
         turned = [turn(grid, dihedral) for grid in item]
         related = [(n, _relation(turned, onto[n])) for n in possible]
         options = [Option(n, bits, _forbidden(bits)) for n, bits in related if bits is not None]
-        found.append([option for option in options if option.suits(_forbidden(start))])
+        found += _suiting([options], start)
         if not found[-1]:
             break
     return found
+
+
+def _suiting(options: list[list[Option]], start: int) -> list[list[Option]]:
+    """The options that agree with a relation, given as bits."""
+    forbidden = _forbidden(start)
+    return [[option for option in own if option.suits(forbidden)] for own in options]
 
 
 def _search(options: list[list[Option]], start: int) -> Iterator[int]:
     """The relations, as bits, that extend ``start`` and take each item to another target.
 
     A depth-first search that goes on with the item that has the fewest targets left: a color that is settled leaves
-    few targets to the items in which it occurs. In the order of the items, those that differ in little more than their
-    colors would be tried in every order.
+    few targets to the items in which it occurs, and all items with one target are settled together. In the order of the
+    items, those that differ in little more than their colors would be tried in every order.
     """
     # An entry: the targets that are left to each remaining item, and the relation so far.
     waiting = [(options, start)]
     while waiting:
         left, relation = waiting.pop()
-        if not left:
-            yield relation
+        if not all(left):
             continue
-        least = min(range(len(left)), key=lambda n: len(left[n]))
-        others = left[:least] + left[least + 1 :]
-        for chosen in reversed(left[least]):
-            rest = [[o for o in own if o.target != chosen.target and o.suits(chosen.forbidden)] for own in others]
-            if all(rest):
-                waiting.append((rest, relation | chosen.relation))
+        settled = [own[0] for own in left if len(own) == 1]
+        targets = {option.target for option in settled}
+        for option in settled:
+            relation |= option.relation
+        forbidden = _forbidden(relation)
+        if relation & forbidden or len(targets) < len(settled):
+            continue
+        if settled:
+            others = [own for own in left if len(own) > 1]
+            left = [[o for o in own if o.target not in targets and o.suits(forbidden)] for own in others]
+            waiting.append((left, relation))
+        elif left:
+            # The others' options are compared with the choice when it has become the only one.
+            least = min(range(len(left)), key=lambda n: len(left[n]))
+            waiting += [([*left[:least], [each], *left[least + 1 :]], relation) for each in reversed(left[least])]
+        else:
+            yield relation
 
 
 def _relation(item: Sequence[Grid], target: Item) -> int | None:

@@ -14,7 +14,7 @@ from itertools import islice
 
 import numpy as np
 
-from hrm_arc.puzzles.matching import Item, distinct, mappings
+from hrm_arc.puzzles.matching import Item, color_group, distinct, mappings
 from hrm_arc.puzzles.symmetry import COMPOSED, DIHEDRALS
 from hrm_arc.puzzles.task import COLORS
 
@@ -52,11 +52,12 @@ class Orbit:
         used = np.flatnonzero(occurs)
         self.order = np.concatenate([used, np.flatnonzero(~occurs)[1:]]).astype(np.uint8)
         self.used = len(used)
-        dihedrals, self._kernel = _stabilizer(items)
-        self.dihedrals = _coset_representatives(dihedrals)
-        self.distinct_colorings = len(self._kernel) == 1
-        # Each image comes from as many colorings as the kernel has elements.
-        self.per_dihedral = math.perm(CHANGING, self.used) // len(self._kernel)
+        items = distinct(items)
+        self.dihedrals = _coset_representatives(_dihedrals(items))
+        # Each image comes from as many colorings as there are permutations of colors that change nothing.
+        kernel, self._generators = color_group(items)
+        self.distinct_colorings = kernel == 1
+        self.per_dihedral = math.perm(CHANGING, self.used) // kernel
         self.size = len(self.dihedrals) * self.per_dihedral
 
     @cached_property
@@ -68,16 +69,14 @@ class Orbit:
         weights = 10 ** np.arange(self.used, dtype=np.int64)
         keys = maps[:, used] @ weights
         ascending = np.argsort(keys)
+        # The colorings that each generator leads to; lower ranks pass on from one to the other.
+        moved = [maps[:, colors[used]] @ weights for colors in self._generators]
+        places = [ascending[np.searchsorted(keys, each, sorter=ascending)] for each in moved]
         lowest = ranks
-        # A kernel can have thousands of elements. Lower ranks pass from coloring to coloring, so that a few elements in
-        # a random order reach the lowest of each class; all of them do so in any order.
-        for element in np.random.default_rng(0).permutation(len(self._kernel)):
-            moved = maps[:, self._kernel[element][used]] @ weights
-            lowest = np.minimum(lowest, lowest[ascending[np.searchsorted(keys, moved, sorter=ascending)]])
-            found = np.flatnonzero(lowest == ranks)
-            if len(found) == self.per_dihedral:
-                break
-        return found
+        while np.count_nonzero(lowest == ranks) > self.per_dihedral:
+            for each in places:
+                lowest = np.minimum(lowest, lowest[each])
+        return np.flatnonzero(lowest == ranks)
 
 
 class Orbits:
@@ -144,18 +143,6 @@ def _coset_representatives(subgroup: set[int]) -> np.ndarray:
     return np.array(sorted(cosets), dtype=np.uint8)
 
 
-def _stabilizer(items: Sequence[Item]) -> tuple[set[int], list[np.ndarray]]:
-    """The dihedral transforms that map the set of items to itself with some color map, and the color maps ``[10]``
-    that do so without one.
-    """
-    items = distinct(items)
-    dihedrals: set[int] = set()
-    kernel: dict[bytes, np.ndarray] = {}
-    for dihedral, relations in mappings(items, items, black_stays=True):
-        if dihedral:
-            dihedrals |= {dihedral for _ in islice(relations, 1)}
-            continue
-        for relation in relations:
-            colors = np.where(relation.any(axis=1), relation.argmax(axis=1), np.arange(COLORS))
-            kernel[colors.tobytes()] = colors
-    return dihedrals | {0}, list(kernel.values())
+def _dihedrals(items: Sequence[Item]) -> set[int]:
+    """The dihedral transforms that, with some permutation of colors, map the set of items to itself."""
+    return {dihedral for dihedral, relations in mappings(items, items, black_stays=True) for _ in islice(relations, 1)}

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,14 +11,15 @@ from hypothesis import strategies as st
 from hrm_arc.errors import UserError
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.leaks import leaks, shared
+from hrm_arc.puzzles.matching import canonical, mappings
 from hrm_arc.puzzles.sources import load_tasks
-from hrm_arc.puzzles.symmetry import Symmetry
-from hrm_arc.puzzles.task import Pair, Task, make_grid
+from hrm_arc.puzzles.symmetry import Symmetry, turn
+from hrm_arc.puzzles.task import Grid, Pair, Task, make_grid
 from hrm_arc.runs.checkpoint import find_checkpoint, read_card
 from hrm_arc.training.build import load_corpus
 from hrm_arc.training.trainer import Trainer
 from tests.made import tiny_recipe, write_tasks
-from tests.strategies import symmetries, tasks
+from tests.strategies import grids, symmetries, tasks
 
 SOME = load_tasks("arc-agi-1/training")[:30]
 
@@ -118,3 +120,25 @@ def test_training_with_a_leak_needs_allow_leak(tmp_path: Path) -> None:
     trainer.fit()
     folder, _ = find_checkpoint(trainer.folder.path)
     assert any("copy" in leak for leak in read_card(folder).leaks)
+
+
+def test_many_pairs_of_equal_color_counts_are_compared_by_a_key() -> None:
+    # Four hundred orders of the same colors on each side, one of them common, turned and in other colors.
+    random = np.random.default_rng(0)
+    drawn = [random.permutation(np.arange(100) % 10).reshape(10, 10) for _ in range(799)]
+    one = [Pair(make_grid(grid), make_grid(grid)) for grid in drawn[:400]]
+    turned = (np.rot90(drawn[7]) + 3) % 10
+    other = [Pair(make_grid(grid), make_grid(grid)) for grid in [turned, *drawn[400:]]]
+    (found,) = shared([Task("one", tuple(one[1:]), (one[0],))], [Task("other", tuple(other[1:]), (other[0],))])
+    assert (found.pairs, found.answers, found.whole) == (1, 1, False)
+
+
+@settings(max_examples=50)
+@given(grids(3, 3), grids(3, 3), st.integers(0, 7), st.permutations(range(10)))
+def test_the_key_of_a_pair_is_that_of_its_images_alone(
+    one: Grid, other: Grid, dihedral: int, colors: list[int]
+) -> None:
+    image = make_grid(np.array(colors)[turn(one, dihedral)])
+    assert canonical((one,)) == canonical((image,))
+    same = any(any(True for _ in found) for _, found in mappings([(one,)], [(other,)], black_stays=False))
+    assert (canonical((one,)) == canonical((other,))) == same

@@ -85,6 +85,9 @@ def test_colors_that_are_all_alike_leave_one_image() -> None:
     # Eight pairs of one cell, one for each of eight colors: any permutation of the colors maps them to themselves.
     items = [(make_grid([[color]]), make_grid([[color, color]])) for color in range(1, 9)]
     orbit = Orbit(items)
+    # All ordered pairs of nine colors: 9! permutations map them to themselves.
+    rows = [make_grid([list(pair)]) for pair in itertools.permutations(range(1, 10), 2)]
+    assert Orbit([(row, row) for row in rows]).size == 2
     # What tells images apart is the color that does not occur, and whether two cells lie beside or above each other.
     assert orbit.size == 2 * 9
     dihedrals, maps = Orbits([orbit]).symmetries(np.zeros(18, dtype=np.int64), np.arange(18))
