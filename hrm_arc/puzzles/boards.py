@@ -15,6 +15,7 @@ from functools import cache
 import numpy as np
 
 from hrm_arc.errors import UserError
+from hrm_arc.puzzles.board_invariants import invariants
 from hrm_arc.puzzles.board_symmetry import BOXES
 from hrm_arc.puzzles.counter_rng import mix
 from hrm_arc.puzzles.task import MAX_SIDE, Grid, Pair, Task, make_grid
@@ -42,7 +43,8 @@ def generate(game: str, side: int, count: int) -> Task:
         game: ``sudoku`` (sides 4, 6 and 9; each board has one solution) or ``maze`` (sides 5 to 30;
             the solution is a shortest path).
         side: the side of a board.
-        count: boards to train on; another tenth of this number, at least one, is held out.
+        count: boards to train on; another tenth of this number, at least one, is held out. No held-out board is an
+            image of one to train on.
 
     Raises:
         UserError: the game has no boards of this side, or fewer different boards than requested.
@@ -54,15 +56,34 @@ def generate(game: str, side: int, count: int) -> Task:
     held_out = max(1, count // HELD_OUT_EVERY)
     pairs: dict[bytes, Pair] = {}
     number = last_new = 0
+    trained = np.zeros(0, dtype=np.uint64)
     while len(pairs) < count + held_out:
         pair = make_board(game, side, np.random.Generator(np.random.Philox(key=int(mix(side, number)[0]))))
         number += 1
-        if pairs.setdefault(pair.input.tobytes(), pair) is pair:
+        if len(pairs) == count and not len(trained):
+            trained = _image_keys(game, side, [each.input for each in pairs.values()])
+        is_image = len(trained) and np.isin(_image_keys(game, side, [pair.input]), trained)[0]
+        if not is_image and pairs.setdefault(pair.input.tobytes(), pair) is pair:
             last_new = number
         elif number - last_new > MAX_REPEATS:
             raise UserError(name, f"only {len(pairs)} different boards were found; request fewer")
     boards = list(pairs.values())
     return Task(name, tuple(boards[:count]), tuple(boards[count:]), boards=True)
+
+
+def _image_keys(game: str, side: int, boards: Sequence[Grid]) -> np.ndarray:
+    """A number for each board that all boards share which training could make of it, ``[n]``, uint64.
+
+    These are its images under the symmetries of the game, and under permutations of colors: of a maze, those that
+    exchange start and goal. (One that exchanges walls and corridors gives no maze.)
+    """
+    cells = np.stack([board.reshape(-1) for board in boards])
+    keys = invariants(game, side, cells)
+    if game == "sudoku":
+        return keys
+    ends = np.arange(cells.max() + 1, dtype=np.uint8)
+    ends[[START, GOAL]] = GOAL, START
+    return np.minimum(keys, invariants(game, side, ends[cells]))
 
 
 def check_side(game: str, side: int) -> None:

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from hrm_arc.errors import UserError
 from hrm_arc.puzzles.augmented import AugmentedSet
 from hrm_arc.puzzles.boards import BOXES, FREE, GOAL, PATH, START, WALL, generate, shortest_path, solutions
-from hrm_arc.puzzles.canvas import Canvas, visible_canvas
+from hrm_arc.puzzles.canvas import FIRST_COLOR, Canvas, visible_canvas
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.leaks import leaks
 from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.puzzles.task import Grid, make_grid
+from hrm_arc.puzzles.varied import VariedBoards
 
 SOLVED = "1234341221434321"
 OPEN = "1.3434122143432."
@@ -206,3 +207,15 @@ def test_wrong_boards_are_named(tmp_path: Path, text: str, message: str) -> None
         load_tasks(str(path))
     assert str(caught.value).startswith(f"{path}: ")
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(("game", "side", "count"), [("maze", 5, 10), ("maze", 7, 40), ("sudoku", 4, 60)])
+def test_no_generated_board_to_solve_is_an_image_of_one_to_train_on(game: str, side: int, count: int) -> None:
+    task = generate(game, side, count)
+    puzzles = Corpus(solve=(task,)).training_puzzles()
+    to_solve = {test.input.tobytes() for test in task.tests}
+    for data in (AugmentedSet(puzzles, augment=1000, seed=0, canvas="cropped"), VariedBoards(puzzles, 1000, 0)):
+        (batch,) = data.samples(np.arange(len(data)))
+        trained = {board.tobytes() for board in (batch.inputs - FIRST_COLOR).astype(np.uint8)}
+        assert len(trained) > count
+        assert not trained & to_solve
