@@ -54,6 +54,11 @@ def runs_folder(keep: Path | None) -> Iterator[Path]:
         yield Path(folder)
 
 
+def updates(flags: Sequence[str]) -> int:
+    """The optimizer updates of a step under these flags: each segment is one."""
+    return int(flags[flags.index("--model.segments") + 1]) if "--model.segments" in flags else 1
+
+
 def scored_run(
     root: Path, name: str, recipe: str, flags: Sequence[str], scoring: Sequence[str] = (), start: Path | None = None
 ) -> Scored:

@@ -1,4 +1,4 @@
-"""Rungs of the record's ladder: settings, study tasks and weights to begin with, at equal minutes.
+"""Rungs of the record's ladder: settings, study tasks and weights to begin with, at equal minutes or equal updates.
 
 The tasks are of the same kind as those of hrm bench transfer, new in ARC-AGI-2's training set, and follow on its thirty
 in the order of their canvases. No score of this project uses them, so settings can be chosen by them. The interval of a
@@ -16,10 +16,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks._paired import difference, right_votes, shown
-from benchmarks._runs import Scored, add_keep, runs_folder, scored_run
+from benchmarks._runs import Scored, add_keep, runs_folder, scored_run, updates
 from benchmarks.transfer import SCORED, new_tasks
 
 AS_IT_IS = "as it is"
+# More than the minutes allow.
+MOST_STEPS = 1_000_000
 RUNGS: dict[str, list[str]] = {
     AS_IT_IS: [],
     "width 128": ["--model.hidden_size", "128", "--model.num_heads", "4"],
@@ -37,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recipe", default="cpu-arc1", help="the recipe (default cpu-arc1)")
     parser.add_argument("--tasks", type=int, default=50, help="number of tasks (default 50)")
     parser.add_argument("--minutes", type=float, default=12.0, help="minutes of training for each rung (default 12)")
+    parser.add_argument("--steps", type=int, help="optimizer updates of each rung, in place of --minutes")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="seeds to run (default 0)")
     parser.add_argument(
         "--only", nargs="+", choices=RUNGS, default=list(RUNGS), metavar="RUNG", help=f"only these: {', '.join(RUNGS)}"
@@ -49,7 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     data = ["--data.solve", json.dumps(stand_in_tasks(options.tasks)), "--data.largest", "0", "--evaluation.votes", "8"]
-    length = ["--training.max_minutes", str(options.minutes)]
+    minutes, steps = (0.0, options.steps) if options.steps else (options.minutes, MOST_STEPS)
+    length = ["--training.max_minutes", str(minutes), "--training.max_steps"]
     rungs: list[tuple[str, list[str], Path | None]] = [(name, RUNGS[name], None) for name in options.only]
     rungs += [(f"from {Path(start).name}", [], Path(start)) for start in options.begin_with]
     first: list[Scored] = []
@@ -60,7 +64,7 @@ def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
                     root,
                     f"{name}, seed {seed}",
                     options.recipe,
-                    [*data, *length, *flags, "--seed", str(seed)],
+                    [*data, *length, str(steps // updates(flags)), *flags, "--seed", str(seed)],
                     start=start,
                 )
                 for seed in options.seeds

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks._paired import right_votes
-from benchmarks._runs import add_keep, runs_folder, scored_run
+from benchmarks._runs import add_keep, runs_folder, scored_run, updates
 
 COMMON = [
     *("--data.solve", "[arc-agi-2/training]", "--data.exclude", "[arc-agi-1]"),
@@ -89,5 +89,4 @@ def _length(flags: Sequence[str], options: argparse.Namespace) -> list[str]:
     """Flags for the same minutes, or for equally many updates, of which each segment is one."""
     if options.minutes is not None:
         return ["--training.max_steps", "1000000", "--training.max_minutes", str(options.minutes)]
-    segments = int(flags[flags.index("--model.segments") + 1]) if "--model.segments" in flags else 1
-    return ["--training.max_steps", str(options.steps // segments), "--training.max_minutes", "0"]
+    return ["--training.max_steps", str(options.steps // updates(flags)), "--training.max_minutes", "0"]
