@@ -198,11 +198,20 @@ def test_right_votes_are_counted_in_predictions(tmp_path: Path) -> None:
 
 
 def test_every_rung_is_a_recipe_and_its_tasks_are_not_those_of_the_score() -> None:
-    seen = [json.dumps(load_recipe("cpu-arc1", flags).as_dict()) for flags in ladder.RUNGS.values()]
+    rungs = ladder.RUNGS | ladder.STUDY_RUNGS
+    seen = [json.dumps(load_recipe("cpu-arc1", flags).as_dict()) for flags in rungs.values()]
     assert len(set(seen)) == len(seen)
     scored = transfer.new_tasks(transfer.SCORED + 2)
     assert len({task.id for task in scored}) == transfer.SCORED + 2
-    assert ladder.stand_in_tasks(2) == [task.id for task in scored[transfer.SCORED :]]
+    assert ladder.stand_in_tasks(2, new=True) == [task.id for task in scored[transfer.SCORED :]]
+    chosen = ladder.stand_in_tasks(40)
+    assert len(set(chosen)) == 40
+    by_id = {task.id: task for task in load_tasks("arc-agi-1/training")}
+    cells = [visible_canvas(by_id[name]).cells for name in chosen]
+    assert cells == sorted(cells)
+    assert cells[-1] <= 196
+    for recipe in ("quickstart", "race/trm"):
+        assert not {task.id for task in load_corpus(load_recipe(recipe)).solve} & set(chosen)
 
 
 def test_hostile_files_are_of_every_kind(tmp_path: Path) -> None:
