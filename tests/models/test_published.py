@@ -90,13 +90,15 @@ def test_golden_evaluation(name: str) -> None:
     """1e-4, but where single precision itself is further from the exact result.
 
     A feed-forward over positions with a norm over positions magnifies rounding by ten from
-    each segment to the next: there the file is as far from double precision as ours is.
+    each segment to the next: there the file is as far from double precision as ours is. All outputs
+    of a segment come from one state, so its rounding is that of the output which shows most of it:
+    three halting logits alone can be nearly exact by chance, on one processor and not on another.
     """
     tensors = golden(name)[1]
     single, double = three_segments(name, torch.float32), three_segments(name, torch.float64)
     for segment in range(3):
+        rounding = max(float((single[segment][key] - exact).abs().max()) for key, exact in double[segment].items())
         for key, exact in double[segment].items():
-            rounding = float((single[segment][key] - exact).abs().max())
             allowed = 1e-4 if name != "trm_mlp_tiny" or segment == 0 else 3 * rounding
             expected = tensors[f"segment{segment}.{key}"]
             for ours in (single[segment][key], exact.float()):
