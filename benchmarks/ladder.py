@@ -77,7 +77,7 @@ def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         "--evaluation.votes",
         "8",
     ]
-    minutes, steps = (0.0, options.steps) if options.steps else (options.minutes, MOST_STEPS)
+    minutes, steps = (0.0, options.steps) if options.steps is not None else (options.minutes, MOST_STEPS)
     length = ["--training.max_minutes", str(minutes), "--training.max_steps"]
     rungs: list[tuple[str, list[str], Path | None]] = [
         (name, rungs_here[name], None) for name in options.only or rungs_here

@@ -1,4 +1,4 @@
-"""Settings of the quickstart's recipe with batches of 32, compared on tasks that no other benchmark scores.
+"""Settings of the quickstart's recipe with batches of 32, compared on tasks that neither it nor the race scores.
 
 The tasks are the smallest of ARC-AGI-2's training set that are not in ARC-AGI-1, so that settings
 are not chosen by the quickstart's own test outputs. Every setting gets equally many optimizer

@@ -21,6 +21,7 @@ from hrm_arc.puzzles.task import Task
 from hrm_arc.runs.checkpoint import BEST, CARD, LATEST, _text_digest, list_checkpoints, read_card
 from hrm_arc.runs.folder import RunFolder
 from hrm_arc.training.build import Pretrained
+from hrm_arc.training.config import Recipe
 from hrm_arc.training.metrics import StepMetrics
 from hrm_arc.training.trainer import Trainer
 from tests.cli.commands import answer, check_one_line, hrm
@@ -36,6 +37,15 @@ def stopped_run(tmp_path: Path, *flags: str) -> RunFolder:
     )
     trainer.fit()
     return trainer.folder
+
+
+def something_learned(tmp_path: Path) -> tuple[Recipe, Corpus, Pretrained]:
+    """A recipe, its tasks, and weights that were trained on them."""
+    corpus = Corpus(solve=load_tasks(str(write_tasks(tmp_path / "tasks"))))
+    recipe = tiny_recipe(tmp_path / "tasks", "grid-hrm", "--validation.every=0")
+    trainer = Trainer(recipe, corpus, root=tmp_path / "r")
+    trainer.fit()
+    return recipe, corpus, Pretrained.load(trainer.folder.path)
 
 
 def edit(task: Path, change: Any) -> None:
@@ -132,19 +142,15 @@ def test_a_resumed_run_does_not_forget_what_it_was_given(tmp_path: Path) -> None
 
 
 def test_pretrained_weights_survive_a_run_that_ends_before_its_first_checkpoint(tmp_path: Path) -> None:
-    tasks = load_tasks(str(write_tasks(tmp_path / "tasks")))
-    recipe = tiny_recipe(tmp_path / "tasks", "grid-hrm", "--validation.every=0")
-    first = Trainer(recipe, Corpus(solve=tasks), root=tmp_path / "r")
-    first.fit()
-    start = Pretrained.load(first.folder.path)
+    recipe, corpus, start = something_learned(tmp_path)
 
     def crash(metrics: StepMetrics) -> None:
         raise RuntimeError("the machine is lost")
 
-    second = Trainer(recipe, Corpus(solve=tasks), callbacks=[OnStep(crash)], root=tmp_path / "r", pretrained=start)
+    second = Trainer(recipe, corpus, callbacks=[OnStep(crash)], root=tmp_path / "r", pretrained=start)
     with pytest.raises(RuntimeError, match="the machine is lost"):
         second.fit()
-    resumed = Trainer(recipe, Corpus(solve=tasks), root=tmp_path / "r", resume=second.folder)
+    resumed = Trainer(recipe, corpus, root=tmp_path / "r", resume=second.folder)
     assert resumed.step == 0
     for name, weight in resumed.model.state_dict().items():
         assert torch.equal(weight, start.weights[name]), name
@@ -153,31 +159,24 @@ def test_pretrained_weights_survive_a_run_that_ends_before_its_first_checkpoint(
 def test_weights_of_a_model_that_computes_otherwise_are_announced(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    tasks = load_tasks(str(write_tasks(tmp_path / "tasks")))
-    first = Trainer(tiny_recipe(tmp_path / "tasks"), Corpus(solve=tasks), root=tmp_path / "r")
-    first.fit()
-    start = Pretrained.load(first.folder.path)
-    Trainer(tiny_recipe(tmp_path / "tasks"), Corpus(solve=tasks), root=tmp_path / "r", pretrained=start)
+    recipe, corpus, start = something_learned(tmp_path)
+    Trainer(recipe, corpus, root=tmp_path / "r", pretrained=start)
     assert "other options" not in caplog.text
     flags = ("--model.positions=sinusoids", "--model.segments=5")
     other = tiny_recipe(tmp_path / "tasks", "grid-hrm", *flags)
-    Trainer(other, Corpus(solve=tasks), root=tmp_path / "r", pretrained=start)
+    Trainer(other, corpus, root=tmp_path / "r", pretrained=start)
     assert "positions sinusoids in place of rotary-2d" in caplog.text
     assert "segments 5 in place of" in caplog.text
 
 
 def test_a_run_whose_pretrained_weights_were_never_saved_does_not_go_on_without_them(tmp_path: Path) -> None:
-    tasks = load_tasks(str(write_tasks(tmp_path / "tasks")))
-    recipe = tiny_recipe(tmp_path / "tasks", "grid-hrm", "--validation.every=0")
-    first = Trainer(recipe, Corpus(solve=tasks), root=tmp_path / "r")
-    first.fit()
-    start = Pretrained.load(first.folder.path)
+    recipe, corpus, start = something_learned(tmp_path)
     # The process is gone before its first step.
-    folder = Trainer(recipe, Corpus(solve=tasks), root=tmp_path / "r", pretrained=start).folder
-    with pytest.raises(UserError, match=f"was to begin with the weights of {first.folder.run_id}"):
-        Trainer(recipe, Corpus(solve=tasks), root=tmp_path / "r", resume=folder)
+    folder = Trainer(recipe, corpus, root=tmp_path / "r", pretrained=start).folder
+    with pytest.raises(UserError, match=f"was to begin with the weights of {start.card.run_id}"):
+        Trainer(recipe, corpus, root=tmp_path / "r", resume=folder)
     # With them it goes on as it was to begin, and knows what they were given.
-    resumed = Trainer(recipe, Corpus(solve=tasks), root=tmp_path / "r", resume=folder, pretrained=start)
+    resumed = Trainer(recipe, corpus, root=tmp_path / "r", resume=folder, pretrained=start)
     assert all(torch.equal(weight, start.weights[name]) for name, weight in resumed.model.state_dict().items())
     assert resumed.card().earlier == start.card.for_later()
 
