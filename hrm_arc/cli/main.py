@@ -71,6 +71,8 @@ VERBS = {
 
 # Letters of an error's place and of its message, which may repeat a value of any length.
 LONGEST_PLACE, LONGEST_MESSAGE = 300, 2000
+# What no other input would change: no space, a broken disk, no more memory, processes, threads or open files.
+SHORTAGES = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE)
 # Of any whole number of the command line but a seed.
 LARGEST_NUMBER = 2**31 - 1
 
@@ -118,13 +120,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         note(f"error: {missing}")
         return missing.status
     except OSError as error:
-        # Of a file that no verb has foreseen to be absent, forbidden or too long a name.
-        if error.filename is None:
+        # Of a file that no verb has foreseen to be absent, forbidden or too long a name; or of the machine as a whole.
+        is_shortage = error.errno in SHORTAGES
+        if error.filename is None and not is_shortage:
             raise
-        is_disk = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO)
-        note(f"error: {_cut(str(error.filename), LONGEST_PLACE)}: {error.strerror}")
-        return 1 if is_disk else 2
-    except (MemoryError, RuntimeError) as error:
+        where = "this machine" if error.filename is None else str(error.filename)
+        note(f"error: {_cut(where, LONGEST_PLACE)}: {error.strerror}")
+        return 1 if is_shortage else 2
+    except (MemoryError, RuntimeError, ImportError) as error:
         if not is_out_of_memory(error):
             raise
         note(f"error: memory: not enough for this on this machine: {_cut(str(error), LONGEST_MESSAGE)}".rstrip(": "))

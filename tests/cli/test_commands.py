@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
+import errno
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -11,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from hrm_arc.cli.main import main
 from hrm_arc.hardware import chosen_precision
 from tests.cli.commands import HRM, answer, check_one_line, hrm
 from tests.made import tiny_recipe, write_tasks
@@ -204,6 +208,18 @@ def test_no_permission_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     done = hrm("data", "show", "0d3d703e", "--png", "occupied/x.png", cwd=tmp_path)
     check_one_line(done, "occupied", "cannot be written")
     assert (tmp_path / "occupied").read_text() == ""
+
+
+@pytest.mark.parametrize("number", [errno.ENOMEM, errno.EAGAIN, errno.EMFILE])
+def test_a_machine_that_has_no_more_is_one_line(
+    number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def starts_a_process(options: argparse.Namespace) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("hrm_arc.cli.doctor.run", starts_a_process)
+    assert main(["doctor"]) == 1
+    assert capsys.readouterr().err == f"error: this machine: {os.strerror(number)}\n"
 
 
 def test_the_doctor_says_what_is_chosen_and_why() -> None:
