@@ -59,7 +59,7 @@ class Studio:
         self.trainings = Trainings(places)
         self.closing = asyncio.Event()
         self._list = Topic(lambda: self._rows(None), self.closing)
-        self._runs: dict[str, Topic] = {}
+        self._runs: dict[tuple[str, ...], Topic] = {}
         self._files = _static_files()
         self._shell = _shell(sorted(self._files))
 
@@ -144,16 +144,17 @@ class Studio:
 
     async def run(self, request: Request) -> Response:
         runs = [self.places.run(key) for key in self._keys(request)]
-        return reply(await asyncio.to_thread(run_view.facts, runs, self.trainings.running()))
+        return reply(await asyncio.to_thread(run_view.facts, runs))
 
     async def run_events(self, request: Request) -> Response:
-        key = self._keys(request)[0]
-        run = self.places.run(key)
-        topic = self._runs.get(key)
+        keys = tuple(self._keys(request))
+        runs = [self.places.run(key) for key in keys]
+        topic = self._runs.get(keys)
         if topic is None:
             # Readers of runs that nobody looks at any more give their memory back.
             self._runs = {known: each for known, each in self._runs.items() if each.is_watched}
-            topic = self._runs[key] = Topic(run_view.Follower(run).read, self.closing)
+            together = run_view.Followers(runs, self.trainings.running)
+            topic = self._runs[keys] = Topic(together.read, self.closing)
         return StreamingResponse(server_sent(topic.contents()), media_type=EVENTS)
 
     async def run_range(self, request: Request) -> Response:
@@ -274,11 +275,15 @@ async def _changes(contents: AsyncIterator[bytes | None]) -> AsyncIterator[bytes
         if content is None:
             yield None
             continue
-        rows = json.loads(content)
+        said = json.loads(content)
+        if "content" not in said:
+            yield content
+            continue
+        rows = said["content"]
         changed = {key: row for key, row in rows.items() if sent.get(key) != row}
         changed |= dict.fromkeys(sent.keys() - rows.keys())
         if changed or is_first:
-            yield to_json(changed)
+            yield to_json({"content": changed})
         sent, is_first = rows, False
 
 

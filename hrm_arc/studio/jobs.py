@@ -28,7 +28,7 @@ from hrm_arc.studio.tasks import verdict
 WORKER = (sys.executable, "-m", "hrm_arc.studio.worker")
 MOST_WAITING = 16
 MOST_VOTES, MOST_SECONDS = 512, 600.0
-# Beyond the seconds of learning, a job may take so long; and its process may be silent for so long.
+# Beyond the seconds of learning, a job may take so long from the start of its process on.
 JOB_SECONDS = 1200.0
 # Bytes of a line of a worker: a few grids.
 LONGEST_LINE = 4 * 2**20

@@ -29,7 +29,9 @@ KEY = re.compile(r"[a-z_]{1,40}(\.[a-z_0-9]{1,40})?")
 # A value of a recipe: a number, or a word, which is no path. What names code or files is not taken from a page.
 NUMBER = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?(e-?[0-9]{1,3})?")
 WORD = re.compile(r"[a-z0-9_-]{1,40}")
-CODE_OR_FILES = ("model.name", "data.", "training.trackers", "evaluation.metrics", "config")
+CODE_OR_FILES = ("model.name", "data.", "training.trackers", "evaluation.metrics")
+# Keys without a section; every other flag without a dot is the command's own, such as --out and --resume.
+PLAIN_KEYS = ("name", "seed")
 # Seconds until a training has to have made its folder, and that it may take to save its state.
 START_SECONDS, SAVE_SECONDS = 120.0, 60.0
 STARTED, ERROR = "run ", "error: "
@@ -48,8 +50,8 @@ class Trainings:
         self._drains: list[asyncio.Task[None]] = []
 
     def running(self) -> list[str]:
-        """The folders' names of the trainings that run here."""
-        return [path.name for path, process in self._processes.items() if process.returncode is None]
+        """The folders' names of the trainings that run here; may be called from any thread."""
+        return [path.name for path, process in list(self._processes.items()) if process.returncode is None]
 
     async def start(self, recipe: str, changes: Any) -> RunFolder:
         """Start a packaged recipe with some keys changed; returns when the run has its folder.
@@ -113,7 +115,8 @@ class Trainings:
                 source = str(Path(source).resolve()) if Path(source).exists() else source
             return json.dumps([source])
         text = str(value).strip().lower() if isinstance(value, str | int | float) else ""
-        if not KEY.fullmatch(key) or (key.startswith(CODE_OR_FILES) and not NUMBER.fullmatch(text)):
+        is_key = KEY.fullmatch(key) and ("." in key or key in PLAIN_KEYS)
+        if not is_key or (key.startswith(CODE_OR_FILES) and not NUMBER.fullmatch(text)):
             raise RefusedError(f"{key!r:.60}", "cannot be set from the studio; use hrm train")
         if not NUMBER.fullmatch(text) and not WORD.fullmatch(text):
             raise RefusedError(key, f"{value!r:.60}, expected a number or a word")

@@ -21,7 +21,8 @@ class Topic:
     """The newest result of a reading, for everybody who watches.
 
     Args:
-        read: called in a thread; its result is sent as JSON when it changes. A :class:`ReportedError` is sent, too.
+        read: called in a thread; its result is sent as JSON when it changes, as ``{"content": result}``. A
+            :class:`ReportedError` is sent as ``{"problem": {"where": ..., "what": ...}}``.
         closing: set when the server ends.
     """
 
@@ -72,9 +73,14 @@ class Topic:
 
     def _reading(self) -> bytes:
         try:
-            return to_json(self._read())
+            return to_json({"content": self._read()})
         except ReportedError as error:
-            return to_json({"error": {"where": error.where, "what": error.what}})
+            return to_json(problem(error))
+
+
+def problem(error: ReportedError) -> dict[str, Any]:
+    """What is sent in place of a content that cannot be read."""
+    return {"problem": {"where": error.where, "what": error.what}}
 
 
 async def server_sent(contents: AsyncIterator[bytes | None]) -> AsyncIterator[bytes]:

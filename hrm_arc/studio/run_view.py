@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Collection, Sequence, Set
 from functools import lru_cache
 from typing import Any
 
-from hrm_arc.errors import UserError, printable
+from hrm_arc.errors import ReportedError, UserError, printable
 from hrm_arc.report.charts import training_curves, training_details
 from hrm_arc.report.listing import missing_metrics, signature_of, state_of
 from hrm_arc.report.outlook import outlook
@@ -14,9 +14,10 @@ from hrm_arc.report.page import page_of
 from hrm_arc.runs.folder import RunFolder, differences
 from hrm_arc.runs.metrics import read_between, read_metrics
 from hrm_arc.studio.curves import LAST_STEP, ROWS, Curves, baseline_lines, charts_between
+from hrm_arc.studio.live import problem
 from hrm_arc.studio.tasks import scored_folders, scores_summary
 
-__all__ = ["Follower", "charts_between", "facts", "list_row", "report_page", "report_picture"]
+__all__ = ["Followers", "charts_between", "facts", "list_row", "report_page", "report_picture"]
 
 STATUS = (
     *("current_step", "current_epoch", "progress", "samples_per_sec", "estimated_time_remaining", "timing", "message"),
@@ -31,19 +32,40 @@ def list_row(row: dict[str, Any], here: Set[str]) -> dict[str, Any]:
     return {**shown, "baselines": baseline_lines(row), "ours": row["run_id"] in here}
 
 
-class Follower:
-    """A run as it goes: its status and its curves.
+class Followers:
+    """Runs as they go, shown together.
 
     Args:
-        run: the run.
+        runs: the runs.
+        here: the names of the runs that train here now.
     """
 
-    def __init__(self, run: RunFolder):
+    def __init__(self, runs: Sequence[RunFolder], here: Callable[[], Collection[str]]):
+        self._followers = [_Follower(run, here) for run in runs]
+
+    def read(self) -> list[dict[str, Any]]:
+        """Of each run what is shown of it, or its :func:`~hrm_arc.studio.live.problem`."""
+        return [_read(follower) for follower in self._followers]
+
+
+def _read(follower: _Follower) -> dict[str, Any]:
+    try:
+        return follower.read()
+    except ReportedError as error:
+        return problem(error)
+
+
+class _Follower:
+    """A run as it goes: its status and its curves."""
+
+    def __init__(self, run: RunFolder, here: Callable[[], Collection[str]]):
         self._run = run
+        self._here = here
         self._curves = Curves(run)
 
     def read(self) -> dict[str, Any]:
-        """``status``: the fields of status.json that are shown; and the charts, see :mod:`hrm_arc.studio.curves`.
+        """``status``: the fields of status.json that are shown, and ``ours``: whether this studio can stop it; and
+        the charts, see :mod:`hrm_arc.studio.curves`.
 
         Raises:
             UserError: a file of the run is not a regular file.
@@ -57,26 +79,27 @@ class Follower:
                 "message": status.get("message"),
                 "baselines": baseline_lines(status),
                 "missing": missing_metrics(self._run, status),
+                "ours": self._run.run_id in self._here(),
             },
             **self._curves.read(),
         }
 
 
-def facts(runs: Sequence[RunFolder], here: Sequence[str]) -> dict[str, Any]:
+def facts(runs: Sequence[RunFolder]) -> dict[str, Any]:
     """What does not change while a run trains, of runs that are shown together.
 
     Returns:
         ``runs``: of each its ``run_id``, ``name``, ``recipe`` as plain data, ``scores`` and ``outlook``, and
         ``problem``: what is damaged; ``differences``: the keys of their recipes that differ, with the value of each.
     """
-    found = [_facts(run, here) for run in runs]
+    found = [_facts(run) for run in runs]
     recipes = [each["recipe"] or {} for each in found]
     keys = sorted({key for other in recipes[1:] for key in differences(recipes[0], other)})
     rows = [{"key": key, "values": [_value_of(recipe, key) for recipe in recipes]} for key in keys]
     return {"runs": found, "differences": rows}
 
 
-def _facts(run: RunFolder, here: Sequence[str]) -> dict[str, Any]:
+def _facts(run: RunFolder) -> dict[str, Any]:
     recipe, problem = None, None
     said: list[str] = []
     try:
@@ -99,7 +122,6 @@ def _facts(run: RunFolder, here: Sequence[str]) -> dict[str, Any]:
         "problem": problem,
         "scores": scores,
         "outlook": said,
-        "ours": run.run_id in here,
     }
 
 

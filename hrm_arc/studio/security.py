@@ -19,7 +19,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hrm_arc.studio.exchange import error_reply
 
-COOKIE = "hrm_studio"
 POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -71,6 +70,8 @@ class Guard:
         self._host = host
         self._port = port
         self._token = token
+        # Browsers do not tell cookies of two ports of one machine apart.
+        self._cookie = f"hrm_studio_{port}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -114,10 +115,10 @@ class Guard:
         if scope["path"] == "/" and self._is_token(given):
             # Out of the address, which a browser keeps in its history.
             answer = RedirectResponse("/", 303)
-            answer.set_cookie(COOKIE, self._token, httponly=True, samesite="strict", path="/")
+            answer.set_cookie(self._cookie, self._token, httponly=True, samesite="strict", path="/")
             return answer
         try:
-            cookie = SimpleCookie(Headers(scope=scope).get("cookie", "")).get(COOKIE)
+            cookie = SimpleCookie(Headers(scope=scope).get("cookie", "")).get(self._cookie)
         except CookieError:
             cookie = None
         if cookie is not None and self._is_token(cookie.value):

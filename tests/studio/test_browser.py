@@ -235,6 +235,69 @@ def test_a_live_run_grows(page: Any, runs: Path) -> None:
     page.get_by_role("button", name="whole run").wait_for(state="hidden")
 
 
+def test_zoom_stays_inside_of_the_run(page: Any, runs: Path) -> None:
+    rows = [{"kind": "train", "step": n, "seconds": 1.0 * n, "loss": 1 / n} for n in range(100, 2001, 100)]
+    made_run(runs / "sparse", {"state": "finished", "current_step": 2000}, rows, name="sparse")
+    page.locator("tr[data-run=sparse] a").click()
+    page.get_by_label("loss of the answer, nats per cell").focus()
+    for _ in range(12):
+        page.keyboard.press("+")
+    # Between two rows there is nothing to draw.
+    note = page.locator(".section-head .note")
+    assert note.inner_text() == "steps 1,000 to 1,002"
+    page.keyboard.press("ArrowLeft")
+    assert note.inner_text() == "steps 999 to 1,001"
+    for _ in range(4):
+        page.keyboard.press("-")
+    for _ in range(500):
+        page.keyboard.press("ArrowRight")
+    note.filter(has_text="to 2,000").wait_for()
+    for _ in range(12):
+        page.keyboard.press("-")
+    page.get_by_role("button", name="whole run").wait_for(state="hidden")
+
+
+def test_the_focus_stays_while_a_list_changes(page: Any, runs: Path) -> None:
+    focused = "document.activeElement.getAttribute('aria-label')"
+    status = {"state": "running", "current_step": 3}
+    run = made_run(runs / "focused", {**status, "pid": None}, name="focused")
+    page.get_by_label("overlay focused").focus()
+    for step in (4, 5):
+        write_sealed_json(run.status_file, {**status, "current_step": step})
+        page.locator("tr[data-run=focused] td", has_text=f"{step} of 9").wait_for()
+        assert page.evaluate(focused) == "overlay focused"
+    made_run(runs / "newer", name="newer")
+    page.locator("tr[data-run=newer]").wait_for()
+    assert page.evaluate(focused) == "overlay focused"
+
+
+def test_the_link_to_the_content_keeps_the_view(page: Any) -> None:
+    open_view(page, "Editor")
+    page.locator(".skip").focus()
+    page.keyboard.press("Enter")
+    page.locator("main:focus").wait_for()
+    assert page.locator("h1").inner_text() == "Editor"
+
+
+def test_a_source_that_cannot_be_read_shows_no_other_tasks(browser: Any, studio: Served) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    refused = {"error": {"where": "arc-agi-1/evaluation", "what": "not today"}}
+    page.route("**/api/tasks?source=arc-agi-1%2Fevaluation", lambda route: route.fulfill(status=400, json=refused))
+    try:
+        page.goto(studio.address)
+        open_view(page, "Tasks")
+        page.locator(".task").first.wait_for()
+        page.select_option("select[aria-label=source]", "arc-agi-1/evaluation")
+        page.locator("#message", has_text="arc-agi-1/evaluation: not today").wait_for()
+        assert page.locator(".task").count() == 0
+        assert page.locator(".filters output").inner_text() == "not readable"
+        page.select_option("select[aria-label=source]", "arc-agi-1/training")
+        page.locator(".filters output", has_text="400 of 400 tasks").wait_for()
+    finally:
+        context.close()
+
+
 def test_two_runs_overlaid(page: Any, runs: Path) -> None:
     made_run(runs / "one", name="one")
     made_run(runs / "two", name="two")
@@ -333,11 +396,16 @@ def test_a_server_that_is_gone_is_named(browser: Any, runs: Path) -> None:
     page = context.new_page()
     try:
         page.goto(served.address)
-        open_view(page, "Editor")
-        page.get_by_role("button", name="check").wait_for()
+        page.locator("tr[data-run=trained]").wait_for()
+        editor = context.new_page()
+        editor.goto(served.address)
+        open_view(editor, "Editor")
+        editor.get_by_role("button", name="check").wait_for()
         served.end()
-        page.get_by_role("button", name="check").click()
+        # A list that nobody asked for anything, and a button.
         page.locator("#message", has_text="server: it does not answer").wait_for()
+        editor.get_by_role("button", name="check").click()
+        editor.locator("#message", has_text="server: it does not answer").wait_for()
     finally:
         context.close()
         served.end()

@@ -131,6 +131,9 @@ def test_no_part_of_a_request_becomes_a_path(studio: Served, name: str) -> None:
         ("optimizer.lr", "$(id)"),
         ("--help", "1"),
         ("config", "x"),
+        ("out", "elsewhere"),
+        ("resume", "trained"),
+        ("profile", "1"),
         ("training.max_steps", [1]),
         ("training.max_steps", "../x"),
     ],
@@ -158,7 +161,7 @@ def test_other_machines_need_the_token(runs: Path) -> None:
             answer = httpx.get(f"{origin}{path}")
             assert answer.status_code == 401, path
             assert error_of(answer).startswith("token: ")
-        stale = httpx.get(f"{origin}/api/runs", cookies={"hrm_studio": "x"})
+        stale = httpx.get(f"{origin}/api/runs", cookies={f"hrm_studio_{origin.rpartition(':')[2]}": "x"})
         assert stale.status_code == 401
         with httpx.Client() as client:
             entered = client.get(f"{origin}/?token={token}")
@@ -166,6 +169,8 @@ def test_other_machines_need_the_token(runs: Path) -> None:
             cookie = entered.headers["set-cookie"].lower()
             assert "httponly" in cookie
             assert "samesite=strict" in cookie
+            # A browser keeps one cookie of a name for all ports of a machine, and so for two studios there.
+            assert cookie.startswith(f"hrm_studio_{origin.rpartition(':')[2]}=")
             assert client.get(f"{origin}/api/runs").status_code == 200
             assert client.get(f"{origin}/api/runs", headers={"Host": "evil.example"}).status_code == 403
     finally:

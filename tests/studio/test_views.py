@@ -17,6 +17,7 @@ from hrm_arc.runs.metrics import read_between
 from hrm_arc.studio.curves import Columns, charts
 from hrm_arc.studio.exchange import RefusedError, to_json
 from hrm_arc.studio.places import key_of
+from hrm_arc.studio.run_view import Followers
 from hrm_arc.studio.tasks import check, judge
 from tests.made import made_run
 
@@ -94,6 +95,22 @@ def test_charts_are_bounded_and_know_metrics_of_ones_own() -> None:
     assert by_key["loss"]["scale"] == "log"
     assert charts([{**rows[0], "loss": 0.0}])["charts"][0]["scale"] == "linear"
     assert charts([]) == {"charts": [], "time": [[], []], "last": None}
+
+
+def test_runs_that_are_followed_say_whether_they_can_be_stopped_here(tmp_path: Path) -> None:
+    here: list[str] = []
+    runs = [made_run(tmp_path / name, {"state": "running", "current_step": 2}) for name in ("one", "two")]
+    followers = Followers(runs, lambda: here)
+    assert [each["status"]["ours"] for each in followers.read()] == [False, False]
+    here.append("two")
+    assert [each["status"]["ours"] for each in followers.read()] == [False, True]
+    # One that cannot be read does not hide the other.
+    runs[0].metrics_file.unlink()
+    runs[0].metrics_file.mkdir()
+    problem, other = followers.read()
+    assert problem.keys() == {"problem"}
+    assert problem["problem"]["where"] == str(runs[0].metrics_file)
+    assert other["last"] == 2
 
 
 def test_numbers_that_are_not_finite_are_null() -> None:

@@ -67,6 +67,11 @@ function scheme() {
 }
 
 scheme();
+// An address of its own would be the name of a view.
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  document.getElementById("view").focus();
+});
 about = await get("/api/about").catch((error) => say(error.message));
 if (about) {
   setPalette(about.palette);

@@ -8,8 +8,10 @@ const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [380, 190, 46, 10, 10, 24];
 // lines: [{name, train: [steps, values, means], validation: [steps, values]}], a line for each run.
 export function chart({ title, scale, prefixes, lines, baselines = [], domain, onzoom }) {
   const values = lines.flatMap(({ train, validation }) => [...within(train[0], train[2] ?? train[1], domain), ...within(validation[0], validation[1], domain)]);
-  const isLog = scale === "log" && values.every((value) => value > 0);
-  const [low, high] = bounds([...values, ...baselines.map((each) => each.value)], isLog);
+  const all = [...values, ...baselines.map((each) => each.value)];
+  // No value at all has no logarithm either.
+  const isLog = scale === "log" && all.length > 0 && all.every((value) => value > 0);
+  const [low, high] = bounds(all, isLog);
   const up = isLog ? Math.log : (value) => value;
   const x = (step) => LEFT + ((step - domain[0]) / (domain[1] - domain[0] || 1)) * (WIDTH - LEFT - RIGHT);
   const y = (value) => HEIGHT - BOTTOM - ((up(value) - up(low)) / (up(high) - up(low) || 1)) * (HEIGHT - TOP - BOTTOM);
@@ -130,12 +132,13 @@ function interact(drawing, { domain, lines, label, readout, onzoom, x }) {
   drawing.addEventListener("keydown", (event) => {
     const [first, final] = domain;
     const span = final - first;
+    const move = Math.max(1, span / 4);
     const moves = {
       "+": [first + span / 4, final - span / 4],
       "=": [first + span / 4, final - span / 4],
       "-": [first - span / 2, final + span / 2],
-      ArrowLeft: [first - span / 4, final - span / 4],
-      ArrowRight: [first + span / 4, final + span / 4],
+      ArrowLeft: [first - move, final - move],
+      ArrowRight: [first + move, final + move],
       Escape: null,
     };
     if (!(event.key in moves)) return;

@@ -30,6 +30,8 @@ export class ServerError extends Error {
   }
 }
 
+// Milliseconds until a server that has refused is asked again.
+const RETRY = 3000;
 const GONE = { where: "server", what: "it does not answer; was hrm studio ended? Start it again and reload this page" };
 
 export async function failure(response) {
@@ -63,30 +65,61 @@ export const send = (path, data, signal) =>
 
 export const post = async (path, data) => (await send(path, data)).json();
 
-// The objects of server-sent events; nothing is asked while the page is hidden. Returns a function that ends it.
-export function follow(path, onmessage, onstate = () => {}) {
+// The objects of server-sent events; nothing is asked while the page is hidden. While the server does not answer, root
+// has the class "lost" and the page says so. Returns a function that ends it.
+export function follow(path, root, onmessage) {
   let source = null;
+  let again = 0;
+  const found = () => {
+    if (!root.classList.contains("lost")) return;
+    root.classList.remove("lost");
+    say("");
+  };
+  const lost = () => {
+    root.classList.add("lost");
+    say(new ServerError(GONE, 0).message);
+    // A browser asks again by itself where the connection ended, but not where the server refused.
+    if (source.readyState === EventSource.CLOSED) again = setTimeout(open, RETRY);
+  };
   const open = () => {
     source = new EventSource(path);
     source.onmessage = (event) => {
-      onstate(true);
-      onmessage(JSON.parse(event.data));
+      found();
+      const content = JSON.parse(event.data);
+      if (content.problem) say(`${content.problem.where}: ${content.problem.what}`);
+      else onmessage(content.content);
     };
-    source.onerror = () => onstate(false);
+    source.onerror = lost;
+  };
+  const close = () => {
+    clearTimeout(again);
+    source?.close();
+    source = null;
   };
   const change = () => {
-    if (document.hidden && source) {
-      source.close();
-      source = null;
-    } else if (!document.hidden && !source) open();
+    if (document.hidden) close();
+    else if (!source) open();
   };
   document.addEventListener("visibilitychange", change);
   change();
   return () => {
     document.removeEventListener("visibilitychange", change);
-    source?.close();
+    close();
   };
 }
+
+// Replaces what an element holds. The keyboard's focus stays on its control, or on the one at the same place of the same
+// run if that was drawn anew.
+export function redraw(element, children) {
+  const active = document.activeElement;
+  const run = runOf(active);
+  const controls = () => [...element.querySelectorAll("a, button, input, svg[tabindex]")].filter((each) => runOf(each) === run);
+  const place = controls().indexOf(active);
+  element.replaceChildren(...children);
+  if (place >= 0) (active.isConnected ? active : controls()[place])?.focus({ preventScroll: true });
+}
+
+const runOf = (element) => element?.closest("[data-run]")?.dataset.run;
 
 let quiet;
 export function say(message, isError = true) {

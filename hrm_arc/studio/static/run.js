@@ -1,7 +1,7 @@
 // A run as it goes, or several overlaid: curves with zoom, time shares, recipes and what differs, scores.
 
 import { chart } from "./chart.js";
-import { button, el, follow, get, post, safely, say } from "./dom.js";
+import { button, el, follow, get, post, redraw, safely, say } from "./dom.js";
 import { UNKNOWN, count, duration, percent, prefixed } from "./numbers.js";
 import { badge } from "./runs.js";
 
@@ -35,9 +35,7 @@ export async function show(root, parameters) {
 
   async function zoomTo(wanted) {
     const last = Math.max(1, ...live.map((each) => each?.last ?? 0));
-    const [first, final] = wanted ?? [0, last];
-    const isWhole = wanted === null || (first <= 0 && final >= last);
-    zoom = isWhole ? null : [Math.max(0, Math.round(first)), Math.max(Math.round(first) + 2, Math.min(last, Math.round(final)))];
+    zoom = wanted && inside(wanted, last);
     whole.hidden = zoom === null;
     range.textContent = zoom ? `steps ${count(zoom[0])} to ${count(zoom[1])}` : "";
     detail.clear();
@@ -51,8 +49,7 @@ export async function show(root, parameters) {
   }
 
   function draw() {
-    const focused = [...charts.querySelectorAll("svg.chart")].indexOf(document.activeElement);
-    const sets = live.map((each, number) => detail.get(number) ?? each);
+    const sets = live.map((each, number) => (each && detail.has(number) ? zoomed(each, detail.get(number)) : each));
     const all = new Map();
     sets.forEach((set, number) => {
       for (const each of set?.charts ?? []) {
@@ -60,35 +57,42 @@ export async function show(root, parameters) {
         all.get(each.key).lines[number] = { name: names[number], train: each.train, validation: each.validation };
       }
     });
-    const none = { train: [[], []], validation: [[], []] };
     const drawn = [...all.values()].map(({ key, title, scale, prefixes, lines }) =>
       chart({
         title,
         scale,
         prefixes,
-        lines: runs.map((_, number) => lines[number] ?? { name: names[number], ...none }),
+        lines: runs.map((_, number) => lines[number] ?? { name: names[number], ...NOTHING }),
         baselines: key === "exact_accuracy" && live.length === 1 ? baselines(live[0]?.status) : [],
         domain: span(),
         onzoom: safely(zoomTo),
       }),
     );
-    charts.replaceChildren(...(drawn.length ? drawn : [el("p", { class: "empty" }, live[0]?.status.missing ?? "No metrics yet.")]));
-    if (focused >= 0) charts.querySelectorAll("svg.chart")[focused]?.focus({ preventScroll: true });
+    redraw(charts, drawn.length ? drawn : [el("p", { class: "empty" }, live[0]?.status.missing ?? "No metrics yet.")]);
   }
 
-  const ends = keys.map((key, number) =>
-    follow(
-      `/api/run/events?${new URLSearchParams({ run: key })}`,
-      (content) => {
-        if (content.error) return say(`${content.error.where}: ${content.error.what}`);
-        live[number] = content;
-        cards.replaceChildren(...runs.map((run, place) => (live[place] ? card(run, keys[place], live[place].status, runs.length > 1 ? place : null) : "")));
-        return draw();
-      },
-      (isOn) => root.classList.toggle("lost", !isOn),
-    ),
-  );
-  return () => ends.forEach((end) => end());
+  // One stream for all of them: a browser has six connections to a server.
+  return follow(`/api/run/events?${new URLSearchParams(keys.map((key) => ["run", key]))}`, root, (contents) => {
+    contents.forEach((content, number) => {
+      if (content.problem) say(`${content.problem.where}: ${content.problem.what}`);
+      else live[number] = content;
+    });
+    redraw(cards, runs.flatMap((run, place) => (live[place] ? [card(run, keys[place], live[place].status, runs.length > 1 ? place : null)] : [])));
+    draw();
+  });
+}
+
+const NOTHING = { train: [[], []], validation: [[], []] };
+
+// The charts of a run with the rows of a range; a chart without a row there stays, empty.
+const zoomed = (whole, range) => ({ charts: whole.charts.map((each) => range.charts.find(({ key }) => key === each.key) ?? { ...each, ...NOTHING }) });
+
+// A range of whole steps inside of a run, at least two long; null: that is the whole run.
+function inside([first, final], last) {
+  const length = Math.max(2, Math.round(final) - Math.round(first));
+  if (length >= last) return null;
+  const start = Math.max(0, Math.min(Math.round((first + final - length) / 2), last - length));
+  return [start, start + length];
 }
 
 const baselines = (status) =>
@@ -111,7 +115,7 @@ function card(run, key, status, number) {
   ];
   return el(
     "section",
-    { class: "card" },
+    { class: "card", data: { run: key } },
     el(
       "div",
       { class: "card-head" },
@@ -119,7 +123,7 @@ function card(run, key, status, number) {
       number === null ? null : el("strong", {}, run.name ?? run.run_id),
       badge(status.state),
       status.progress ? el("progress", { value: status.progress, max: 1, "aria-label": "progress" }) : null,
-      isOn && run.ours !== false ? button("stop", act("/api/runs/stop", "the run saves its state and ends")) : null,
+      isOn && status.ours ? button("stop", act("/api/runs/stop", "the run saves its state and ends")) : null,
       !isOn && ["interrupted", "failed", "lost"].includes(status.state) ? button("resume", act("/api/runs/resume", "the run goes on")) : null,
     ),
     el("dl", { class: "facts" }, facts.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value)))),

@@ -1,6 +1,6 @@
 // All runs, live: states, exact match beside the baselines, speed, time left; and a form that starts one.
 
-import { button, el, follow, get, option, post, safely, say } from "./dom.js";
+import { button, el, follow, get, option, post, redraw, safely, say } from "./dom.js";
 import { UNKNOWN, count, counted, duration, percent } from "./numbers.js";
 
 export async function show(root, parameters, about) {
@@ -49,7 +49,7 @@ export async function show(root, parameters, about) {
       (!state.value || row.state === state.value) &&
       (!wanted || `${row.run_id} ${row.name} ${row.model}`.toLowerCase().includes(wanted));
     const shown = [...rows].filter(fits).reverse();
-    body.replaceChildren(...shown.map(([key]) => lines.get(key)));
+    redraw(body, shown.map(([key]) => lines.get(key)));
     number.textContent = shown.length === rows.size ? counted(rows.size, "runs") : `${count(shown.length)} of ${counted(rows.size, "runs")}`;
     table.hidden = !shown.length;
     empty.textContent = rows.size ? "No run fits these filters." : "No runs here yet. Start one below, or with hrm train RECIPE.";
@@ -57,8 +57,7 @@ export async function show(root, parameters, about) {
   }
 
   draw();
-  return follow("/api/runs/events", (changes) => {
-    if (changes.error) return say(`${changes.error.where}: ${changes.error.what}`);
+  return follow("/api/runs/events", root, (changes) => {
     const changed = Object.keys(changes).filter((key) => JSON.stringify(rows.get(key)) !== JSON.stringify(changes[key]));
     for (const key of changed) {
       if (changes[key] === null) rows.delete(key);

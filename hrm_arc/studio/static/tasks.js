@@ -10,7 +10,7 @@ const SIZES = [["", "any size"], ["10", "up to 10 x 10"], ["20", "up to 20 x 20"
 export async function show(root, parameters, about) {
   let tasks = [];
   let scores = [];
-  const source = el("select", { "aria-label": "source", onchange: () => go() }, about.sources.map((name) => option(name, name, name === parameters.get("source"))));
+  const source = el("select", { "aria-label": "source", onchange: safely(go) }, about.sources.map((name) => option(name, name, name === parameters.get("source"))));
   const name = el("input", { type: "search", placeholder: "name", "aria-label": "name", size: 12, oninput: () => filter() });
   const kind = el("select", { "aria-label": "kind", onchange: () => filter() });
   const size = el("select", { "aria-label": "size", onchange: () => filter() }, SIZES.map(([value, label]) => option(value, label)));
@@ -27,16 +27,34 @@ export async function show(root, parameters, about) {
   );
 
   async function go() {
-    tasks = await get("/api/tasks", { source: source.value });
+    const wanted = source.value;
+    show([], wanted);
+    number.textContent = "reading";
+    try {
+      const found = await get("/api/tasks", { source: wanted });
+      // Another source may have been chosen meanwhile.
+      if (source.value === wanted) show(found, wanted);
+    } catch (error) {
+      if (source.value !== wanted) return;
+      number.textContent = "not readable";
+      throw error;
+    }
+  }
+
+  function show(found, of) {
+    tasks = found;
     const kinds = [...new Set(tasks.flatMap((task) => task.groups))].sort();
     kind.replaceChildren(option("", "any kind"), ...kinds.map((each) => option(each, each)));
     // All of them at once: a task is two small canvases, and the browser draws only those in sight.
-    sheet.replaceChildren(...tasks.map((task) => (task.card = thumbnail(task, source.value))));
+    sheet.replaceChildren(...tasks.map((task) => (task.card = thumbnail(task, of))));
     filter();
   }
 
   async function choose() {
-    scores = model.value ? await get("/api/solved", { model: model.value }) : [];
+    const wanted = model.value;
+    const found = wanted ? await get("/api/solved", { model: wanted }) : [];
+    if (model.value !== wanted) return;
+    scores = found;
     outcome.hidden = !model.value;
     filter();
   }
@@ -59,10 +77,10 @@ export async function show(root, parameters, about) {
     }
     const text = `${count(shown)} of ${count(tasks.length)} tasks`;
     number.textContent = model.value && !known ? `${text}; what it solves of this source is not known: hrm eval scores it` : text;
-    empty.hidden = shown > 0;
+    empty.hidden = shown > 0 || !tasks.length;
   }
 
-  await go();
+  await safely(go)();
   const models = (await get("/api/models")).filter((each) => each.scored);
   model.append(...models.map((each) => option(each.key, each.name)));
 }
