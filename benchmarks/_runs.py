@@ -15,6 +15,7 @@ from benchmarks._processes import hrm
 from hrm_arc.cli.show import note
 from hrm_arc.errors import UserError
 from hrm_arc.files import write_json
+from hrm_arc.models.spec import find_model
 from hrm_arc.runs.checkpoint import newest_checkpoint, read_card
 from hrm_arc.training.recipes import load_recipe
 
@@ -54,9 +55,10 @@ def runs_folder(keep: Path | None) -> Iterator[Path]:
         yield Path(folder)
 
 
-def updates(flags: Sequence[str]) -> int:
-    """The optimizer updates of a step under these flags: each segment is one."""
-    return int(flags[flags.index("--model.segments") + 1]) if "--model.segments" in flags else 1
+def updates(recipe: str, flags: Sequence[str]) -> int:
+    """The optimizer updates of a step of a recipe under these flags: each segment is one."""
+    loaded = load_recipe(recipe, list(flags))
+    return int(find_model(loaded.model["name"]).config(**loaded.model_options).segments)
 
 
 def scored_run(

@@ -91,7 +91,7 @@ def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
                     root,
                     f"{name}, seed {seed}",
                     options.recipe,
-                    [*data, *length, str(steps // updates(flags)), *flags, "--seed", str(seed)],
+                    [*data, *length, str(steps // updates(options.recipe, flags)), *flags, "--seed", str(seed)],
                     start=start,
                 )
                 for seed in options.seeds

@@ -89,4 +89,4 @@ def _length(flags: Sequence[str], options: argparse.Namespace) -> list[str]:
     """Flags for the same minutes, or for equally many updates, of which each segment is one."""
     if options.minutes is not None:
         return ["--training.max_steps", "1000000", "--training.max_minutes", str(options.minutes)]
-    return ["--training.max_steps", str(options.steps // updates(flags)), "--training.max_minutes", "0"]
+    return ["--training.max_steps", str(options.steps // updates("quickstart", flags)), "--training.max_minutes", "0"]
