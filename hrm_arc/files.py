@@ -79,6 +79,11 @@ def check_target(path: Path) -> None:
         raise UserError(path, f"is {what}, and is not replaced; expected a new or a regular file")
 
 
+def is_temporary(name: str) -> bool:
+    """Whether a file has the name of one that :func:`atomic_write` writes to."""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
 @functools.cache
 def _remove_leftovers(folder: Path) -> None:
     """Remove the temporary files of processes that were killed; once for each folder.

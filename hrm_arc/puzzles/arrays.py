@@ -8,27 +8,25 @@ are read on request, as boards of their own.
 
 from __future__ import annotations
 
-import functools
-import logging
 import math
 import os
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hrm_arc.errors import UserError
+from hrm_arc.errors import UserError, and_more
 from hrm_arc.puzzles.board_files import ALL, Counts
 from hrm_arc.puzzles.canvas import EOS, FIRST_COLOR, FULL, VOCABULARY, Canvas
-from hrm_arc.puzzles.listing import is_there
+from hrm_arc.puzzles.listing import is_there, name_of, warn_once
 from hrm_arc.puzzles.published_tokens import BOARD_TOKENS
 from hrm_arc.puzzles.task import COLORS, MAX_SIDE, Grid, Pair, Task, make_grid, name_problem
 from hrm_arc.puzzles.variant_names import split_variant
 from hrm_arc.reading import open_regular, read_json
 
-log = logging.getLogger(__name__)
 # The part of a game's folder that has all variants of the boards to train on.
 VARIANTS = "variants"
 FIELDS = ("inputs", "labels", "puzzle_identifiers", "puzzle_indices", "group_indices")
@@ -61,14 +59,14 @@ def read_array_folder(path: Path, split: str = "", counts: Counts = ALL) -> tupl
             return ()
         if split != VARIANTS and train.variants:
             what = f"{train.variants:,} variants of its boards in train are left out; {path}/{VARIANTS} has them, too"
-            _warn_once(f"{path}: {what}")
-        return (_game(path.name, train, test, counts, split == VARIANTS),)
+            warn_once(f"{path}: {what}")
+        return (_game(name_of(path), train, test, counts, split == VARIANTS),)
     if split == VARIANTS:
         what = "variants of tasks are not read as tasks; the program makes variants itself (data.augment), and takes"
         raise UserError(f"{path}/{VARIANTS}", f"{what} the rows of published ones with hrm import --variants")
     if train.variants:
         what = f"{train.variants:,} variants of its tasks in train are left out, the first of them"
-        _warn_once(f"{path}: {what} {train.first_variant(names)}; the program makes variants itself (data.augment)")
+        warn_once(f"{path}: {what} {train.first_variant(names)}; the program makes variants itself (data.augment)")
     known = {train.name(g, names): g for g in reversed(range(train.groups))}
     solve = {} if test is None else {test.name(g, names): g for g in range(test.groups)}
     tasks = []
@@ -78,14 +76,21 @@ def read_array_folder(path: Path, split: str = "", counts: Counts = ALL) -> tupl
             assert test is not None
             tasks.append(Task(name, pairs, test.pairs(solve[name])))
         elif name not in solve and split != "evaluation":
-            tasks.append(Task(name, pairs[:-1] or pairs, pairs[-1:]))
+            tasks.append(Task(name, *_last_as_test(pairs)))
+    if split != "training" and (lost := [name for name in solve if name not in known]):
+        raise UserError(path / "test", f"has rows of {lost[0]}{and_more(lost)}, which has none in train")
     return tuple(tasks)
 
 
-@functools.cache
-def _warn_once(message: str) -> None:
-    """Log a warning, once: the tasks of a source are loaded more than once."""
-    log.warning(message)
+def _last_as_test(pairs: Sequence[Pair]) -> tuple[tuple[Pair, ...], tuple[Pair, ...]]:
+    """Demonstrations, and the last pair as the test.
+
+    A pair that is alone is the demonstration, and the test is its input without an answer: what is trained on is never
+    scored.
+    """
+    if len(pairs) == 1:
+        return tuple(pairs), (Pair(pairs[0].input, None),)
+    return tuple(pairs[:-1]), tuple(pairs[-1:])
 
 
 @dataclass(frozen=True)
@@ -219,13 +224,13 @@ class _Part:
 
 def _game(name: str, train: _Part, test: _Part | None, counts: Counts, variants: bool) -> Task:
     """A folder of boards without names, as one task."""
-    demonstrations = train.boards(counts.training, variants)
+    boards = train.boards(counts.training, variants)
     if test is None:
         if counts.held_out is not None:
             raise UserError(train.path.parent, "has no boards in test, so there is no second number of boards")
-        demonstrations, tests = demonstrations[:-1] or demonstrations, demonstrations[-1:]
+        demonstrations, tests = _last_as_test(boards)
     else:
-        tests = test.boards(counts.held_out, variants=False)
+        demonstrations, tests = tuple(boards), tuple(test.boards(counts.held_out, variants=False))
     shapes = {
         grid.shape for pair in (*demonstrations, *tests) for grid in (pair.input, pair.output) if grid is not None
     }
@@ -233,7 +238,7 @@ def _game(name: str, train: _Part, test: _Part | None, counts: Counts, variants:
         sizes = " and ".join(f"{height} x {width}" for height, width in sorted(shapes)[:2])
         what = f"boards of {sizes}, expected one size; for a set of tasks, identifiers.json has to list their names"
         raise UserError(train.path.parent, what)
-    return Task(name, tuple(demonstrations), tuple(tests), boards=True)
+    return Task(name, demonstrations, tests, boards=True)
 
 
 def read_identifiers(file: Path) -> list[str]:

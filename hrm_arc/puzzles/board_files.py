@@ -11,12 +11,14 @@ from typing import Any, NamedTuple, TextIO
 
 from hrm_arc.errors import UserError
 from hrm_arc.puzzles.boards import HELD_OUT_EVERY, MAZE, SUDOKU
-from hrm_arc.puzzles.listing import second_file
-from hrm_arc.puzzles.task import MAX_SIDE, Grid, Pair, Problem, PuzzleError, Task, make_grid
+from hrm_arc.puzzles.listing import name_of, second_file
+from hrm_arc.puzzles.task import MAX_SIDE, Grid, Pair, Problem, PuzzleError, Task, make_grid, name_problem
 from hrm_arc.reading import open_regular
 
 # Reading a file stops after this number of problems; a line has at most two boards of 900 cells.
 MOST_PROBLEMS, LONGEST_LINE = 1000, 2**20
+# Bytes of a file that is read whole; its boards take some four times as much memory.
+LARGEST_WHOLE = 2**31
 
 
 class Counts(NamedTuple):
@@ -66,7 +68,9 @@ def read_boards(path: Path, counts: Counts = ALL) -> tuple[list[Task], list[tupl
     shapes = {pair.input.shape for pair in (*boards, *tests)}
     if len(shapes) > 1:
         return [], [(path, Problem("", f"boards of {len(shapes)} sizes, expected one"))]
-    name = path.parent.name if path.stem == "train" else path.stem
+    name = name_of(path.parent) if path.stem == "train" else path.stem
+    if what := name_problem(name):
+        return [], [(path, Problem("", what))]
     return [Task(name, tuple(boards), tuple(tests), boards=True)], []
 
 
@@ -76,6 +80,9 @@ def _read_csv(path: Path, most: int | None) -> tuple[list[Pair], list[tuple[Path
     try:
         # A byte-order mark is dropped.
         with os.fdopen(open_regular(path), encoding="utf-8-sig", newline="") as file:
+            if most is None and os.fstat(file.fileno()).st_size > LARGEST_WHOLE:
+                what = f"is larger than {LARGEST_WHOLE / 2**30:.0f} GiB; name a number of boards"
+                raise PuzzleError(path, f"{what}, such as {path.name}:1000")
             reader, columns = _reader(path, file)
             question, answer = columns.index("question"), columns.index("answer")
             for row in reader:

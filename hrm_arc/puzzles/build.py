@@ -26,8 +26,8 @@ from hrm_arc.puzzles.canvas import FULL, PAD, VOCABULARY, CanvasKind
 from hrm_arc.puzzles.corpus import Corpus, Puzzle
 from hrm_arc.puzzles.formats import task_json
 from hrm_arc.puzzles.processes import processes, signals_held
-from hrm_arc.puzzles.published_tokens import board_vocabulary, to_board_tokens
-from hrm_arc.puzzles.variant_names import PUBLISHED_DIHEDRALS, SEPARATOR
+from hrm_arc.puzzles.published_tokens import MAZE_VOCABULARY, board_vocabulary, to_board_tokens
+from hrm_arc.puzzles.variant_names import PUBLISHED_DIHEDRALS, SEPARATOR, split_variant
 
 # Samples of one part, and samples that a process holds in memory at a time.
 PART = 8192
@@ -162,12 +162,15 @@ class _Plan:
         boards = {puzzle.canvas for part in puzzles.values() for puzzle in part}
         if not puzzles["train"]:
             raise UserError("hrm data build", "these sources have nothing to train on, only boards to be solved")
-        games = all(task.boards for task in corpus.tasks)
+        for task in corpus.tasks:
+            if split_variant(task.id)[0] != task.id:
+                raise UserError(task.id, "is the name of a variant in the published sets; rename the task")
         # Games with boards of one size are written at that size, as in the published sets.
-        self.canvas = boards.pop() if games and len(boards) == 1 else FULL
-        kind: CanvasKind = "full" if self.canvas == FULL else "cropped"
+        is_one_size = all(task.boards for task in corpus.tasks) and len(boards) == 1
+        self.canvas = boards.pop() if is_one_size else FULL
+        kind: CanvasKind = "cropped" if is_one_size else "full"
         # Games have the tokens of the published sets: 11 for Sudoku, 6 for Maze.
-        vocabularies = {board_vocabulary(task) for task in corpus.tasks} if self.canvas != FULL else set()
+        vocabularies = {board_vocabulary(task) for task in corpus.tasks} if is_one_size else set()
         self.vocabulary = vocabularies.pop() if len(vocabularies) == 1 else VOCABULARY
         self.parts = {
             split: _Part(part, config, kind, split == "train", self.vocabulary)
@@ -175,32 +178,25 @@ class _Plan:
             if part
         }
         self.sets = {split: part.open() for split, part in self.parts.items()}
-        self._games = games
-        self._check_variants()
-
-    def _check_variants(self) -> None:
-        """Check that the variants of a game have tokens in its published vocabulary."""
-        data = self.sets["train"]
-        if self.vocabulary == VOCABULARY or data.variants[0] < 2:
-            return
-        variants = np.arange(min(int(data.variants[0]), 64))
-        indices = (variants * data.pairs[0]).astype(np.int64)
-        try:
-            for samples in data.samples(indices):
-                to_board_tokens(samples.inputs, self.vocabulary)
-        except ValueError as error:
-            what = f"its variants permute colors, and {error}; leave --augment out"
-            raise UserError("--augment", what) from None
+        # In the tokens of a maze, a wall that has become a path is another cell.
+        if self.vocabulary == MAZE_VOCABULARY and (self.sets["train"].variants > 1).any():
+            what = f"variants permute colors, which the {MAZE_VOCABULARY} tokens of the published set cannot hold"
+            raise UserError("--augment", f"{what}; leave --augment out")
 
     @cached_property
     def names(self) -> list[str]:
         """The names of the identifiers. As in the published sets, boards have no identifiers of their own."""
-        return [BLANK] if self._games else [BLANK, *self._variant_names()]
+        return [BLANK, *self._variant_names()]
 
     @property
     def identifiers(self) -> int:
         """The number of identifiers; they are not named for it."""
-        return 1 if self._games else 1 + int(self.sets["train"].variants.sum())
+        return 1 + int(self._named(self.sets["train"]).sum())
+
+    def _named(self, data: AugmentedSet) -> np.ndarray:
+        """The number of identifiers of each puzzle, ``[puzzles]``: of its variants, and none for a board."""
+        is_board = np.array([self.corpus.tasks[puzzle.row - 1].boards for puzzle in data.puzzles])
+        return np.where(is_board, 0, data.variants)
 
     def fingerprint(self) -> str:
         """A hash of all grids and ids of the corpus, test outputs included, as hexadecimal digits."""
@@ -214,11 +210,11 @@ class _Plan:
 
     def write_small_files(self, out: Path) -> None:
         """Write all files except the arrays of tokens."""
-        first = self._first_names()
+        first = self._first_identifiers()
         for split, data in self.sets.items():
             identifiers = [
-                np.zeros(count, np.int32) if self._games else np.arange(first[puzzle.id], first[puzzle.id] + count)
-                for puzzle, count in zip(data.puzzles, data.variants.tolist(), strict=True)
+                np.arange(first[puzzle.row], first[puzzle.row] + count) if named else np.zeros(count, np.int32)
+                for puzzle, count, named in zip(data.puzzles, data.variants, self._named(data), strict=True)
             ]
             pairs = np.tile(np.repeat(data.pairs, data.variants), self._repeat)
             arrays = {
@@ -247,16 +243,21 @@ class _Plan:
             "sets": ["all"],
         }
 
-    def _first_names(self) -> dict[str, int]:
-        """The identifier of the original of each puzzle; identifiers follow the order of the corpus."""
-        starts = 1 + np.cumsum(self.sets["train"].variants) - self.sets["train"].variants
-        return {p.id: int(start) for p, start in zip(self.sets["train"].puzzles, starts, strict=True)}
+    def _first_identifiers(self) -> dict[int, int]:
+        """The identifier of the original of each task, by its row; identifiers follow the order of the corpus.
+
+        Names would not do: a task can be to solve and, in a version of its own, to study.
+        """
+        data = self.sets["train"]
+        counts = self._named(data)
+        starts = 1 + np.cumsum(counts) - counts
+        return {p.row: int(start) for p, start in zip(data.puzzles, starts, strict=True)}
 
     def _variant_names(self) -> Iterator[str]:
         """For each puzzle ``task``, then ``task|||t3|||0213456789`` for each variant: the names that TRM uses."""
         data = self.sets["train"]
-        for number, puzzle in enumerate(data.puzzles):
-            variants = np.arange(data.variants[number])
+        for number in np.flatnonzero(self._named(data)):
+            puzzle, variants = data.puzzles[number], np.arange(data.variants[number])
             dihedrals, colors = data.symmetries(np.full_like(variants, number), variants)
             yield puzzle.id
             for dihedral, color in zip(dihedrals[1:], colors[1:], strict=True):

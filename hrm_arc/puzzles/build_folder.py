@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from hrm_arc.errors import UserError
-from hrm_arc.files import allocate, atomic_write, write_text
+from hrm_arc.files import allocate, atomic_write, is_temporary, write_text
 from hrm_arc.puzzles.canvas import Canvas
 from hrm_arc.puzzles.listing import is_there
 from hrm_arc.reading import read_json_object, read_text
@@ -73,7 +73,8 @@ def open_journal(out: Path, record: dict[str, Any], arrays: Sequence[Path]) -> s
     """
     journal = out / JOURNAL
     if not is_there(out / RECORD):
-        if any(out.iterdir()):
+        # A process that was killed at its first write has left that file alone.
+        if any(not is_temporary(file.name) for file in out.iterdir()):
             raise UserError(out, "is not empty; choose another folder or remove it")
         write_compact(out / RECORD, record | {"finished": False})
     found = read_json_object(out / RECORD)

@@ -12,7 +12,7 @@ from hrm_arc.puzzles.board_files import ALL, Counts
 from hrm_arc.puzzles.formats import examine_file
 from hrm_arc.puzzles.listing import SUFFIXES, Listing, list_folder, second_file
 from hrm_arc.puzzles.paths import located_counted, puzzle_files
-from hrm_arc.puzzles.sources import is_registered, load_tasks
+from hrm_arc.puzzles.sources import COUNT_OF_TASKS, is_registered, load_tasks
 from hrm_arc.puzzles.task import Problem, Task
 
 
@@ -70,6 +70,7 @@ def _check_files(found: Checked, path: Path, split: str, counts: Counts) -> None
     if not files and not listing.problems:
         raise UserError(path, f"no puzzle files here, expected {' or '.join(SUFFIXES)}")
     here: dict[str, Path] = {}
+    own: list[Task] = []
     for number, file in enumerate(files):
         found.files += 1 if second_file(file) is None else 2
         examined = examine_file(file, counts=counts if number < len(together) else ALL)
@@ -78,11 +79,17 @@ def _check_files(found: Checked, path: Path, split: str, counts: Counts) -> None
             found.tasks += examined.tasks
             continue
         found.add(examined.tasks)
+        own += examined.tasks
         for task in examined.tasks:
             if task.id in here:
                 what = f"task {task.id} is also in {here[task.id]}; ids have to differ"
                 found.problems.append((file, Problem("", what)))
             here.setdefault(task.id, file)
+    # What loading refuses although every file is good.
+    if counts != ALL and own and not own[0].boards:
+        found.problems.append((path, Problem("", COUNT_OF_TASKS)))
+    if not found.problems and not own:
+        found.problems.append((path, Problem("", "no tasks here, expected puzzle files or a folder of them")))
 
 
 def _check_arrays(found: Checked, path: Path, split: str, counts: Counts) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from hrm_arc.puzzles.task import Problem
 
 SUFFIXES = (".json", ".csv")
+log = logging.getLogger(__name__)
 # A folder with more entries, such as the root of a disk, is not a folder of tasks.
 MOST_ENTRIES = 1_000_000
 
@@ -110,3 +113,14 @@ def is_there(path: Path) -> bool:
         return not stat.S_ISDIR(path.lstat().st_mode)
     except OSError:
         return False
+
+
+def name_of(folder: Path) -> str:
+    """The name of a folder, also of ``.`` and ``..``; a link has its own."""
+    return os.path.basename(os.path.abspath(folder))
+
+
+@cache
+def warn_once(message: str) -> None:
+    """Log a warning, once: the tasks of a source are loaded more than once."""
+    log.warning(message)

@@ -12,6 +12,8 @@ import numpy as np
 from hrm_arc.puzzles.symmetry import DIHEDRALS, turn
 from hrm_arc.puzzles.task import COLORS, Grid
 
+# From so many items on, exact keys save more time than they take.
+MANY = 16
 # Grids that are transformed together, such as an input and its output.
 Item = tuple[Grid, ...]
 
@@ -30,12 +32,13 @@ def mappings(
         Each dihedral transform with its color relations ``[10, 10]`` (bool), which are found when they are asked
         for: ``relation[a, b]`` is True if color a occurs and becomes b.
     """
-    prints = [fingerprint(item) for item in items]
-    # The items of ``onto`` that each item can become under any symmetry; there are few of them.
-    targets = prints if items is onto else [fingerprint(item) for item in onto]
+    if len(items) != len(onto):
+        return
+    prints = _keys(items)
+    targets = prints if items is onto else _keys(onto)
     if Counter(prints) != Counter(targets):
         return
-    alike = [[n for n, target in enumerate(targets) if target == own] for own in prints]
+    alike = _alike(prints, targets)
     start = int(black_stays)
     for dihedral in range(DIHEDRALS):
         yield dihedral, map(_as_matrix, _search(_options(items, onto, alike, dihedral, start), start))
@@ -54,8 +57,8 @@ def color_group(items: Sequence[Item]) -> tuple[int, list[np.ndarray]]:
     Returns:
         the number of permutations of the colors that occur, and generators: the new color of each color, ``[10]``.
     """
-    prints = [fingerprint(item) for item in items]
-    alike = [[n for n, target in enumerate(prints) if target == own] for own in prints]
+    prints = _keys(items)
+    alike = _alike(prints, prints)
     used = sorted({color for item in items for grid in item for color in np.unique(grid).tolist()} - {0})
     fixed, order, generators = 1, 1, list[np.ndarray]()
     options = _options(items, items, alike, 0, fixed)
@@ -107,6 +110,22 @@ def fingerprint(item: Item) -> Hashable:
     )
 
 
+def _keys(items: Sequence[Item]) -> list[Hashable]:
+    """A key of each item: items that a symmetry maps to each other have the same.
+
+    The comparisons that follow grow with the square of the items of one key, so for many items it is the exact one.
+    """
+    return [canonical(item) if len(items) > MANY else fingerprint(item) for item in items]
+
+
+def _alike(keys: Sequence[Hashable], targets: Sequence[Hashable]) -> list[list[int]]:
+    """For each key the places of the targets that equal it."""
+    places: dict[Hashable, list[int]] = {}
+    for place, target in enumerate(targets):
+        places.setdefault(target, []).append(place)
+    return [places.get(key, []) for key in keys]
+
+
 def distinct(items: Sequence[Item]) -> list[Item]:
     """The items without repetitions."""
     return list({tuple((g.shape, g.tobytes()) for g in item): item for item in items}.values())
@@ -142,7 +161,7 @@ def _options(
 
     Args:
         items, onto: as for :func:`mappings`.
-        alike: for each item, the indices in ``onto`` of the items with the same fingerprint.
+        alike: for each item, the indices in ``onto`` of the items with the same key.
         dihedral: the dihedral transform of the items.
         start: the relation to begin with, as bits.
     """

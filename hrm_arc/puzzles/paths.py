@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from hrm_arc.errors import UserError
+from hrm_arc.errors import UserError, and_more
 from hrm_arc.files import existing
 from hrm_arc.puzzles.arrays import VARIANTS
 from hrm_arc.puzzles.board_files import Counts
-from hrm_arc.puzzles.listing import challenges, is_there, list_folder
+from hrm_arc.puzzles.listing import challenges, is_there, list_folder, warn_once
 from hrm_arc.puzzles.task import PuzzleError
 
 SPLITS = ("training", "evaluation")
@@ -85,6 +85,9 @@ def puzzle_files(path: Path, split: str = "") -> list[tuple[Path, str]]:
     if split:
         return []
     if is_there(path / "train.csv"):
+        if others := [file for file in list_folder(path).files if file.suffix == ".json"]:
+            left_out = f"{others[0].name}{and_more(others)} beside it are left out"
+            warn_once(f"{path}: is the game of train.csv; {left_out}, and may be sources of their own")
         return [(path / "train.csv", "")]
     listing = list_folder(path)
     for where, problem in listing.problems:

@@ -10,7 +10,8 @@ from hrm_arc.puzzles.canvas import EOS, FIRST_COLOR, PAD, VOCABULARY
 from hrm_arc.puzzles.task import Grid, Task
 
 # The color of each token, from token 1 on, in published Sudoku (11 tokens) and Maze (6 tokens) sets.
-BOARD_TOKENS = {11: tuple(range(10)), 6: (WALL, FREE, START, GOAL, PATH)}
+SUDOKU_VOCABULARY, MAZE_VOCABULARY = 11, 6
+BOARD_TOKENS = {SUDOKU_VOCABULARY: tuple(range(10)), MAZE_VOCABULARY: (WALL, FREE, START, GOAL, PATH)}
 
 
 def board_vocabulary(task: Task) -> int:
@@ -22,9 +23,9 @@ def board_vocabulary(task: Task) -> int:
     if not task.boards or not boards:
         return VOCABULARY
     if all(map(_is_maze, boards)):
-        return 6
+        return MAZE_VOCABULARY
     solved = [pair.output for pair in task.demonstrations if pair.output is not None]
-    return 11 if solved and all(map(_is_sudoku, solved)) else VOCABULARY
+    return SUDOKU_VOCABULARY if solved and all(map(_is_sudoku, solved)) else VOCABULARY
 
 
 def _is_maze(board: Grid) -> bool:

@@ -50,6 +50,9 @@ GENERATED = re.compile(r"(sudoku|maze)-(\d{1,2})x\2(?:/(test|validation)(?:-(\d{
 BOARDS, HELD_OUT_BOARDS, MOST_BOARDS = 200, 500, 1_000_000
 
 
+COUNT_OF_TASKS = "a count is for the boards of a game, and this source has tasks; leave the count out"
+
+
 def register_source(name: str, load: SourceLoader) -> None:
     """Make the tasks of a function available as a source.
 
@@ -144,7 +147,7 @@ def load_corpus(sources: Sequence[str], study: Sequence[str] = ()) -> Corpus:
             to_study.append(f"{source}/training")
             to_solve.append(f"{source}/evaluation")
         else:
-            (to_study if source.endswith("/training") else to_solve).append(source)
+            (to_study if source.rstrip("/").endswith("/training") else to_solve).append(source)
     if not to_solve:
         to_study, to_solve = list(study), list(sources)
     return make_corpus(solve=to_solve, study=to_study)
@@ -247,7 +250,7 @@ def _from_path(path: Path, split: str, counts: Counts, source: str) -> tuple[Tas
 
 def _refuse_count(source: str, counts: Counts) -> None:
     if counts != ALL:
-        raise UserError(source, "a count is for the boards of a game, and this source has tasks; leave the count out")
+        raise UserError(source, COUNT_OF_TASKS)
 
 
 def _join(sources: Sequence[str], excluded: frozenset[str]) -> tuple[Task, ...]:

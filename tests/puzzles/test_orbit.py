@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hrm_arc.puzzles import matching
 from hrm_arc.puzzles.orbit import Orbit, Orbits
 from hrm_arc.puzzles.symmetry import DIHEDRALS, IDENTITY, Symmetry
 from hrm_arc.puzzles.task import Grid, make_grid
@@ -79,6 +81,27 @@ def test_pairs_that_are_alike_are_not_tried_in_every_order() -> None:
         for color in range(9)
     ]
     assert Orbit(items).size == 8 * math.factorial(9) // (9 * 2)
+
+
+def test_many_pairs_with_equal_counts_of_colors_are_not_compared_with_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    random = np.random.default_rng(0)
+    items = [
+        tuple(random.permutation(np.arange(1, 10, dtype=np.uint8)).reshape(3, 3) for _ in range(2)) for _ in range(60)
+    ]
+    compared = 0
+    relation = matching._relation
+
+    def counted(*pair: Any) -> int | None:
+        nonlocal compared
+        compared += 1
+        return relation(*pair)
+
+    monkeypatch.setattr(matching, "_relation", counted)
+    orbit = Orbit(items)
+    assert orbit.size == 8 * math.factorial(9)
+    assert compared <= 9 * len(items)
 
 
 def test_colors_that_are_all_alike_leave_one_image() -> None:
