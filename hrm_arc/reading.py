@@ -220,7 +220,22 @@ def parse_yaml(text: str, path: Path) -> Any:
 
 
 # A PyYAML that was built without libyaml has only the other.
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _LOADER(_SafeLoader):  # type: ignore[misc]
+    """A safe loader that refuses a key that appears twice; YAML's own rule, and PyYAML keeps the last of them."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    line = key.start_mark.line + 1
+                    raise yaml.YAMLError(f"key {key.value!r:.60} appears twice, again in line {line}")
+                seen.add(key.value)
+        found: dict[Any, Any] = super().construct_mapping(node, deep)
+        return found
 
 
 def iterate_rows(

@@ -44,7 +44,8 @@ def drop(x: Tensor, rate: float) -> Tensor:
 
 def _cut(rate: float) -> tuple[int, float]:
     """The 16-bit threshold below which an element is dropped, and the scale of the kept elements."""
-    dropped = round(rate * 2**16)
+    # Of a rate next to 1 something is kept.
+    dropped = min(round(rate * 2**16), 2**16 - 1)
     return dropped - 2**15, 1 / (1 - dropped / 2**16)
 
 

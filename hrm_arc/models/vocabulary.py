@@ -50,4 +50,8 @@ class OwnTokens(nn.Module):
 
     def to_logits(self, logits: Tensor) -> Tensor:
         """Logits ``[..., 12]`` from those of the own tokens ``[..., size]``."""
-        return logits if self._is_own else F.pad(logits, (0, 1), value=ABSENT).index_select(-1, self.table)
+        if self._is_own:
+            return logits
+        # Half precision has no number as low.
+        absent = max(ABSENT, torch.finfo(logits.dtype).min)
+        return F.pad(logits, (0, 1), value=absent).index_select(-1, self.table)

@@ -1,6 +1,6 @@
 """A run is a folder: everything to resume, score and draw it without the process that made it.
 
-config.yaml        the whole recipe, every default written out
+config.yaml        the whole recipe, every default written out; with changes that a resumed run accepted
 begins-with.txt    the run whose weights it began with, if there was one
 status.json        where the run stands
 metrics.jsonl      one object a row, in the order of steps
@@ -50,7 +50,8 @@ class RunFolder:
 
     @property
     def run_id(self) -> str:
-        return self.path.name
+        # Also of a path such as ".".
+        return os.path.basename(os.path.abspath(self.path))
 
     @property
     def config_file(self) -> Path:
@@ -115,7 +116,7 @@ class RunFolder:
         return self if is_run else RunFolder(self.path.resolve().parent.parent)
 
     def config(self) -> dict[str, Any]:
-        """The recipe that the run was started with. An edit since then is logged as a warning.
+        """The recipe of the run. An edit by somebody else is logged as a warning.
 
         Raises:
             UserError: this is no run folder, or the recipe is damaged.
@@ -131,6 +132,15 @@ class RunFolder:
         if seal is None or seal[1] != _sum(text[seal.end() :]):
             _warn_of_edit(self.config_file)
         return config
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Write the recipe, as plain data.
+
+        Raises:
+            ReportedError: it cannot be written.
+        """
+        text = yaml.safe_dump(dict(config), sort_keys=False)
+        write_text(self.config_file, f"# The recipe of this run; crc32 {_sum(text)}\n{text}")
 
     def begins_with(self) -> str:
         """The name of the run whose weights it began with, or ""."""
@@ -200,8 +210,7 @@ def create_run(root: Path, config: dict[str, Any], begins_with: str = "") -> Run
     # First, because a folder with a recipe is a run.
     if begins_with:
         write_text(folder.start_file, begins_with + "\n")
-    text = yaml.safe_dump(config, sort_keys=False)
-    write_text(folder.config_file, f"# The recipe of this run; crc32 {_sum(text)}\n{text}")
+    folder.write_config(config)
     return folder
 
 

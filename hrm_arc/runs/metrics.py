@@ -18,8 +18,8 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 from hrm_arc.errors import unwritable
-from hrm_arc.files import open_append, sealed_row
-from hrm_arc.reading import LARGEST_ROW, check_sealed_row, iterate_rows, kind_of, open_regular, parse_json
+from hrm_arc.files import atomic_write, open_append, sealed_row
+from hrm_arc.reading import check_sealed_row, iterate_rows, kind_of, open_regular, parse_json
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +32,8 @@ TAIL_BYTES = 256 * 2**10
 CHUNK = 8 * 2**20
 # Of a range of steps that is read as a whole.
 RANGE_BYTES = 2 * 2**20
+# Bytes of a row of a large file; what is longer is no row, such as zeros that a loss of power left.
+LONGEST_ROW = 64 * 2**10
 # A row names its kind within so many bytes of its start.
 LINE_HEAD = 512
 # Keys of rows that views read; a value that is not known is null.
@@ -190,7 +192,7 @@ def _place_of(file: BinaryIO, step: int) -> int:
         start, line = _line_at(file, middle)
         # Past damaged rows, which say nothing of their step.
         while line and (found := _step_of(line)) is None:
-            line = file.readline(LARGEST_ROW)
+            line = file.readline(LONGEST_ROW)
         if not line or start >= high or (found is not None and found >= step):
             high = middle
         else:
@@ -209,10 +211,13 @@ def _thinned(file: BinaryIO) -> History:
     position, line = _line_at(file, size - TAIL_BYTES)
     while line:
         lines[position] = line
-        position, line = file.tell(), file.readline(LARGEST_ROW)
+        position, line = file.tell(), file.readline(LONGEST_ROW)
     history = History(complete=False)
     for start in sorted(lines):
         if not lines[start].endswith(b"\n"):
+            # The last row may be just being written.
+            if start + len(lines[start]) < size:
+                history.damaged.append(f"byte {start}: a row of more than {LONGEST_ROW // 1024} KiB")
             continue
         try:
             history.rows.append(check_row(parse_json(lines[start])))
@@ -222,11 +227,11 @@ def _thinned(file: BinaryIO) -> History:
 
 
 def _line_at(file: BinaryIO, position: int) -> tuple[int, bytes]:
-    """The first line that starts at ``position`` or later, with its place."""
+    """The first line that starts at ``position`` or later, with its place; of a longer one a part."""
     file.seek(max(0, position - 1))
     if position > 0:
-        file.readline(LARGEST_ROW)
-    return file.tell(), file.readline(LARGEST_ROW)
+        file.readline(LONGEST_ROW)
+    return file.tell(), file.readline(LONGEST_ROW)
 
 
 def _line_around(file: BinaryIO, place: int) -> tuple[int, bytes]:
@@ -235,7 +240,7 @@ def _line_around(file: BinaryIO, place: int) -> tuple[int, bytes]:
     file.seek(first)
     start = first + file.read(place - first).rfind(b"\n") + 1
     file.seek(start)
-    return start, file.readline(LARGEST_ROW)
+    return start, file.readline(LONGEST_ROW)
 
 
 def _places(file: BinaryIO, text: bytes) -> list[int]:
@@ -256,7 +261,8 @@ def _places(file: BinaryIO, text: bytes) -> list[int]:
 def cut_after(path: Path, step: int) -> None:
     """Remove the rows of steps after ``step`` from the end of a file, and a last row without a line break.
 
-    Rows are in the order of their steps, so only the end of the file is read.
+    Rows are in the order of their steps, so only the end of the file is read. Rows there that cannot be read are kept
+    in a file beside, because nothing says of which step they are.
 
     Raises:
         UserError: it is not a regular file, or cannot be changed.
@@ -271,11 +277,19 @@ def cut_after(path: Path, step: int) -> None:
             return
         with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as content:
             end = content.rfind(b"\n") + 1
+            unread: list[bytes] = []
             while end > 0:
                 start = content.rfind(b"\n", 0, end - 1) + 1
-                if (found := _step_of(content[start:end])) is not None and found <= step:
+                found = _step_of(content[start:end])
+                if found is not None and found <= step:
                     break
+                if found is None:
+                    unread.append(content[start:end])
                 end = start
+    if unread:
+        with atomic_write(path.with_name(f"{path.name}.unread-{size}")) as kept:
+            kept.write_bytes(b"".join(reversed(unread)))
+        log.warning("%s: %d rows that cannot be read are now in %s.unread-%d", path, len(unread), path.name, size)
     if end < size:
         try:
             os.truncate(path, end)
@@ -284,7 +298,7 @@ def cut_after(path: Path, step: int) -> None:
 
 
 def _step_of(line: bytes) -> int | None:
-    """The step of a row; None for a damaged one, which goes with the rows after it."""
+    """The step of a row; None for a damaged one."""
     try:
         return check_row(parse_json(line))["step"]
     except ValueError:

@@ -22,6 +22,8 @@ RunState = Literal["running", "validating", "finished", "interrupted", "failed"]
 WRITE_SECONDS = 5.0
 HEARTBEAT_SECONDS = 30.0
 LARGEST_STATUS = 8 * MIB
+# What others write with amend_status.
+SCORES = ("pass_at_2", "pass_at_2_step")
 
 
 class Status:
@@ -108,6 +110,9 @@ class Status:
     def _write(self) -> None:
         self._written = time.monotonic()
         self._fields["last_update"] = _now()
+        # Of hrm eval, which may have scored a checkpoint meanwhile.
+        scores = read_status(self._path)
+        self._fields |= {key: scores[key] for key in SCORES if key in scores}
         write_sealed_json(self._path, self._fields)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from hrm_arc.errors import ReportedError, unwritable
 from hrm_arc.files import open_append
-from hrm_arc.runs.folder import RunFolder
+from hrm_arc.runs.folder import RunFolder, differences
 from hrm_arc.runs.metrics import Metrics
 from hrm_arc.runs.status import RunState, Status
 from hrm_arc.runs.trackers import Tracker, open_tracker
@@ -68,7 +68,7 @@ class RunRecorder(Callback):
         self._log: TextIO | None = None
         self._trackers: list[Tracker] = []
         self._log_every = 1
-        self._step = 0
+        self._trainer: Trainer | None = None
         self._unwritten = False
         self._had_recipe = False
 
@@ -79,7 +79,7 @@ class RunRecorder(Callback):
             ReportedError: a file cannot be written, or a tracker is not installed.
         """
         step, recipe = trainer.step, trainer.recipe
-        self._log_every, self._step = recipe.training.log_every, step
+        self._log_every, self._trainer = recipe.training.log_every, trainer
         self._had_recipe = self._folder.config_file.is_file()
         self._open.enter_context(self.status)
         try:
@@ -95,6 +95,7 @@ class RunRecorder(Callback):
         logging.getLogger("hrm_arc").addHandler(handler)
         self._open.callback(logging.getLogger("hrm_arc").removeHandler, handler)
         self._line(f"start at step {step}")
+        self._take_recipe(recipe.as_dict())
         # A former score stays, with its step.
         self.event(state="running", current_step=step, message=None)
         self.event(baselines=trainer.baselines, **best_fields(trainer.best))
@@ -105,7 +106,6 @@ class RunRecorder(Callback):
         Raises:
             ReportedError: the run's folder was removed or moved.
         """
-        self._step = metrics.step
         self._check_folder()
         if metrics.step % self._log_every == 0 or metrics.progress >= 1:
             self._row("train", **metrics.as_row())
@@ -130,7 +130,6 @@ class RunRecorder(Callback):
             )
 
     def on_validation_start(self, step: int) -> None:
-        self._step = step
         self._check_folder()
         self.event(state="validating")
 
@@ -144,7 +143,7 @@ class RunRecorder(Callback):
 
     def on_checkpoint(self, path: Path) -> None:
         self._line(f"wrote checkpoints/{path.name}")
-        self.event(last_checkpoint=f"checkpoints/{path.name}")
+        self.event(last_checkpoint=f"checkpoints/{path.name}", current_step=self._step)
 
     def on_run_end(self, state: RunState) -> None:
         if not self._is_removed():
@@ -152,6 +151,19 @@ class RunRecorder(Callback):
             self.event(state=state, current_step=self._step)
         with contextlib.suppress(OSError):  # What a full disk did not take before.
             self._open.close()
+
+    @property
+    def _step(self) -> int:
+        """Steps done: of the run itself, because metrics come every few steps only."""
+        return self._trainer.step if self._trainer is not None else 0
+
+    def _take_recipe(self, recipe: dict[str, Any]) -> None:
+        """Keep the recipe that the run goes on with, so that it is also the one of the next resume."""
+        changes = differences(self._folder.config(), recipe) if self._had_recipe else {}
+        for key, (before, now) in changes.items():
+            self._line(f"{key}: {before} before, {now} from here on")
+        if changes:
+            self._folder.write_config(recipe)
 
     def event(self, **fields: Any) -> None:
         """Write fields of the status now."""

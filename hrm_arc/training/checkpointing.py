@@ -88,6 +88,10 @@ class Checkpoints:
         prune_checkpoints(folder, self.keep_last if kind == LATEST else 1)
         return folder
 
+    def names(self) -> list[str]:
+        """The names of the checkpoints that there are now."""
+        return sorted(each.name for kind in (LATEST, BEST) for each in list_checkpoints(self.run.checkpoints, kind))
+
     def tidy(self) -> None:
         """Remove what killed processes had begun to write; no other process may be training this run."""
         if self.distributed.is_main:
@@ -175,7 +179,7 @@ def make_card(
         seed=recipe.seed,
         leaks=leaks,
         step=step,
-        run_id=run.name,
+        run_id=RunFolder(run).run_id,
         training=training,
         fingerprints={task.id: task_fingerprint(task) for task in corpus.tasks},
         places=places_of([*recipe.data.solve, *recipe.data.study], run),

@@ -19,6 +19,8 @@ BoardKind = Literal["variants", "symmetries", "fresh"]
 Sampling = Literal["samples", "tasks", "inverse-size"]
 # Of a task; there are not many more that differ.
 MOST_VARIANTS = 1_000_000
+# Of any optimizer; far above what trains, and below what single precision can hold.
+LARGEST_RATE = 1e6
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,7 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         check_at_least(self, 0, "lr", "matrix_lr", "weight_decay", "grad_clip")
         check_at_least(self, 0, "puzzle_emb_lr", "puzzle_emb_weight_decay")
+        check_at_most(self, LARGEST_RATE, "lr", "matrix_lr", "weight_decay", "puzzle_emb_lr", "puzzle_emb_weight_decay")
         for name, value in (("ema", self.ema), *(("betas", beta) for beta in self.betas)):
             if not 0 <= value < 1:
                 raise ValueError(f"{name} is {value}, expected at least 0 and below 1")

@@ -40,11 +40,16 @@ class Distributed:
         precision: Fabric's plugin for it.
 
     Raises:
-        UserError: the accelerator is not available, or the batch cannot be divided among the processes.
+        UserError: the accelerator is not available or does not have the precision, or the batch cannot be divided among
+            the processes.
     """
 
     def __init__(self, options: TrainingConfig):
-        self.chosen_precision = chosen_precision(options.precision, device_type(options.accelerator))
+        kind = device_type(options.accelerator)
+        if kind == "cpu" and options.precision == "16-mixed":
+            what = "16-mixed is for GPUs; on a CPU there are bf16-mixed and 32-true, and auto chooses"
+            raise UserError("training.precision", what)
+        self.chosen_precision = chosen_precision(options.precision, kind)
         try:
             self.fabric = Fabric(
                 accelerator=options.accelerator,
@@ -52,7 +57,7 @@ class Distributed:
                 num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", "1")),
                 precision=self.chosen_precision,
             )
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, ImportError) as error:
             raise UserError("training.accelerator", " ".join(str(error).split())) from None
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             init_process_group("nccl" if self.fabric.strategy.root_device.type == "cuda" else "gloo")
@@ -100,14 +105,23 @@ class Distributed:
         wrapped, *wrapped_optimizers = self.fabric.setup(packed, *optimizers)
         return wrapped, wrapped_optimizers
 
-    def step(self, optimizers: Sequence[Any]) -> None:
+    @property
+    def scaler(self) -> torch.amp.GradScaler | None:
+        """What scales the loss in fp16, on a GPU; None in other precisions."""
+        return getattr(self.precision, "scaler", None)
+
+    def step(self, optimizers: Sequence[Any], skip: bool = False) -> None:
         """Update the weights, by optimizers as :meth:`setup` returns them, whose gradients are unscaled.
 
         With fp16, one scaler serves all optimizers and is updated once. Fabric's own step would update it for each
         optimizer, and would unscale the gradients of the second one twice.
+
+        Args:
+            optimizers: all that the gradients are for.
+            skip: leave the weights as they are, because a gradient is not finite; a scaler lowers its scale.
         """
-        scaler = getattr(self.precision, "scaler", None)
-        for optimizer in optimizers:
+        scaler = self.scaler
+        for optimizer in () if skip else optimizers:
             if scaler is None:
                 optimizer.step()
             else:

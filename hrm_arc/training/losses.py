@@ -115,11 +115,14 @@ def find_loss(config: LossConfig) -> TokenLoss:
     """The loss that ``loss.kind`` names.
 
     Raises:
-        UserError: there is no such loss, or it is not importable here.
+        UserError: there is no such loss, it is not importable here, or it is no function.
     """
     if config.kind == "softmax":
         return partial(softmax_cross_entropy, label_smoothing=config.label_smoothing)
-    return partial(_checked, LOSSES.find(config.kind, "loss.kind"), config.kind)
+    loss: object = LOSSES.find(config.kind, "loss.kind")
+    if not callable(loss):
+        raise UserError("loss.kind", f"{config.kind} is {type(loss).__name__}, expected a function")
+    return partial(_checked, loss, config.kind)
 
 
 def _checked(loss: TokenLoss, name: str, logits: Tensor, labels: Tensor) -> Tensor:

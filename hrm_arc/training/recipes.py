@@ -160,6 +160,9 @@ def _chosen_model(path: Path, data: Any, flags: Sequence[str]) -> str:
     for section in SECTIONS:
         if not isinstance(data.get(section, {}), dict):
             raise UserError(path, f"'{section}' is a single value, expected a section of keys")
+        # Keys that the parser uses itself.
+        if inner := [key for key in data.get(section, {}) if str(key).startswith("__")]:
+            raise UserError(path, f"no key {section}.{inner[0]}")
     for place, flag in enumerate(flags):
         if flag == "--model.name" and place + 1 < len(flags):
             return flags[place + 1]

@@ -303,13 +303,13 @@ class TrainingStep:
             self._distributed.precision.unscale_gradients(optimizer)
         clip = self._recipe.optimizer.grad_clip or torch.inf
         norm = torch.nn.utils.clip_grad_norm_(dense_parameters(self._model), clip)
-        # The fp16 scaler skips an update whose gradients overflow and lowers its scale; it cannot mend a loss that
-        # is not finite.
-        scaled = self._recipe.training.precision == "16-mixed"
+        # The fp16 scaler lowers its scale where gradients overflow; it cannot mend a loss that is not finite.
+        scaled = self._distributed.scaler is not None
         checked: Any = torch.cat([part.total.detach() for part in losses]).sum() if scaled else norm
         if not torch.isfinite(checked):
             raise DivergedError(f"step {step}", "the loss or a gradient is not finite")
-        self._distributed.step(self._wrapped_optimizers)
+        # Clipping has spread what is not finite to all gradients, so no optimizer may use them.
+        self._distributed.step(self._wrapped_optimizers, skip=scaled and not bool(torch.isfinite(norm)))
         for optimizer in self._wrapped_optimizers:
             optimizer.zero_grad()
         if self._ema is not None:

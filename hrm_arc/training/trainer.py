@@ -142,6 +142,8 @@ class Trainer:
         # Weights are the same in all processes; dropout is not.
         torch.manual_seed(recipe.seed + 1 + distributed.rank)
         self.step, self._began, self.stopping = 0, 0, False
+        # Whether the average is in place of the weights, as after the end.
+        self._is_averaged = False
         on_cores = distributed.device.type == "cpu" and distributed.world_size == 1
         self._cores = Cores(adapts=options.max_minutes > 0) if on_cores else None
         self._compile_seconds: float | None = None
@@ -167,8 +169,11 @@ class Trainer:
         self._checkpoints = Checkpoints(
             self.folder, distributed, self.model, self._optimizers, self._ema, options.keep_last
         )
+        # Compared again in the lock: another process may be about to end.
+        self._known_checkpoints = self._checkpoints.names()
         restored = resume is not None and self._restore(accept_changes, pretrained)
-        self._unsaved = pretrained is not None and not restored
+        self._unsaved = not restored
+        self._begins_trained = pretrained is not None
         self.card()  # Raises now what the first checkpoint would raise.
 
     @property
@@ -190,7 +195,7 @@ class Trainer:
     @contextlib.contextmanager
     def averaged(self) -> Iterator[Reasoner]:
         """The model with the average of its weights, as it would be saved; between two steps, such as in a callback."""
-        with swapped_in(self._ema):
+        with swapped_in(None if self._is_averaged else self._ema):
             yield self.model
 
     def stop(self) -> None:
@@ -215,6 +220,9 @@ class Trainer:
         # Two trainers in one folder would undo each other's work.
         lock = exclusive_lock(self.folder.path, "training") if self.is_main else contextlib.nullcontext()
         with lock:
+            if self.is_main and self._checkpoints.names() != self._known_checkpoints:
+                what = "another process has gone on with it meanwhile: resume it once more, from where it is now"
+                raise UserError(self.folder.path, what)
             self._checkpoints.tidy()
             try:
                 for callback in self._callbacks:
@@ -256,7 +264,7 @@ class Trainer:
         if self.corpus.solve and self._validator.is_empty and self.is_main:
             log.warning("the tasks to be solved have no answers here: nothing to validate on")
         # Without a checkpoint, a resumed run would begin with other weights than the pretrained ones.
-        if self._unsaved:
+        if self._unsaved and self._begins_trained:
             self._try_to_save(LATEST)
         if self._cores is not None:
             self._cores.start()
@@ -289,10 +297,11 @@ class Trainer:
                 self._recorder.on_best(self.best)
             if improved and self.recipe.validation.keep_best:
                 self._try_to_save(BEST)
-        if saved != self.step:
+        if saved != self.step or self._unsaved:
             self._save(LATEST)
         if self._ema is not None:
             self._ema.swap()
+        self._is_averaged = True
         self.model.eval()
         return "finished" if progress >= 1 else "interrupted"
 
@@ -372,6 +381,8 @@ class Trainer:
         """Write a checkpoint; every process takes part."""
         with self._clock.timing("checkpoint"):
             path = self._checkpoints.save(kind, self.card())
+        self._unsaved = False
+        self._known_checkpoints = self._checkpoints.names()
         if path is not None:
             for callback in self._callbacks:
                 callback.on_checkpoint(path)
@@ -392,10 +403,14 @@ class Trainer:
         # Overrides may have changed what is held out; what was given before stays known.
         self._leaks = [*dict.fromkeys([*card.leaks, *self._leaks])]
         self._earlier = card.earlier if card.has_data_of(self.card()) else card.for_later()
-        self._validator.restore(card.training)
-        self._clock.go_on_from(card.training["seconds"])
-        if card.training["precision"]:
-            self._distributed.precision.load_state_dict(card.training["precision"])
+        try:
+            self._validator.restore(card.training)
+            self._clock.go_on_from(float(card.training["seconds"]))
+            if card.training["precision"]:
+                self._distributed.precision.load_state_dict(card.training["precision"])
+        except (AttributeError, KeyError, TypeError, ValueError):
+            what = f"the card of its checkpoint of step {card.step} is damaged: it does not say where the training was"
+            raise UserError(self.folder.path, what) from None
         return True
 
     def _settle(self, recipe: Recipe) -> Recipe:

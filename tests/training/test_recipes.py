@@ -8,6 +8,7 @@ import yaml
 
 from hrm_arc.errors import UserError
 from hrm_arc.models import MODELS
+from hrm_arc.training.build import load_corpus
 from hrm_arc.training.packaged import recipe_folders
 from hrm_arc.training.recipes import find_recipe, finetuning_recipe, known_keys, load_recipe, recipe_parser
 
@@ -59,6 +60,17 @@ def test_published_games_have_the_published_hyperparameters(game: str) -> None:
     augment = {"sudoku": (1000, 1000), "maze": (0, 7)}
     assert (hrm.data.augment, trm.data.augment) == augment[game]
     assert game == "maze" or trm.model["cells"] == 81
+
+
+@pytest.mark.parametrize("name", ["hrm", "trm"])
+def test_published_recipes_of_arc_count_updates_as_published(name: str) -> None:
+    recipe = load_recipe(name)
+    puzzles = load_corpus(recipe).training_puzzles()
+    pairs = sum(len(puzzle.drawn) for puzzle in puzzles)
+    assert recipe.model["segments"] == 16
+    assert recipe.schedule.warmup_steps * 16 == 2000
+    # As many samples as 100,000 epochs of one variant of each task.
+    assert recipe.training.max_steps == int(100_000 * pairs / 768 / 16)
 
 
 def test_flags_override_the_file() -> None:
