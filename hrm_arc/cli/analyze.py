@@ -162,7 +162,7 @@ def _find(owner: RunFolder, card: Card, name: str) -> Task | None:
     from hrm_arc.evaluation.provenance import located
     from hrm_arc.puzzles.sources import load_tasks
 
-    for source in card.solve:
+    for source in (*card.solve, *card.study):
         try:
             tasks = load_tasks(located(source, card, owner))
         except UserError as error:

@@ -27,6 +27,7 @@ class Opened(NamedTuple):
         run: the run that it belongs to, if there is one.
         precision: in which it computes.
         early_exit: whether a sample stops when its halting logit says so.
+        runs_on: the kind of device, or the provider and the memory of ONNX Runtime.
     """
 
     backend: Backend
@@ -37,6 +38,7 @@ class Opened(NamedTuple):
     run: RunFolder | None
     precision: str
     early_exit: bool
+    runs_on: str
 
 
 def add_runtime(parser: argparse.ArgumentParser) -> None:
@@ -93,6 +95,7 @@ def open_model(
         None,
         exported.precision,
         backend.early_exit,
+        f"{options.provider}, {options.memory} MB",
     )
 
 
@@ -120,4 +123,27 @@ def open_run(
     backend.reading = reading
     digest = checksum(checkpoint)
     recipe, run = recipe_of(checkpoint), run_of(checkpoint)
-    return Opened(backend, card, digest, digest, recipe, run, backend.precision, backend.early_exit)
+    precision, halts, kind = backend.precision, backend.early_exit, backend.device.type
+    return Opened(backend, card, digest, digest, recipe, run, precision, halts, kind)
+
+
+def results_beside(path: Path, data: str | None) -> Path:
+    """The folder for scores: the run's folder; RUN/scores for one of its checkpoints; else beside the model, or here
+    if the model ships with the program."""
+    from hrm_arc.runs.checkpoint import CARD
+    from hrm_arc.runs.folder import RunFolder
+    from hrm_arc.runs.named import is_shipped
+
+    if is_shipped(path):
+        return RunFolder(Path(f"{path}.scores")).scored(data).path
+    if is_exported(path):
+        return RunFolder(path.with_suffix(".scores")).scored(data).path
+    if not (path / CARD).is_file():
+        return RunFolder(path).scored(data).path
+    # Not into the checkpoint's folder, which is removed when newer checkpoints are written.
+    checkpoint = path.resolve()
+    if checkpoint.parent.name != "checkpoints":
+        return RunFolder(checkpoint.with_name(f"{checkpoint.name}.scores")).scored(data).path
+    run = RunFolder(checkpoint.parent.parent)
+    name = checkpoint.name if data is None else f"{checkpoint.name}-{run.scored(data).path.name}"
+    return run.path / "scores" / name

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hrm_arc.cli.backends import Opened, add_runtime, is_exported, open_model
+from hrm_arc.cli.backends import Opened, add_runtime, open_model, results_beside
 from hrm_arc.cli.show import GROUP_COLUMNS, add_json, counting, emit, group_rows, note, print_scores, table
 from hrm_arc.errors import UserError
 
@@ -102,9 +102,9 @@ def run(options: argparse.Namespace) -> None:
         raise UserError("--segments", f"{options.segments}, expected 1 to {MOST_SEGMENTS:,}")
     model = open_model(options.path, options, options.early_exit, options.reading)
     halting = set_halting(model, options.halt_at, options.segments)
-    out = options.out or _within(model, _beside(options.path, options.data))
+    out = options.out or _within(model, results_beside(options.path, options.data))
     votes = options.votes or usual_votes(model)
-    if model.card.options.get("vocabulary") == "maze" and votes > DIHEDRALS:
+    if not model.card.permutes_colors and votes > DIHEDRALS:
         what = (
             "the tokens of a published Maze model have no other colors, so its boards have 8 orientations and no more"
         )
@@ -227,6 +227,7 @@ def score_model(model: Opened, data: str | None, out: Path, settings: dict[str, 
     from hrm_arc.evaluation.sharing import WorkShare
     from hrm_arc.files import check_target
     from hrm_arc.runs.folder import RunFolder
+    from hrm_arc.runs.versions import versions
 
     tasks, metrics = tasks_to_score(model.card, data, model.run), _more_metrics(model)
     work, started, folder = WorkShare(), time.monotonic(), RunFolder(out)
@@ -239,7 +240,9 @@ def score_model(model: Opened, data: str | None, out: Path, settings: dict[str, 
         from hrm_arc.report.page import prepare_page, write_page
 
         prepare_page(folder, model.run)
-    journal = Journal(out, fingerprint(model.checksum, tasks, settings), work.rank)
+    # Another device or version rounds otherwise, and its answers are those of another evaluation.
+    identity = {**settings, "runs_on": model.runs_on, "versions": versions()}
+    journal = Journal(out, fingerprint(model.checksum, tasks, identity), work.rank)
     with journal.exclusive_lock() if work.is_main else contextlib.nullcontext():
         predictions = work.gather(_answers(model, tasks, own, journal, settings))
         if not work.is_main:
@@ -275,28 +278,6 @@ def _answers(
         except KeyboardInterrupt:
             note("stopped; the same command resumes the evaluation")
             raise
-
-
-def _beside(path: Path, data: str | None) -> Path:
-    """The folder for scores: the run's folder; RUN/scores for one of its checkpoints; else beside the model, or here
-    if the model ships with the program."""
-    from hrm_arc.runs.checkpoint import CARD
-    from hrm_arc.runs.folder import RunFolder
-    from hrm_arc.runs.named import is_shipped
-
-    if is_shipped(path):
-        return RunFolder(Path(f"{path}.scores")).scored(data).path
-    if is_exported(path):
-        return RunFolder(path.with_suffix(".scores")).scored(data).path
-    if not (path / CARD).is_file():
-        return RunFolder(path).scored(data).path
-    # Not into the checkpoint's folder, which is removed when newer checkpoints are written.
-    checkpoint = path.resolve()
-    if checkpoint.parent.name != "checkpoints":
-        return RunFolder(checkpoint.with_name(f"{checkpoint.name}.scores")).scored(data).path
-    run = RunFolder(checkpoint.parent.parent)
-    name = checkpoint.name if data is None else f"{checkpoint.name}-{run.scored(data).path.name}"
-    return run.path / "scores" / name
 
 
 def _print_submission(result: dict[str, Any]) -> None:

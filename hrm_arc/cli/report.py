@@ -104,4 +104,7 @@ def _human(result: dict[str, Any]) -> None:
 def _names(first: RunFolder, second: RunFolder) -> list[str]:
     """What the two runs are called: the names of their recipes, of their folders where those are the same."""
     names = [str(run.owner().config()["name"]) for run in (first, second)]
-    return names if names[0] != names[1] else [first.path.name, second.path.name]
+    if names[0] != names[1]:
+        return names
+    runs = [run.owner().run_id for run in (first, second)]
+    return runs if runs[0] != runs[1] else [str(first.path), str(second.path)]

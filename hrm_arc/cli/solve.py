@@ -6,7 +6,7 @@
   hrm solve 0934a4d8 --finetune-seconds 0      use a trained model as it is
 
 The tasks of a folder are learned together. The checkpoint is not changed. Where a file has answers, they are
-compared with the attempts at the end; nothing reads them before.
+compared with the attempts at the end, and have no influence on them.
 """
 
 from __future__ import annotations

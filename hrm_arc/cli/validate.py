@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hrm_arc.cli.backends import add_runtime, is_exported, open_model
+from hrm_arc.cli.backends import add_runtime, is_exported, open_model, results_beside
 from hrm_arc.cli.show import ACCURACY_COLUMNS, add_json, baseline_rows, counting, emit, note, table
 from hrm_arc.errors import UserError
 
@@ -67,6 +67,9 @@ def _validate(options: argparse.Namespace) -> dict[str, Any]:
     if options.augment and card.symmetries:
         what = "this checkpoint has rows of variants of its own; score those with hrm eval --votes"
         raise UserError("--augment", f"{options.augment}, but {what}")
+    if options.augment and not card.permutes_colors:
+        what = "the tokens of a published Maze model have no other colors, so variants of its boards have no answer"
+        raise UserError("--augment", f"{options.augment}, but {what}")
     corpus = load_corpus([options.data]) if options.data else Corpus(solve=tasks_to_score(card, None, model.run))
     puzzles = validating.with_model_rows(corpus.held_out_puzzles(), corpus, card)
     if not puzzles:
@@ -114,7 +117,7 @@ def _running(progress: Progress) -> str:
 
 
 def _beside(path: Path) -> Path:
-    return path.with_suffix(".validation.json") if is_exported(path) else path / "validation.json"
+    return path.with_suffix(".validation.json") if is_exported(path) else results_beside(path, None) / "validation.json"
 
 
 def _human(result: dict[str, Any]) -> None:

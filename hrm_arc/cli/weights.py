@@ -90,6 +90,8 @@ def _print_about(name: str, about: dict[str, Any]) -> None:
         ]
         print()
         table("two attempts", ["scored on", "tasks", "votes", "solved", "of", "pass@2"], rows)
+        for line in dict.fromkeys(line for row in about["scores"] for line in row.get("warnings", [])):
+            print(f"  not fair: {line}")
 
 
 def _save(options: argparse.Namespace) -> None:
@@ -99,11 +101,29 @@ def _save(options: argparse.Namespace) -> None:
     if options.votes is not None and not 1 <= options.votes <= MOST_VOTES:
         raise UserError("--votes", f"{options.votes}, expected 1 to {MOST_VOTES:,}")
     alone("hrm weights save")
+    is_scored = not options.no_scores and _can_be_scored(options.path, options.data)
     about = save_weights(options.path, options.out, options.title, options.made_with)
-    if not options.no_scores:
+    if is_scored:
         about = _scored(options.out, options.data, options.votes)
     result = {"folder": str(options.out), "bytes": _size(options.out), **about}
     emit(result, options.json, _print_saved)
+
+
+def _can_be_scored(path: Path, data: str | None) -> bool:
+    """Whether there is something to score weights on; asked before anything is written.
+
+    Raises:
+        UserError: the tasks cannot be loaded.
+    """
+    from hrm_arc.cli.backends import open_run
+    from hrm_arc.evaluation.provenance import tasks_to_score
+
+    model = open_run(path)
+    if data is None and not model.card.held_out:
+        note("nothing was held out from this run: the weights are saved without scores; --data SOURCE scores them")
+        return False
+    tasks_to_score(model.card, data, model.run)
+    return True
 
 
 def _scored(folder: Path, data: str | None, votes: int | None) -> dict[str, Any]:

@@ -141,8 +141,9 @@ def _calibration_inputs(
     """
     corpus = Corpus(solve=tuple(tasks))
     puzzles = with_model_rows(corpus.training_puzzles(), corpus, card)
-    # Variants that another program drew have other numbers than those of this set.
-    data = AugmentedSet(puzzles, augment=0 if card.symmetries else 7, seed=card.seed, canvas=card.canvas)
+    # Variants that another program drew have other numbers than those of this set; a maze's have no tokens.
+    augment = 7 if card.permutes_colors and not card.symmetries else 0
+    data = AugmentedSet(puzzles, augment=augment, seed=card.seed, canvas=card.canvas)
     indices = np.linspace(0, len(data) - 1, min(CALIBRATION_SAMPLES, len(data))).astype(np.int64)
     cells = backend.model.segments * sum(part.inputs.size for part in data.samples(indices))
     used = {value.name for value in model.graph.input}

@@ -100,11 +100,12 @@ def _command(recipe: Mapping[str, Any]) -> str:
 
 def _learned_from(solve: Sequence[str], study: Sequence[str], tasks: Sequence[str], held_out: int) -> list[str]:
     """What a model was given, in words."""
-    said = [
-        f"the demonstrations of {held_out} tasks of {', '.join(solve) or 'memory'}; their test outputs were held out"
-    ]
+    said = []
+    if held_out:
+        of = ", ".join(solve) or "memory"
+        said.append(f"the demonstrations of {held_out} tasks of {of}; their test outputs were held out")
     if len(tasks) > held_out:
-        said.append(f"{len(tasks) - held_out} tasks of {', '.join(study)} with their test outputs")
+        said.append(f"{len(tasks) - held_out} tasks of {', '.join(study) or 'memory'} with their test outputs")
     return said
 
 
@@ -131,6 +132,7 @@ def add_scores(
         "solved": scores["solved_pass2"],
         "pass@2": scores["pass@2"],
         "interval": scores["intervals"]["pass@2"],
+        **({"warnings": scores["warnings"]} if scores["warnings"] else {}),
         **({} if solved is None else {"solved_tasks": sorted(name for name, is_solved in solved.items() if is_solved)}),
     }
     about["scores"] = [*(each for each in about["scores"] if each.get("data") != data), row]

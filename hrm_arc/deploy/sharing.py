@@ -13,6 +13,7 @@ import yaml
 
 from hrm_arc import hub
 from hrm_arc.errors import UserError
+from hrm_arc.puzzles.sources import BUILT_IN
 from hrm_arc.runs.card import Card
 from hrm_arc.runs.checkpoint import check, newest_checkpoint, read_card
 from hrm_arc.runs.named import ABOUT, FILES, read_about
@@ -55,7 +56,8 @@ def model_card(repository: str, card: Card, about: Mapping[str, Any]) -> str:
         "license": str(about["licence"]).lower(),
         "library_name": "hrm-arc",
         "tags": ["arc-agi", "hierarchical-reasoning-model", card.model],
-        "datasets": sorted({source.partition("/")[0] for source in (*card.solve, *card.study)}),
+        # A path or a module of somebody's machine is no data set.
+        "datasets": sorted({source.partition("/")[0] for source in (*card.solve, *card.study)} & BUILT_IN.keys()),
     }
     learned = "\n".join(f"- {line}" for line in about["learned_from"])
     made = "\n".join(about["made_with"])
@@ -63,6 +65,8 @@ def model_card(repository: str, card: Card, about: Mapping[str, Any]) -> str:
         f"| {row['data']} | {row['votes']} | {row['solved']} of {row['test_outputs']} | {row['pass@2']:.2%} |"
         for row in about["scores"]
     )
+    warnings = sorted({line for row in about["scores"] for line in row.get("warnings", [])} | set(card.leaks))
+    rows += "".join(f"\n\nNot fair: {line}" for line in warnings)
     scores = (
         f"\n## Scores\n\n| data | votes | solved, two attempts | pass@2 |\n|---|--:|--:|--:|\n{rows}\n" if rows else ""
     )

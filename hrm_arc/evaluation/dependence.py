@@ -46,8 +46,12 @@ class Dependence:
     def verdict(self) -> str:
         """The shares in words."""
         alike = self.distinct is not None and self.distinct <= LITTLE
-        if (alike and not self.with_input) or self.with_input == 0 == (self.with_identity or 0):
+        if (alike or self.distinct is None) and self.with_input == 0 == (self.with_identity or 0):
             return "it gives the same answer to everything"
+        if alike and not self.with_input:
+            return "it gives the same answer to everything"
+        if self.with_input == 0 == (self.with_identity or 0):
+            return "its answers depend neither on the cells of the input nor on the task, but perhaps on sizes"
         if self.with_input is None and self.distinct is None:
             return "a single answer does not show what it depends on"
         if self.with_input is None:

@@ -207,6 +207,7 @@ def _outcome(prediction: Prediction, row: Mapping[str, Any]) -> Row:
 
 def _check_scores(scores: Mapping[str, Any]) -> None:
     """Raise a ValueError that names the first value of a wrong type or range."""
+    mapping("changed_tasks", field(scores, "changed_tasks"))
     for name in ("step", "tasks", "answers_seen_in_training", "answers_not_known"):
         whole(name, field(scores, name))
     outputs = whole("test_outputs", field(scores, "test_outputs"))

@@ -262,7 +262,11 @@ def check_weights(file: Path, weights: Mapping[str, Tensor]) -> None:
         UserError: naming the first tensor that has others.
     """
     for name, tensor in weights.items():
-        if tensor.is_floating_point() and not (finite := tensor.isfinite()).all():
+        if tensor.device.type == "meta":
+            raise UserError(file, f"{name} has a shape and no values: save the weights themselves")
+        # Eight-bit floats have no such operation of their own.
+        values = tensor.float() if tensor.is_floating_point() and tensor.element_size() < 2 else tensor
+        if values.is_floating_point() and not (finite := values.isfinite()).all():
             others = int((~finite).sum())
             what = f"{others:,} of {tensor.numel():,} values of {name} are not finite (NaN or infinite)"
             raise UserError(file, f"{what}: training has diverged, or the file was damaged")

@@ -68,6 +68,11 @@ class Card:
     halt_at: float = 0.5
 
     @property
+    def permutes_colors(self) -> bool:
+        """Whether the model's vocabulary has all colors; that of a published Maze model has those of the maze alone."""
+        return self.options.get("vocabulary") != "maze"
+
+    @property
     def imported(self) -> bool:
         """Whether it was imported from a published system."""
         return "imported" in self.training

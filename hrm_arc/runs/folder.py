@@ -173,7 +173,21 @@ def _config_problem(config: Any) -> str | None:
         return "it has no training.max_steps"
     if type(training.get("max_minutes", 0)) not in (int, float):
         return "training.max_minutes is not a number"
-    return None
+    return _plain_problem(config)
+
+
+def _plain_problem(value: Any, key: str = "") -> str | None:
+    """What of a recipe is no plain data, such as a date, which nothing that reads a recipe can write."""
+    if isinstance(value, dict):
+        if odd := [each for each in value if not isinstance(each, str)]:
+            return f"{key or 'it'} has the key {odd[0]!r:.40}, expected text"
+        parts = [(each, f"{key}.{name}".strip(".")) for name, each in value.items()]
+    elif isinstance(value, list):
+        parts = [(each, key) for each in value]
+    else:
+        is_plain = value is None or isinstance(value, str | bool | int | float)
+        return None if is_plain else f"{key} is {type(value).__name__}, expected text, numbers or lists of them"
+    return next((wrong for each, name in parts if (wrong := _plain_problem(each, name)) is not None), None)
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

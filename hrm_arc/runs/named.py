@@ -48,7 +48,8 @@ def read_about(folder: Path) -> dict[str, Any]:
     Returns:
         ``title``, ``licence``, ``parameters``, ``steps``, ``learned_from``, ``made_with`` (commands), and ``scores``:
         rows with ``data``, ``tasks``, ``votes``, ``test_outputs``, ``solved``, ``pass@2`` and its ``interval``, and
-        where it is known ``solved_tasks``: the tasks of which every test output was solved.
+        where it is known ``solved_tasks``: the tasks of which every test output was solved, and ``warnings``: why the
+        score is not fair.
 
     Raises:
         UserError: it is missing or damaged.
@@ -78,8 +79,9 @@ def _check_score(row: dict[str, Any]) -> None:
     whole("scores.solved", field(row, "solved"), 0, outputs)
     for key in ("tasks", "votes"):
         whole(f"scores.{key}", field(row, key), 1)
-    if "solved_tasks" in row:
-        texts("scores.solved_tasks", row["solved_tasks"])
+    for key in ("solved_tasks", "warnings"):
+        if key in row:
+            texts(f"scores.{key}", row[key])
     share("scores.pass@2", field(row, "pass@2"))
     interval = listed("scores.interval", field(row, "interval"))
     if len(interval) != 2:
@@ -101,13 +103,12 @@ def pull(repository: str, out: Path) -> Path:
     if out.exists():
         raise UserError(out, "exists already; name another folder")
     folder = hub.download(repository, repository, "model", FILES)
-    if not (folder / FILES[0]).is_file():
-        raise UserError(repository, f"holds no weights of this program: it has no {FILES[0]}")
+    if missing := [name for name in FILES if not (folder / name).is_file()]:
+        raise UserError(repository, f"holds no weights of this program: it has no {missing[0]}")
     try:
         out.mkdir(parents=True)
         for name in FILES:
-            if (folder / name).is_file():
-                shutil.copyfile(folder / name, out / name)
+            shutil.copyfile(folder / name, out / name)
     except OSError as error:
         raise unwritable(out, error) from None
     return out

@@ -6,16 +6,19 @@ import os
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hrm_arc.cli.main import main
 from hrm_arc.errors import UserError
+from hrm_arc.evaluation import journal
 from hrm_arc.evaluation.journal import Journal
 from hrm_arc.evaluation.metrics import METRICS
 from hrm_arc.evaluation.predict import predict
 from hrm_arc.evaluation.prediction import Prediction
 from hrm_arc.puzzles.sources import load_tasks
+from hrm_arc.runs import versions
 from tests.cli.commands import one_line
 from tests.made import Scribbles, write_puzzles
 
@@ -144,3 +147,20 @@ def test_who_uses_which_average_is_said_alike() -> None:
         assert titled is not None
         for user in titled[1].split(", "):
             assert user in users, name
+
+
+def test_an_evaluation_is_gone_on_with_where_it_computes_the_same(
+    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marks: list[str] = []
+    fingerprint = journal.fingerprint
+
+    def recorded(*arguments: Any) -> str:
+        marks.append(fingerprint(*arguments))
+        return marks[-1]
+
+    monkeypatch.setattr(journal, "fingerprint", recorded)
+    for version in ("2.13.0", "2.13.0", "2.14.0"):
+        monkeypatch.setattr(versions, "version", lambda name, found=version: found)
+        assert main(["eval", str(run_folder), "--votes", "2", "--out", str(tmp_path / "out")]) == 0
+    assert marks[0] == marks[1] != marks[2]

@@ -8,19 +8,22 @@ import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from hrm_arc.errors import UserError
+from hrm_arc.evaluation.evaluate import predict_tasks
 from hrm_arc.evaluation.guesses import guesses
 from hrm_arc.evaluation.prediction import Candidate, Prediction
 from hrm_arc.evaluation.submission import read_submission
 from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.puzzles.task import Pair, Task, make_grid
-from hrm_arc.training import submitting
+from hrm_arc.training import answering, submitting
 from hrm_arc.training.answering import Sheet
 from hrm_arc.training.submitting import Submitting, challenge_of, learnable
+from hrm_arc.training.trainer import Trainer
 from tests.cli.commands import HRM, check_one_line, hrm
 from tests.made import write_tasks
 
@@ -54,12 +57,31 @@ def test_everything_is_answered_within_the_time(
     # So many samples that the time does not suffice for the large task.
     monkeypatch.setattr(submitting, "SAMPLES", 10**6)
     out, said = tmp_path / "submission.json", []
+    done_so_far: list[object] = []
+
+    class Slow(Trainer):
+        """On a busy machine, where it takes seconds to save a run."""
+
+        def fit(self) -> dict[str, Any]:
+            result = super().fit()
+            time.sleep(2)
+            done_so_far.append("trained")
+            return result
+
+    def recorded(*arguments: Any, votes: int, **more: Any) -> list[Prediction]:
+        done_so_far.append(votes)
+        return predict_tasks(*arguments, votes=votes, **more)
+
+    monkeypatch.setattr(submitting, "Trainer", Slow)
+    monkeypatch.setattr(answering, "predict_tasks", recorded)
     began = time.monotonic()
     work = Submitting(f"{competition}/test", out, tmp_path / "runs", 20, began, say=said.append)
     done = work.run()
     assert is_complete(out, competition)
     assert (len(done.tasks), done.trained_on, done.answered, done.stopped) == (4, 3, 5, False)
     assert said == ["3 of 4 tasks are learned until the end"]
+    last = done_so_far[len(done_so_far) - done_so_far[::-1].index("trained") :]
+    assert last[:3] == [1, 1, 1], "what was learned until the end answers every task at least once"
     assert len(list((tmp_path / "runs").iterdir())) == 2, "the trial, and the training of what can be learned"
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,12 +18,15 @@ from safetensors.torch import load_file
 
 import hrm_arc
 from hrm_arc.cli.main import main
-from hrm_arc.deploy.packing import _command
+from hrm_arc.deploy.packing import _command, add_scores
+from hrm_arc.deploy.sharing import model_card
 from hrm_arc.runs import named
-from hrm_arc.runs.checkpoint import newest_checkpoint
+from hrm_arc.runs.checkpoint import newest_checkpoint, read_card
 from hrm_arc.training.recipes import load_recipe
+from hrm_arc.training.trainer import Trainer
 from tests.cli.commands import answer, check_one_line, hrm, one_line
 from tests.cli.hub_server import TOKEN, Hub, serving
+from tests.made import tiny_recipe, write_tasks
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +95,54 @@ def test_a_name_stands_where_a_run_may_stand(
     assert hrm_arc.Solver.load(shipped).card.tasks == hrm_arc.Solver.load(saved).card.tasks
     for value in hrm_arc.Pretrained.load(shipped).weights.values():
         assert value.dtype == torch.float32
+
+
+def test_a_validation_by_name_leaves_the_name(shipped: str, saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (source,) = hrm_arc.Solver.load(saved).card.solve
+    for _ in range(2):
+        assert main(["validate", shipped, "--data", source, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["file"] == f"{shipped}.scores/validation.json"
+    assert main(["eval", shipped, "--votes", "2", "--json"]) == 0
+
+
+def test_weights_are_not_saved_before_it_is_known_what_to_score_them_on(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "mine"
+    assert "no such source" in one_line(capsys, "weights", "save", run_folder, out, "--data", "nowhere")
+    assert not out.exists()
+
+
+def test_weights_of_study_tasks_alone_are_saved_without_scores(tmp_path: Path) -> None:
+    recipe = tiny_recipe(
+        write_tasks(tmp_path / "tasks"), "grid-hrm", "--data.solve", "[]", "--data.study", "[0d3d703e]"
+    )
+    run = Trainer(recipe, root=tmp_path / "runs").fit()["folder"]
+    about = answer("weights", "save", run, tmp_path / "mine")
+    assert about["scores"] == []
+    assert about["learned_from"] == ["1 tasks of 0d3d703e with their test outputs"]
+
+
+def test_a_score_that_is_not_fair_says_so_wherever_weights_are_described(saved: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "unfair"
+    shutil.copytree(saved, folder)
+    unfair = "trained on the test outputs of 400 of these tasks: not a fair score"
+    scores = {
+        "tasks": 1,
+        "votes": 2,
+        "test_outputs": 1,
+        "solved_pass2": 1,
+        "pass@2": 1.0,
+        "intervals": {"pass@2": [0, 1]},
+    }
+    add_scores(folder, "arc-agi-1/training", {**scores, "warnings": [unfair]})
+    about = named.read_about(folder)
+    assert about["scores"][-1]["warnings"] == [unfair]
+    card = replace(read_card(folder), leaks=["a leak"], solve=["/home/somebody/tasks", "arc-agi-1/evaluation"])
+    text = model_card("me/unfair", card, about)
+    assert f"Not fair: {unfair}" in text
+    assert "Not fair: a leak" in text
+    assert yaml.safe_load(text.split("---\n")[1])["datasets"] == ["arc-agi-1"]
 
 
 def test_a_folder_of_the_same_name_comes_first(shipped: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -224,6 +277,11 @@ def test_what_the_hub_refuses_is_one_line(
     last = done.stderr.splitlines()[-1]
     assert done.returncode == 2
     assert last == "error: me/other: holds no weights of this program: it has no checkpoint.json"
+    # A download that misses a file leaves no folder behind.
+    hub.repositories["me/half"] = {name: (saved / name).read_bytes() for name in named.FILES if name != "about.json"}
+    done = hrm("weights", "pull", "me/half", tmp_path / "x")
+    assert done.stderr.splitlines()[-1] == "error: me/half: holds no weights of this program: it has no about.json"
+    assert not (tmp_path / "x").exists()
     monkeypatch.setenv("HF_TOKEN", "hf_of_somebody_else")
     check_one_line(hrm("weights", "push", saved, "me/tiny"), "me/tiny", "cannot be uploaded", status=1)
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")

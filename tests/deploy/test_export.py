@@ -28,7 +28,7 @@ from hrm_arc.puzzles.canvas import VOCABULARY
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.formats import task_json
 from hrm_arc.puzzles.sources import load_tasks
-from hrm_arc.puzzles.task import Pair
+from hrm_arc.puzzles.task import Pair, Task
 from hrm_arc.runs.card import Card
 from tests.deploy.fitted import TASKS, fitted_run, save_run
 
@@ -36,6 +36,19 @@ from tests.deploy.fitted import TASKS, fitted_run, save_run
 def batch_of(count: int) -> Samples:
     """Samples on one cropped canvas."""
     return AugmentedSet(Corpus(study=TASKS).training_puzzles(), canvas="cropped").samples(np.arange(count))[0]
+
+
+class Copies:
+    """Answers with the input."""
+
+    def answer(self, samples: Samples) -> Answers:
+        return Answers(samples.inputs, np.full(len(samples), 0.5), np.ones(len(samples)))
+
+    def refine(self, samples: Samples) -> np.ndarray:
+        return samples.inputs[None]
+
+    def logits(self, samples: Samples) -> np.ndarray:
+        return np.zeros((*samples.inputs.shape, VOCABULARY))
 
 
 @pytest.mark.parametrize("model", list(MODELS))
@@ -282,24 +295,29 @@ def test_parity_counts_differences(run_folder: Path) -> None:
 
 
 def test_sample_accuracy_counts_known_answers_only() -> None:
-    class Copies:
-        """Answers with the input."""
-
-        def answer(self, samples: Samples) -> Answers:
-            return Answers(samples.inputs, np.full(len(samples), 0.5), np.ones(len(samples)))
-
-        def refine(self, samples: Samples) -> np.ndarray:
-            return samples.inputs[None]
-
-        def logits(self, samples: Samples) -> np.ndarray:
-            return np.zeros((*samples.inputs.shape, VOCABULARY))
-
     (pair, *_) = TASKS[0].tests
     task = replace(TASKS[0], tests=(Pair(pair.input, pair.input), Pair(pair.input, None)))
     card = Card("grid-hrm", {}, [], "cropped", True, [], [], 0, 1, 0, [], 1, "run", {})
     compared = parity(Copies(), Copies(), card, [task], samples=20)
     assert (compared.samples, compared.test_outputs) == (20, 1)
     assert (compared.sample_accuracy, compared.other_sample_accuracy) == (1, 1)
+
+
+def test_tasks_with_few_variants_count_as_often_as_they_were_answered() -> None:
+    """An imported checkpoint has rows of the variants that its own program drew: of one task one, of another eight."""
+    few = Task.from_lists("few", [([[1]], [[1]])], [([[1]], [[1]])])
+    many = Task.from_lists("many", [([[1, 2, 3]], [[1, 2, 3]])], [([[4, 5, 6]], [[4, 5, 6]])])
+    symmetries = {"few": "0" + "0123456789", "many": "".join(f"{n}0123456789" for n in range(8))}
+    card = Card("hrm", {}, ["few", "many"], "full", True, [], [], 0, 8, 0, [], 1, "run", {}, symmetries=symmetries)
+    compared = parity(Copies(), Copies(), card, [few, many], samples=16)
+    assert compared.samples == 9
+    assert compared.sample_accuracy == compared.other_sample_accuracy == 1
+
+
+def test_a_maze_is_compared_in_its_orientations() -> None:
+    card = Card("trm", {"vocabulary": "maze"}, [], "full", True, [], [], 0, 1, 0, [], 1, "run", {})
+    compared = parity(Copies(), Copies(), card, load_tasks("maze-5x5:10"), samples=2000)
+    assert compared.samples == 8
 
 
 def test_any_altered_byte_is_found(exported_file: Path, tmp_path: Path) -> None:

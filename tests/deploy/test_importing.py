@@ -113,6 +113,12 @@ def damage(tmp_path: Path, kind: str) -> str:
     if kind == "hostile":
         torch.save({"x": Hostile()}, path)
         return "holds more than tensors, and its code is not run"
+    if kind == "eight bits":
+        torch.save({**state, first: torch.full(state[first].shape, torch.nan).to(torch.float8_e4m3fn)}, path)
+        return f"of {state[first].numel():,} values of"
+    if kind == "no values":
+        torch.save({**state, first: state[first].to("meta")}, path)
+        return "has a shape and no values"
     if kind == "noise":
         path.write_bytes(b"noise" * 100)
         return "expected a state dict that torch.save has written"
@@ -123,7 +129,9 @@ def damage(tmp_path: Path, kind: str) -> str:
     return "cannot be read"
 
 
-@pytest.mark.parametrize("kind", ["missing", "left over", "shape", "hostile", "noise", "other", "absent"])
+@pytest.mark.parametrize(
+    "kind", ["missing", "left over", "shape", "hostile", "noise", "other", "absent", "eight bits", "no values"]
+)
 def test_what_does_not_fit_is_named(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     message = damage(tmp_path, kind)

@@ -104,3 +104,6 @@ def test_more_votes_than_a_maze_has_orientations_are_refused(
     said = one_line(capsys, "eval", tmp_path / "run", "--data", tmp_path / "maze", "--votes", "9")
     assert "--votes: 9" in said
     assert "8 orientations" in said
+    said = one_line(capsys, "validate", tmp_path / "run", "--data", tmp_path / "maze", "--augment", "3")
+    assert "--augment: 3" in said
+    assert "no other colors" in said

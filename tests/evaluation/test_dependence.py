@@ -47,6 +47,11 @@ RULES: dict[str, tuple[Rule, str]] = {
         lambda inputs, task: np.full_like(inputs, task % 10 + 2),
         "its answers do not depend on the input, and they do depend on the puzzle embedding",
     ),
+    # Its answers differ, by their sizes alone.
+    "sizes": (
+        lambda inputs, task: np.where(inputs > 1, 2, inputs).astype(np.uint8),
+        "its answers depend neither on the cells of the input nor on the task, but perhaps on sizes",
+    ),
     "both": (
         lambda inputs, task: np.where(inputs > 1, (inputs + task) % 10 + 2, 0).astype(np.uint8),
         "its answers depend on the input, and they do depend on the puzzle embedding",

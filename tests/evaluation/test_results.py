@@ -131,6 +131,7 @@ def test_damaged_results_are_one_line(
         ({"warnings": "none"}, "warnings is text"),
         ({"refinement": [{"segment": 1, "test_outputs": 0, "exact": 0, "changed": None}]}, "refinement.test_outputs"),
         ({"predictions": None}, "predictions is null"),
+        ({"changed_tasks": None}, "changed_tasks is null"),
         ({"baselines": {}}, "has no pad_only"),
     ],
 )

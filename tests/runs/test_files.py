@@ -154,6 +154,8 @@ def test_a_run_folder_keeps_its_configuration(tmp_path: Path, caplog: pytest.Log
         ("- 1", "damaged: holds a list"),
         (bomb, "aliases"),
         ("[" * 10**5, "deeply"),
+        (f"{text}note: 2025-01-01\n", "damaged: note is date, expected text, numbers or lists of them"),
+        (f"{text}more: {{a: {{1: x}}}}\n", "damaged: more.a has the key 1, expected text"),
     ):
         folder.config_file.write_text(damage)
         with pytest.raises(UserError, match=what):
