@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import math
 import re
 from collections.abc import Sized
 from typing import ClassVar
@@ -108,7 +107,7 @@ def check_at_most(config: object, most: float, *names: str) -> None:
 
 
 def check_at_least(config: object, least: float, *names: str) -> None:
-    """Check that fields of a configuration are at least ``least``, and finite.
+    """Check that fields of a configuration are at least ``least``.
 
     Raises:
         ValueError: naming the first such field.
@@ -117,5 +116,3 @@ def check_at_least(config: object, least: float, *names: str) -> None:
         value = getattr(config, name)
         if not value >= least:
             raise ValueError(f"{name} is {value}, expected at least {least:g}")
-        if value == math.inf:
-            raise ValueError(f"{name} is infinite, expected a number")

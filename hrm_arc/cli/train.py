@@ -27,6 +27,7 @@ import argparse
 import contextlib
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,8 +87,7 @@ def run(options: argparse.Namespace) -> None:
         folder = restarted_run(recipe, options.out)
     else:
         raise UserError("hrm train", "name a recipe: a YAML file, or a packaged one such as quickstart")
-    changes = "data" in options.override
-    result = train(recipe, options.out, folder, pretrained, options.profile, changes)
+    result = train(recipe, options.out, folder, pretrained, options.profile, options.override)
     if result is not None:
         emit(result, options.json, _human)
     if result is not None and result["state"] == "interrupted":
@@ -100,7 +100,7 @@ def train(
     resume: RunFolder | None = None,
     pretrained: Pretrained | None = None,
     profile: bool = False,
-    accept_changes: bool = False,
+    overrides: Sequence[str] = (),
 ) -> dict[str, Any] | None:
     """Train with a progress bar; returns the trainer's summary in the main process, None in the others."""
     from hrm_arc.cli.progress import ConsoleProgress
@@ -116,7 +116,7 @@ def train(
                 resume=resume,
                 pretrained=pretrained,
                 profile=profile,
-                accept_changes=accept_changes,
+                overrides=overrides,
             )
         if trainer.is_main:
             note(f"run {trainer.folder.path}")

@@ -165,6 +165,9 @@ class _Plan:
         for task in corpus.tasks:
             if split_variant(task.id)[0] != task.id:
                 raise UserError(task.id, "is the name of a variant in the published sets; rename the task")
+        if len({task.boards for task in corpus.tasks}) > 1:
+            # Boards have no identifiers there, and tasks are told apart by them.
+            raise UserError("hrm data build", "tasks and games together; write each into a folder of its own")
         # Games with boards of one size are written at that size, as in the published sets.
         is_one_size = all(task.boards for task in corpus.tasks) and len(boards) == 1
         self.canvas = boards.pop() if is_one_size else FULL

@@ -115,7 +115,7 @@ def _keys(items: Sequence[Item]) -> list[Hashable]:
 
     The comparisons that follow grow with the square of the items of one key, so for many items it is the exact one.
     """
-    return [canonical(item) if len(items) > MANY else fingerprint(item) for item in items]
+    return [canonical(item) if len(items) >= MANY else fingerprint(item) for item in items]
 
 
 def _alike(keys: Sequence[Hashable], targets: Sequence[Hashable]) -> list[list[int]]:

@@ -85,7 +85,7 @@ def puzzle_files(path: Path, split: str = "") -> list[tuple[Path, str]]:
     if split:
         return []
     if is_there(path / "train.csv"):
-        if others := [file for file in list_folder(path).files if file.suffix == ".json"]:
+        if others := sorted(file for file in path.glob("*.json") if not file.name.startswith(".")):
             left_out = f"{others[0].name}{and_more(others)} beside it are left out"
             warn_once(f"{path}: is the game of train.csv; {left_out}, and may be sources of their own")
         return [(path / "train.csv", "")]

@@ -61,7 +61,7 @@ class RunList:
         return rows[::-1]
 
     def _row(self, run: RunFolder, end: float) -> dict[str, Any]:
-        signature = signature_of(run.config_file)
+        signature = signature_of(run.config_file), signature_of(run.accepted_file)
         known = self._recipes.get(run.path)
         if known is None or known[0] != signature:
             if time.monotonic() > end:

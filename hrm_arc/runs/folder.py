@@ -1,6 +1,7 @@
 """A run is a folder: everything to resume, score and draw it without the process that made it.
 
-config.yaml        the whole recipe, every default written out; with changes that a resumed run accepted
+config.yaml        the whole recipe, every default written out
+accepted.json      keys of it that were changed by a resume, with their values, if there are any
 begins-with.txt    the run whose weights it began with, if there was one
 status.json        where the run stands
 metrics.jsonl      one object a row, in the order of steps
@@ -28,8 +29,8 @@ from typing import Any
 import yaml
 
 from hrm_arc.errors import UserError, printable
-from hrm_arc.files import write_text
-from hrm_arc.reading import LARGEST_YAML, kind_of, parse_yaml, read_text
+from hrm_arc.files import write_sealed_json, write_text
+from hrm_arc.reading import LARGEST_YAML, kind_of, parse_yaml, read_sealed_json, read_text
 from hrm_arc.runs.status import read_status
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,10 @@ class RunFolder:
     @property
     def config_file(self) -> Path:
         return self.path / "config.yaml"
+
+    @property
+    def accepted_file(self) -> Path:
+        return self.path / "accepted.json"
 
     @property
     def status_file(self) -> Path:
@@ -116,7 +121,7 @@ class RunFolder:
         return self if is_run else RunFolder(self.path.resolve().parent.parent)
 
     def config(self) -> dict[str, Any]:
-        """The recipe of the run. An edit by somebody else is logged as a warning.
+        """The recipe of the run: as it was started, with the changes since then. An edit is logged as a warning.
 
         Raises:
             UserError: this is no run folder, or the recipe is damaged.
@@ -131,16 +136,36 @@ class RunFolder:
         seal = SEAL.match(text)
         if seal is None or seal[1] != _sum(text[seal.end() :]):
             _warn_of_edit(self.config_file)
+        for key, value in self.accepted().items():
+            *sections, name = key.split(".")
+            place = config
+            for section in sections:
+                place = place.setdefault(section, {})
+                if not isinstance(place, dict):
+                    raise UserError(self.accepted_file, f"damaged: {key} is no key of the recipe")
+            place[name] = value
+        if (wrong := _config_problem(config)) is not None:
+            raise UserError(self.accepted_file, f"damaged: {wrong}")
         return config
 
-    def write_config(self, config: Mapping[str, Any]) -> None:
-        """Write the recipe, as plain data.
+    def accepted(self) -> dict[str, Any]:
+        """The dotted keys of the recipe that were changed by a resume (``--override``), with their values.
 
         Raises:
-            ReportedError: it cannot be written.
+            UserError: the file is damaged.
         """
-        text = yaml.safe_dump(dict(config), sort_keys=False)
-        write_text(self.config_file, f"# The recipe of this run; crc32 {_sum(text)}\n{text}")
+        try:
+            return read_sealed_json(self.accepted_file, LARGEST_YAML, within=self.path)
+        except FileNotFoundError:
+            return {}
+
+    def accept(self, changes: Mapping[str, Any]) -> None:
+        """Keep changed keys of the recipe, which are the run's from here on.
+
+        Raises:
+            ReportedError: they cannot be written.
+        """
+        write_sealed_json(self.accepted_file, {**self.accepted(), **changes})
 
     def begins_with(self) -> str:
         """The name of the run whose weights it began with, or ""."""
@@ -224,7 +249,8 @@ def create_run(root: Path, config: dict[str, Any], begins_with: str = "") -> Run
     # First, because a folder with a recipe is a run.
     if begins_with:
         write_text(folder.start_file, begins_with + "\n")
-    folder.write_config(config)
+    text = yaml.safe_dump(config, sort_keys=False)
+    write_text(folder.config_file, f"# The recipe of this run; crc32 {_sum(text)}\n{text}")
     return folder
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from hrm_arc.errors import ReportedError, unwritable
 from hrm_arc.files import open_append
-from hrm_arc.runs.folder import RunFolder, differences
+from hrm_arc.runs.folder import RunFolder
 from hrm_arc.runs.metrics import Metrics
 from hrm_arc.runs.status import RunState, Status
 from hrm_arc.runs.trackers import Tracker, open_tracker
@@ -95,7 +95,6 @@ class RunRecorder(Callback):
         logging.getLogger("hrm_arc").addHandler(handler)
         self._open.callback(logging.getLogger("hrm_arc").removeHandler, handler)
         self._line(f"start at step {step}")
-        self._take_recipe(recipe.as_dict())
         # A former score stays, with its step.
         self.event(state="running", current_step=step, message=None)
         self.event(baselines=trainer.baselines, **best_fields(trainer.best))
@@ -157,13 +156,18 @@ class RunRecorder(Callback):
         """Steps done: of the run itself, because metrics come every few steps only."""
         return self._trainer.step if self._trainer is not None else 0
 
-    def _take_recipe(self, recipe: dict[str, Any]) -> None:
-        """Keep the recipe that the run goes on with, so that it is also the one of the next resume."""
-        changes = differences(self._folder.config(), recipe) if self._had_recipe else {}
+    def accept(self, changes: dict[str, tuple[Any, Any]]) -> None:
+        """Keep keys of the recipe that were changed by a resume, so that they are also those of the next one.
+
+        Args:
+            changes: dotted keys, with the value before and the one from here on.
+        """
+        if not changes or self._is_removed():
+            return
         for key, (before, now) in changes.items():
             self._line(f"{key}: {before} before, {now} from here on")
-        if changes:
-            self._folder.write_config(recipe)
+        with self._although_full():
+            self._folder.accept({key: now for key, (_, now) in changes.items()})
 
     def event(self, **fields: Any) -> None:
         """Write fields of the status now."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -253,15 +254,26 @@ def resumed_recipe(run: RunFolder, recipe: str | None, flags: list[str], overrid
     Raises:
         UserError: other keys differ, or there is no run.
     """
-    run.config()  # Raises the right error where this is no run.
-    own = load_recipe(run.config_file)
-    wanted = _settled_as(own, absolute_sources(load_recipe(recipe or run.config_file, flags)))
+    own = recipe_of_run(run)
+    wanted = absolute_sources(recipe_of_run(run, flags) if recipe is None else load_recipe(recipe, flags))
+    wanted = _settled_as(own, wanted)
     changed = [key for key in differences(_settled_as(own, own).as_dict(), wanted.as_dict()) if key not in overrides]
     if changed:
         raise UserError(
             str(run.path), f"the recipe differs in {', '.join(changed)}; accept each with --override KEY to go on"
         )
     return wanted
+
+
+def recipe_of_run(run: RunFolder, flags: Sequence[str] = ()) -> Recipe:
+    """The recipe of a run, with the changes that earlier resumes accepted, and with dotted flags.
+
+    Raises:
+        UserError: there is no run, or its recipe is damaged.
+    """
+    run.config()  # Raises the right error where this is no run.
+    accepted = [f"--{key}={json.dumps(value)}" for key, value in run.accepted().items()]
+    return load_recipe(run.config_file, [*accepted, *flags])
 
 
 def restarted_run(recipe: Recipe, root: Path) -> RunFolder | None:
@@ -275,7 +287,7 @@ def restarted_run(recipe: Recipe, root: Path) -> RunFolder | None:
     for file in sorted(root.glob("*/config.yaml"), reverse=True):
         run = RunFolder(file.parent)
         with contextlib.suppress(UserError):  # Another run, which is damaged.
-            own = load_recipe(run.config_file)
+            own = recipe_of_run(run)
             wanted = _settled_as(own, absolute_sources(recipe))
             if _settled_as(own, own).as_dict() == wanted.as_dict() and run.status().get("state") != "finished":
                 return run

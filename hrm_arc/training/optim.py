@@ -177,14 +177,11 @@ def _fused(parameters: Sequence[Tensor]) -> bool:
 
 
 def _matrices(model: nn.Module) -> list[Tensor]:
-    """Trainable matrices that are neither embeddings nor small heads.
-
-    A parameter of the model itself, and of no layer in it, is an embedding too: learned tokens.
-    """
+    """Trainable matrices that are neither embeddings nor small heads; many registers count as one, too."""
     tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
     tables |= {id(table) for table in puzzle_embeddings(model)}
     return [
         p
-        for name, p in model.named_parameters()
-        if p.requires_grad and p.ndim == 2 and min(p.shape) >= SMALLEST_MATRIX and id(p) not in tables and "." in name
+        for p in model.parameters()
+        if p.requires_grad and p.ndim == 2 and min(p.shape) >= SMALLEST_MATRIX and id(p) not in tables
     ]

@@ -157,10 +157,12 @@ def _chosen_model(path: Path, data: Any, flags: Sequence[str]) -> str:
         raise UserError(path, "not a recipe: it has no 'model' with a 'name'")
     if "config" in data:
         raise UserError(path, "no key config: a recipe cannot include another file")
-    for section in SECTIONS:
+    # Keys that the parser uses itself.
+    if inner := [key for key in data if str(key).startswith("__")]:
+        raise UserError(path, f"no key {inner[0]}")
+    for section in ("model", *SECTIONS):
         if not isinstance(data.get(section, {}), dict):
             raise UserError(path, f"'{section}' is a single value, expected a section of keys")
-        # Keys that the parser uses itself.
         if inner := [key for key in data.get(section, {}) if str(key).startswith("__")]:
             raise UserError(path, f"no key {section}.{inner[0]}")
     for place, flag in enumerate(flags):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from hrm_arc.puzzles.leaks import leaks
 from hrm_arc.puzzles.transforms import find_transforms
 from hrm_arc.runs.card import Card
 from hrm_arc.runs.checkpoint import BEST, LATEST
-from hrm_arc.runs.folder import RunFolder, create_run
+from hrm_arc.runs.folder import RunFolder, create_run, differences
 from hrm_arc.runs.status import RunState
 from hrm_arc.training.build import (
     Pretrained,
@@ -72,7 +72,8 @@ class Trainer:
         callbacks: called as the run goes, in the main process.
         root: where run folders are.
         resume: the run to go on with; a new one is made otherwise.
-        accept_changes: go on with a run although grids of its tasks have changed since.
+        overrides: dotted keys in which the recipe may differ from that of the run to go on with, and ``data``: grids
+            of its tasks may have changed since.
         pretrained: weights to initialize a new run with, or one that has no checkpoint yet.
         profile: record the operations of a few steps; see :mod:`hrm_arc.training.profiling`.
 
@@ -97,7 +98,7 @@ class Trainer:
         *,
         root: str | Path = "runs",
         resume: RunFolder | None = None,
-        accept_changes: bool = False,
+        overrides: Collection[str] = (),
         pretrained: Pretrained | None = None,
         profile: bool = False,
     ):
@@ -171,7 +172,10 @@ class Trainer:
         )
         # Compared again in the lock: another process may be about to end.
         self._known_checkpoints = self._checkpoints.names()
-        restored = resume is not None and self._restore(accept_changes, pretrained)
+        restored = resume is not None and self._restore("data" in overrides, pretrained)
+        own = resume.config() if resume is not None else {}
+        differing = differences(own, self.recipe.as_dict()) if resume is not None else {}
+        self._accepted = {key: values for key, values in differing.items() if key in overrides}
         self._unsaved = not restored
         self._begins_trained = pretrained is not None
         self.card()  # Raises now what the first checkpoint would raise.
@@ -299,6 +303,7 @@ class Trainer:
                 self._try_to_save(BEST)
         if saved != self.step or self._unsaved:
             self._save(LATEST)
+        self._accept()
         if self._ema is not None:
             self._ema.swap()
         self._is_averaged = True
@@ -383,9 +388,16 @@ class Trainer:
             path = self._checkpoints.save(kind, self.card())
         self._unsaved = False
         self._known_checkpoints = self._checkpoints.names()
+        self._accept()
         if path is not None:
             for callback in self._callbacks:
                 callback.on_checkpoint(path)
+
+    def _accept(self) -> None:
+        """Make what was accepted the run's own recipe, now that it has trained with it."""
+        if self.is_main:
+            self._recorder.accept(self._accepted)
+        self._accepted = {}
 
     def _restore(self, accept_changes: bool, pretrained: Pretrained | None) -> bool:
         """Go on from a run's newest whole checkpoint, or from the start if it has none; returns whether it has one.

@@ -43,12 +43,13 @@ def test_a_task_on_both_sides_has_identifiers_of_its_own(augment: int, tmp_path:
     assert (solved < names.index("last")).all()
 
 
-def test_boards_beside_tasks_have_no_identifiers(tmp_path: Path) -> None:
-    corpus = Corpus(solve=(task("mine", 2), *load_tasks("maze-5x5:20")))
-    names, ids = written(tmp_path, corpus, augment=2)
-    assert names[:2] == ["<blank>", "mine"]
-    assert len(names) == 4
-    assert [sorted(set(ids[split].tolist())) for split in ("train", "test")] == [[0, 1, 2, 3]] * 2
+@pytest.mark.parametrize("side", ["solve", "study"])
+def test_tasks_and_games_are_not_written_into_one_folder(side: str, tmp_path: Path) -> None:
+    sides = {"solve": (task("mine", 2),), "study": ()}
+    sides[side] = (*sides[side], *load_tasks("maze-5x5:20"))
+    with pytest.raises(UserError, match="tasks and games together; write each into a folder of its own"):
+        written(tmp_path, Corpus(**sides), augment=0)
+    assert not (tmp_path / "set").exists()
 
 
 @pytest.mark.parametrize("name", ["a|||1", "a|||t3|||0213456789", "a_t3_0213456789"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,23 +13,24 @@ import torch
 
 from hrm_arc.errors import UserError
 from hrm_arc.files import sealed_row
-from hrm_arc.models import build_model
 from hrm_arc.models.dropout import drop
 from hrm_arc.models.vocabulary import OwnTokens
 from hrm_arc.runs.checkpoint import LATEST, list_checkpoints, read_card, read_tensors
 from hrm_arc.runs.folder import RunFolder
 from hrm_arc.runs.metrics import Metrics, read_history
 from hrm_arc.runs.status import Status, amend_status, read_status
+from hrm_arc.training.build import load_corpus
 from hrm_arc.training.callbacks import Callback
 from hrm_arc.training.checkpointing import Checkpoints, resumed_recipe
 from hrm_arc.training.distributed import Distributed
-from hrm_arc.training.optim import build_optimizers
 from hrm_arc.training.recipes import load_recipe
 from hrm_arc.training.trainer import Trainer
 from tests.made import tiny_recipe, write_tasks
 
 
-def stopped(recipe: Any, root: Path, step: int, folder: RunFolder | None = None) -> RunFolder:
+def stopped(
+    recipe: Any, root: Path, step: int, folder: RunFolder | None = None, overrides: Sequence[str] = ()
+) -> RunFolder:
     """A run that was asked to stop in a step."""
 
     class Stopping(Callback):
@@ -43,7 +45,7 @@ def stopped(recipe: Any, root: Path, step: int, folder: RunFolder | None = None)
 
             trainer._one_step = one_step  # type: ignore[method-assign]
 
-    trainer = Trainer(recipe, root=root, resume=folder, callbacks=[Stopping()])
+    trainer = Trainer(recipe, root=root, resume=folder, overrides=overrides, callbacks=[Stopping()])
     assert (trainer.fit()["state"], trainer.step) == ("interrupted", step)
     return trainer.folder
 
@@ -55,13 +57,67 @@ def test_accepted_changes_are_the_recipe_of_the_next_resume(tmp_path: Path) -> N
     flags = ["--training.max_steps", "20", "--optimizer.lr", "5e-4"]
     with pytest.raises(UserError, match=r"the recipe differs in optimizer\.lr; accept each with --override"):
         resumed_recipe(run, None, flags, ["training.max_steps"])
-    changed = resumed_recipe(run, None, flags, ["training.max_steps", "optimizer.lr"])
-    stopped(changed, tmp_path, 8, run)
+    overrides = ["training.max_steps", "optimizer.lr"]
+    changed = resumed_recipe(run, None, flags, overrides)
+    stopped(changed, tmp_path, 8, run, overrides)
     again = resumed_recipe(run, None, [], [])
     assert (again.training.max_steps, again.optimizer.lr) == (20, 5e-4)
     assert run.config()["training"]["max_steps"] == 20
     assert "training.max_steps: 6 before, 20 from here on" in run.log_file.read_text()
     assert Trainer(again, resume=run).fit()["steps"] == 20
+    # Beside the recipe that the run was started with, which stays as it was sealed.
+    assert "max_steps: 6" in run.config_file.read_text()
+
+
+def test_what_was_not_accepted_and_what_did_not_train_changes_no_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tiny_recipe(write_tasks(tmp_path / "tasks"))
+    run = stopped(recipe, tmp_path, 2)
+    # Tasks in memory are none of the recipe's sources; a key that an earlier version did not have is no change.
+    text = run.config_file.read_text()
+    run.config_file.write_text("".join(line for line in text.splitlines(True) if "largest" not in line))
+    stopped(recipe, tmp_path, 3, run)
+    Trainer(recipe, corpus=load_corpus(recipe), resume=run).fit()
+    assert not run.accepted_file.exists()
+    assert run.config()["data"]["solve"] == recipe.data.solve
+    # A batch that never fitted the memory is not the run's.
+    overrides = ["training.batch_size", "training.max_steps"]
+    larger = resumed_recipe(run, None, ["--training.batch_size", "512", "--training.max_steps", "9"], overrides)
+
+    def no_memory(*arguments: Any) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "_one_step", no_memory)
+        with pytest.raises(UserError, match="512 samples do not fit"):
+            Trainer(larger, resume=run, overrides=overrides).fit()
+    assert resumed_recipe(run, None, [], []).training.batch_size == 8
+
+
+def test_a_full_disk_does_not_end_a_run_that_goes_on_with_other_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = stopped(tiny_recipe(write_tasks(tmp_path / "tasks")), tmp_path, 2)
+    overrides = ["training.max_steps"]
+    longer = resumed_recipe(run, None, ["--training.max_steps", "9"], overrides)
+
+    def full(*arguments: Any) -> None:
+        raise UserError(run.accepted_file, "cannot be written: No space left on device")
+
+    monkeypatch.setattr(RunFolder, "accept", full)
+    assert Trainer(longer, resume=run, overrides=overrides).fit()["state"] == "finished"
+    assert "No space left on device" in caplog.text
+
+
+def test_damaged_changes_are_named(tmp_path: Path) -> None:
+    run = stopped(tiny_recipe(write_tasks(tmp_path / "tasks")), tmp_path, 2)
+    run.accept({"training.max_steps": "many"})
+    with pytest.raises(UserError, match=r"accepted\.json: damaged: it has no training\.max_steps"):
+        run.config()
+    run.accepted_file.write_text("{")
+    with pytest.raises(UserError, match=r"accepted\.json"):
+        resumed_recipe(run, None, [], [])
 
 
 def test_a_run_that_was_stopped_says_its_own_step(tmp_path: Path) -> None:
@@ -195,6 +251,19 @@ def test_gradients_that_overflow_move_no_weight_of_any_optimizer() -> None:
     assert all((each < 1).all() for each in weights)
 
 
+@pytest.mark.parametrize("finite", [True, False])
+def test_a_step_skips_an_update_that_overflows(finite: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = Trainer(tiny_recipe(write_tasks(tmp_path / "tasks")), root=tmp_path)
+    skipped: list[bool] = []
+    monkeypatch.setattr(Distributed, "scaler", object())
+    monkeypatch.setattr(Distributed, "step", lambda self, optimizers, skip: skipped.append(skip))
+    for parameter in trainer.model.parameters():
+        parameter.grad = torch.full_like(parameter, 1.0 if finite else torch.inf)
+    losses: Any = [SimpleNamespace(total=torch.ones(1))]
+    trainer._training_step._update(losses, 0)
+    assert skipped == [not finite]
+
+
 def test_half_precision_is_for_gpus(tmp_path: Path) -> None:
     recipe = tiny_recipe(write_tasks(tmp_path / "tasks"), "grid-hrm", "--training.precision", "16-mixed")
     with pytest.raises(UserError, match=r"training\.precision: 16-mixed is for GPUs"):
@@ -207,8 +276,7 @@ def test_half_precision_is_for_gpus(tmp_path: Path) -> None:
         (("--training.accelerator", "tpu"), "training.accelerator: "),
         (("--loss.kind", "torch:float32"), "loss.kind: torch:float32 is dtype, expected a function"),
         (("--optimizer.matrix_lr", "1e300"), "matrix_lr is 1e+300, expected at most"),
-        (("--optimizer.lr", ".inf"), "lr is infinite, expected a number"),
-        (("--training.max_minutes", ".inf"), "max_minutes is infinite, expected a number"),
+        (("--optimizer.lr", ".inf"), "lr is inf, expected at most"),
     ],
     ids=str,
 )
@@ -225,6 +293,7 @@ def test_values_that_no_machine_can_train_with_are_one_line(flags: tuple[str, st
         ("training: {max_steps: 5}\ntraining: {batch_size: 4}\n", "key 'training' appears twice, again in line 3"),
         ("training:\n  max_steps: 5\n  max_steps: 6\n", "key 'max_steps' appears twice, again in line 4"),
         ("data: {__path__: x}\n", "no key data.__path__"),
+        ("__path__: x\n", "no key __path__"),
     ],
 )
 def test_keys_of_a_recipe_that_would_be_lost_are_refused(text: str, said: str, tmp_path: Path) -> None:
@@ -233,18 +302,6 @@ def test_keys_of_a_recipe_that_would_be_lost_are_refused(text: str, said: str, t
     with pytest.raises(UserError) as raised:
         load_recipe(str(path))
     assert said in str(raised.value)
-
-
-def test_learned_tokens_are_no_matrices_for_muon() -> None:
-    model = build_model("grid-hrm", {"hidden_size": 32, "num_heads": 2, "registers": 32}, 3)
-    muon = build_optimizers(model, load_recipe("cpu-arc1").optimizer, torch.float32)
-    moved = {id(each) for optimizer in muon if "Muon" in type(optimizer).__name__ for each in params(optimizer)}
-    assert id(model.registers) not in moved
-    assert id(dict(model.named_parameters())["h_layers.0.attention.out.weight"]) in moved
-
-
-def params(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
-    return [each for group in optimizer.param_groups for each in group["params"]]
 
 
 def test_what_half_precision_and_a_rate_next_to_one_cannot_hold() -> None:

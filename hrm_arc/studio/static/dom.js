@@ -79,7 +79,22 @@ export function follow(path, root, onmessage) {
     root.classList.add("lost");
     say(new ServerError(GONE, 0).message);
     // A browser asks again by itself where the connection ended, but not where the server refused.
-    if (source.readyState === EventSource.CLOSED) again = setTimeout(open, RETRY);
+    if (source.readyState === EventSource.CLOSED) refused();
+  };
+  const refused = async () => {
+    const asked = new AbortController();
+    try {
+      const response = await fetch(path, { signal: asked.signal });
+      if (response.status >= 400 && response.status < 500) {
+        say((await failure(response)).message);
+        return;
+      }
+    } catch {
+      // It does not answer at all.
+    } finally {
+      asked.abort();
+    }
+    if (source) again = setTimeout(open, RETRY);
   };
   const open = () => {
     source = new EventSource(path);
