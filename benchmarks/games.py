@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks._paired import solved
 from benchmarks._runs import Scored, add_keep, runs_folder, scored_run
+from hrm_arc.evaluation.bootstrap import ratio_interval
 from hrm_arc.evaluation.games import wilson
 from hrm_arc.puzzles.augmented import Samples
 
@@ -112,7 +114,7 @@ def _race(root: Path, game: str, model: str, options: argparse.Namespace) -> dic
         "model": model,
         "steps": ", ".join(f"{run.trained['steps']:,}" for run in runs),
         "exact boards, by seed": ", ".join(str(each["exact"]) for each in scores) + f" of {scores[0]['boards']}",
-        "exact": share(exact, boards),
+        "exact": share(exact, boards) if len(runs) == 1 else _over_seeds([run.folder for run in runs]),
         "solved by rule": f"{sum(each['valid'] for each in scores) / boards:.1%}",
         **({f"with at least {options.givens} givens": share(*map(sum, zip(*apart, strict=True)))} if apart else {}),
         "open cells right": f"{np.mean([each['cells'] for each in scores]):.2%}",
@@ -124,6 +126,13 @@ def _race(root: Path, game: str, model: str, options: argparse.Namespace) -> dic
         "_groups": scores[0]["groups"],
         "_difficulty": scores[0]["difficulty"],
     }
+
+
+def _over_seeds(runs: Sequence[Path]) -> str:
+    """The share of exact boards over several seeds, with its interval over boards: a hard one is hard for all seeds."""
+    right = np.array([solved(run) for run in runs]).sum(axis=0)
+    low, high = ratio_interval(np.stack([right, np.full(len(right), len(runs))], axis=1), 0)
+    return f"{right.sum() / (len(runs) * len(right)):.1%} ({low:.1%} to {high:.1%})"
 
 
 def _segments(root: Path, game: str, segments: int, options: argparse.Namespace) -> dict[str, Any]:

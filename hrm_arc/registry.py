@@ -90,7 +90,7 @@ def import_reference(reference: str, kind: str, where: object) -> Any:
         raise UserError(where, f"{missing}: there is no module {error.name}") from None
     except AttributeError:
         raise UserError(where, f"{missing}: {module_name} has no {attribute}") from None
-    except Exception as error:  # Importing a module can raise anything.
+    except (Exception, SystemExit) as error:  # Importing a module can raise anything.
         raise UserError(where, f"{missing}: {type(error).__name__}: {' '.join(str(error).split())}") from error
 
 

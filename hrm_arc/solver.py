@@ -158,15 +158,16 @@ class Solver:
             )
         if not seconds > 0 or not tasks:
             raise UserError("fit", f"{seconds:g} seconds for {len(tasks)} tasks, expected more than 0 of both")
-        recipe = finetuning_recipe("", seconds, seed, self.card)
+        device, precision = self.backend.device.type, self.backend.precision
+        recipe = finetuning_recipe("", seconds, seed, self.card, device, precision)
         weights = {name: tensor.detach().float() for name, tensor in self.backend.model.state_dict().items()}
         with tempfile.TemporaryDirectory() as scratch:
             start = Pretrained(weights, self.card)
             trainer = Trainer(recipe, Corpus(solve=tuple(tasks)), pretrained=start, root=scratch, callbacks=callbacks)
             trainer.fit()
             card = trainer.card()
-        device = next(trainer.model.parameters()).device
-        return Solver(TorchBackend.of_card(trainer.model, card, device, self.backend.precision), card)
+        place = next(trainer.model.parameters()).device
+        return Solver(TorchBackend.of_card(trainer.model, card, place, precision), card)
 
     def _warn_if_unseen(self, tasks: Sequence[Task]) -> None:
         if not self._has_task_table():

@@ -15,7 +15,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hrm_arc.cli.show import GROUP_COLUMNS, add_json, emit, group_rows, note, result_console, table
+from hrm_arc.cli.show import GROUP_COLUMNS, add_json, counted, emit, group_rows, has_blocks, note, result_console, table
 from hrm_arc.errors import UserError
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def _show_task(result: dict[str, Any]) -> None:
     from hrm_arc.report.grids import terminal_row
 
     console = result_console()
-    color = console.color_system is not None and console.encoding.startswith("utf")
+    color = has_blocks(console)
     for number, pair in enumerate(result["demonstrations"] or [], start=1):
         verdict = "exact" if pair["exact"] else "wrong"
         grids = [("input", pair["input"]), ("output", pair["output"]), (f"answer: {verdict}", pair["answer"])]
@@ -195,7 +195,7 @@ def _show_task(result: dict[str, Any]) -> None:
         console.print(terminal_row(title, [(n, make_grid(g)) for n, g in grids if g is not None], color, console.width))
         changes = len(test["segments"]) - 1
         if changes > 0:
-            print(f"the answer of one pass changed {changes} times from segment to segment\n")
+            print(f"the answer of one pass changed {counted(changes, 'times')} from segment to segment\n")
     table("tasks like this one", GROUP_COLUMNS, group_rows(result["groups"]))
     if result["learned"]:
         print(f"\n{result['learned']}")

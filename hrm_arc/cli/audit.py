@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hrm_arc.cli.backends import open_run
+from hrm_arc.cli.backends import is_exported, open_run
 from hrm_arc.cli.show import ACCURACY_COLUMNS, add_json, baseline_rows, counting, emit, note, table
 from hrm_arc.errors import UserError
 
@@ -95,6 +95,8 @@ def _audit_answers(path: Path, data: str | None) -> dict[str, Any]:
     from hrm_arc.evaluation.submission import read_answers
     from hrm_arc.puzzles.sources import load_tasks
 
+    if is_exported(path):
+        raise UserError(path, "an exported file cannot be audited; audit the run that it was made from")
     if data is None:
         raise UserError(path, "a file of answers needs --data: the tasks that it answers")
     tasks = load_tasks(data)

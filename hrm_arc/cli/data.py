@@ -15,7 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from hrm_arc.cli import data_build, data_check
-from hrm_arc.cli.show import ACCURACY_COLUMNS, add_json, baseline_rows, counted, emit, note, result_console, table
+from hrm_arc.cli.show import (
+    ACCURACY_COLUMNS,
+    add_json,
+    baseline_rows,
+    counted,
+    emit,
+    has_blocks,
+    note,
+    result_console,
+    table,
+)
 
 BOARDS_SHOWN = 3
 PARTS = (("train", "training"), ("test", "test"))
@@ -132,8 +142,7 @@ def _show(options: argparse.Namespace) -> None:
         note(f"wrote {options.png}")
         return
     console = result_console()
-    blocks = console.color_system is not None and console.encoding.startswith("utf")
-    console.print(terminal_task(task, options.answers, color=blocks))
+    console.print(terminal_task(task, options.answers, has_blocks(console), console.width))
     if not options.answers and sys.stdout.isatty():
         note("test outputs are hidden; --answers shows them")
 

@@ -61,8 +61,8 @@ def _human(result: dict[str, Any]) -> None:
     for row in result.get("shared", []):
         print(row["what"])
     if "shared" in result:
-        against = f"{result['shared_tasks']} of {result['compared']} tasks are found in {result['against']}"
-        print(f"{against}, where they match {result['shared_others']} tasks")
+        found = f"{result['shared_tasks']} of {counted(result['compared'], 'tasks')}"
+        print(f"shared with {result['against']}: {found}, and {counted(result['shared_others'], 'tasks')} there")
     if not result["problems"]:
         beside = f" and {result['tasks_beside']} in files beside them" if result["tasks_beside"] else ""
         boards = f" with {said_boards(result)}" if result["train_boards"] else ""

@@ -96,6 +96,8 @@ def run(options: argparse.Namespace) -> None:
     if options.lenient and not options.submission:
         raise UserError("--lenient", "needs --submission")
     if options.submission:
+        if unused := [flag for flag, value in _of_a_model(options).items() if value]:
+            raise UserError(unused[0], "is for a run or an exported file; a submission has its answers already")
         emit(_score_submission(options.submission, options.data, options.lenient), options.json, _print_submission)
         return
     if options.segments is not None and not 1 <= options.segments <= MOST_SEGMENTS:
@@ -120,6 +122,12 @@ def run(options: argparse.Namespace) -> None:
     scores = score_model(model, options.data, out, settings)
     if scores is not None:
         emit(scores, options.json, _human)
+
+
+def _of_a_model(options: argparse.Namespace) -> dict[str, object]:
+    """Flags that mean nothing for a submission, with their values where they were given."""
+    names = ("votes", "out", "halt_at", "segments", "seed")
+    return {f"--{name.replace('_', '-')}": getattr(options, name) not in (None, 0) for name in names}
 
 
 def set_halting(model: Opened, halt_at: float | None, segments: int | None) -> dict[str, Any]:
@@ -203,7 +211,13 @@ def _score_submission(path: Path, data: str | None, lenient: bool) -> dict[str, 
     return {**scores, "seconds": round(time.monotonic() - started, 2)}
 
 
-def score_model(model: Opened, data: str | None, out: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
+def score_model(
+    model: Opened,
+    data: str | None,
+    out: Path,
+    settings: dict[str, Any],
+    again: str = "the same command resumes the evaluation",
+) -> dict[str, Any] | None:
     """Evaluate with a progress bar, and write the report page if the model belongs to a run.
 
     Under torchrun the processes share the test inputs.
@@ -213,6 +227,7 @@ def score_model(model: Opened, data: str | None, out: Path, settings: dict[str, 
         data: a source; None: the tasks whose test outputs were held out from the model.
         out: the folder to write to.
         settings: ``votes``, ``seed``, ``early_exit``, ``precision`` and ``reading``.
+        again: what to do after an interrupt, in words.
 
     Returns:
         the scores in the main process, None in other processes.
@@ -244,7 +259,7 @@ def score_model(model: Opened, data: str | None, out: Path, settings: dict[str, 
     identity = {**settings, "runs_on": model.runs_on, "versions": versions()}
     journal = Journal(out, fingerprint(model.checksum, tasks, identity), work.rank)
     with journal.exclusive_lock() if work.is_main else contextlib.nullcontext():
-        predictions = work.gather(_answers(model, tasks, own, journal, settings))
+        predictions = work.gather(_answers(model, tasks, own, journal, settings, again))
         if not work.is_main:
             return None
         scores = score_predictions(model.card, tasks, predictions, folder, settings, metrics)
@@ -267,7 +282,7 @@ def _more_metrics(model: Opened) -> list[Metric]:
 
 
 def _answers(
-    model: Opened, tasks: Sequence[Task], own: Sequence[Key], journal: Journal, settings: dict[str, Any]
+    model: Opened, tasks: Sequence[Task], own: Sequence[Key], journal: Journal, settings: dict[str, Any], again: str
 ) -> list[Prediction]:
     from hrm_arc.evaluation.evaluate import predict_tasks
 
@@ -276,7 +291,7 @@ def _answers(
         try:
             return predict_tasks(model.backend, model.card, tasks, **how, journal=journal, progress=progress)
         except KeyboardInterrupt:
-            note("stopped; the same command resumes the evaluation")
+            note(f"stopped; {again}")
             raise
 
 

@@ -14,6 +14,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hrm_arc.cli.backends import is_exported
 from hrm_arc.cli.show import add_json, counting, emit, table
 from hrm_arc.errors import UserError
 
@@ -47,6 +48,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     if (options.out is None) == (options.check is None):
         raise UserError("hrm export", "expected --out FILE to write, or --check FILE to compare")
+    if options.out is not None and not is_exported(options.out):
+        raise UserError("--out", f"{options.out} does not end in .onnx, and no command would take it for a model")
+    if options.check is not None and (options.int8 or options.fp16):
+        raise UserError("--int8, --fp16", "are for a file to write; --check compares a file as it is")
     if not 1 <= options.samples <= MOST_SAMPLES:
         raise UserError("--samples", f"{options.samples}, expected 1 to {MOST_SAMPLES:,}")
     emit(_check(options) if options.check else _export(options), options.json, _human)

@@ -188,7 +188,8 @@ def _with_values(arguments: Sequence[str], known: Container[str]) -> list[str]:
     joined: list[str] = []
     for argument in arguments:
         before = joined[-1] if joined else ""
-        if before.startswith("--") and "=" not in before and before not in known and not argument.startswith("--"):
+        is_key = before.startswith("--") and before != "--" and "=" not in before and before not in known
+        if is_key and not argument.startswith("--"):
             joined[-1] = f"{before}={argument}"
         else:
             joined.append(argument)
@@ -201,6 +202,8 @@ def entry() -> NoReturn:
     try:
         status = main()
     except SystemExit as end:  # --help and --version.
-        status = end.code if isinstance(end.code, int) else 0
+        status = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+        if status == 1 and not isinstance(end.code, int):
+            note(f"error: {_cut(str(end.code), LONGEST_MESSAGE)}")
     end_at_once()
     sys.exit(streams.finish(status))

@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> None:
         "early_exit": True,
         "precision": model.precision,
     }
-    scores = score_model(model, None, folder, settings)
+    scores = score_model(model, None, folder, settings, f"hrm eval {folder} scores what was trained")
     if scores is None:
         return
     shipped = _score_shipped()

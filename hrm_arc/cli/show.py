@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-def add_json(parser: argparse.ArgumentParser) -> None:
-    """Add the flag ``--json``."""
-    parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
+def add_json(parser: argparse.ArgumentParser, is_inner: bool = False) -> None:
+    """Add the flag ``--json``; a verb of a verb (``is_inner``) does not take back what stands before it."""
+    default: Any = argparse.SUPPRESS if is_inner else False
+    parser.add_argument("--json", action="store_true", default=default, help="print the result as one JSON object")
 
 
 def note(text: str) -> None:
@@ -81,11 +82,24 @@ def counted(number: int, things: str) -> str:
     return f"{number:,} {things if number != 1 else things[:-1]}"
 
 
+# Columns of output that is no terminal's.
+UNLIMITED = 10_000
+
+
 def result_console() -> Console:
-    """A console of rich for standard output, in which brackets and colons are not markup."""
+    """A console of rich for standard output, in which brackets and colons are not markup.
+
+    A file or a program that reads gets whole lines; only a terminal has a width, and who sets COLUMNS wants one.
+    """
     from rich.console import Console
 
-    return Console(markup=False, emoji=False)
+    has_width = "COLUMNS" in os.environ or sys.stdout.isatty()
+    return Console(markup=False, emoji=False, width=None if has_width else UNLIMITED)
+
+
+def has_blocks(console: Console) -> bool:
+    """Whether grids are drawn as half blocks in color, which need both; digits do not."""
+    return console.color_system is not None and not console.no_color and console.encoding.startswith("utf")
 
 
 def table(title: str, columns: list[str], rows: list[list[str]], last_left: bool = False) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hrm_arc.cli.backends import add_runtime, is_exported, open_model
-from hrm_arc.cli.show import add_json, alone, counted, counting, emit, note, result_console
+from hrm_arc.cli.show import add_json, alone, counted, counting, emit, has_blocks, note, result_console
 from hrm_arc.errors import UserError, printable
 
 if TYPE_CHECKING:
@@ -69,6 +69,8 @@ def run(options: argparse.Namespace) -> None:
         raise UserError("--finetune-seconds", "an exported file cannot be trained: use 0, or give the run itself")
     if not 1 <= options.votes <= MOST_VOTES:
         raise UserError("--votes", f"{options.votes}, expected 1 to {MOST_VOTES:,}")
+    if options.out is not None and not seconds:
+        raise UserError("--out", "keeps the run that learns the task, and --finetune-seconds 0 learns nothing")
     alone("hrm solve")
     tasks = load_tasks(options.task)
     given = _given(start, tasks)
@@ -123,11 +125,16 @@ def _default_seconds(start: Path | None) -> float:
 def _learn(options: argparse.Namespace, start: Path | None, seconds: float, root: Path) -> tuple[Path, bool]:
     """Train on the demonstrations; returns the run, and whether it was stopped early."""
     from hrm_arc.cli.train import train
+    from hrm_arc.evaluation.torch_backend import find_device
     from hrm_arc.training.build import Pretrained
     from hrm_arc.training.recipes import finetuning_recipe
 
+    # Before a minute of training depends on it.
+    device = find_device(options.device)
     pretrained = None if start is None else Pretrained.load(start)
-    recipe = finetuning_recipe(options.task, seconds, options.seed, None if pretrained is None else pretrained.card)
+    card = None if pretrained is None else pretrained.card
+    accelerator = "auto" if options.device == "auto" else device.type
+    recipe = finetuning_recipe(options.task, seconds, options.seed, card, accelerator, options.precision)
     trained = train(recipe, root, pretrained=pretrained)
     assert trained is not None, "hrm solve runs in one process"
     stopped = trained["state"] == "interrupted"
@@ -166,9 +173,8 @@ def _human(tasks: tuple[Task, ...], predictions: list[Prediction], result: dict[
         truth = truths[prediction.task, prediction.test]
         attempts = [(grid, f"{share:.0%} of the votes{_mark(grid, truth)}") for grid, share in prediction.shares()]
         title = f"{printable(prediction.task)}, test {prediction.test + 1}"
-        # Half blocks in color need both; digits do not.
-        color = console.color_system is not None and console.encoding.startswith("utf")
-        console.print(terminal_answer(title, inputs[prediction.task, prediction.test], attempts, color))
+        question = inputs[prediction.task, prediction.test]
+        console.print(terminal_answer(title, question, attempts, has_blocks(console), console.width))
     if result["answers_known"]:
         known = counted(result["answers_known"], "test outputs")
         print(f"{result['solved']} of {known} with a known answer solved in two attempts")

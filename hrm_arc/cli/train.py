@@ -73,6 +73,8 @@ def run(options: argparse.Namespace) -> None:
     if options.allow_leak:
         options.rest += ["--data.allow_leak", "true"]
     pretrained = None
+    if options.override and not options.resume:
+        raise UserError("--override", "accepts a change of a run that is resumed; a new run takes the key as it is")
     if options.resume:
         if options.init_from:
             raise UserError("--init-from", "starts a new run; --resume goes on with the weights of its own")

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from hrm_arc.cli.show import result_console
+from hrm_arc.cli.show import note, result_console
 from hrm_arc.cli.signals import TerminatedError
 from hrm_arc.errors import UserError
 
@@ -39,6 +39,11 @@ def run(options: argparse.Namespace) -> None:
     view, console = live_view(folder, metrics), result_console()
     if options.once or not sys.stdout.isatty():
         console.print(view)
+        return
+    if console.is_dumb_terminal:
+        # It has no screen to draw anew.
+        console.print(view)
+        note("this terminal cannot redraw a view; the same command shows the run as it is then")
         return
     try:
         # On a screen of its own, which is drawn anew each time: a terminal that gets narrower wraps the lines of an

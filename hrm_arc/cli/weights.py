@@ -40,20 +40,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     save.add_argument("--votes", type=int, metavar="V", help="votes of the scores (default: as in the recipe)")
     save.add_argument("--no-scores", action="store_true", help="do not score the rounded weights")
-    add_json(save)
+    add_json(save, is_inner=True)
     save.set_defaults(run=_save)
 
     push = verbs.add_parser("push", help="upload saved weights to the Hugging Face hub", allow_abbrev=False)
     push.add_argument("path", metavar="WEIGHTS", type=Path, help="a folder of saved weights, or a name")
     push.add_argument("repository", metavar="OWNER/NAME", help="the hub's repository, made if there is none")
     push.add_argument("--private", action="store_true", help="make a new repository private")
-    add_json(push)
+    add_json(push, is_inner=True)
     push.set_defaults(run=_push)
 
     pull = verbs.add_parser("pull", help="download weights from the Hugging Face hub", allow_abbrev=False)
     pull.add_argument("repository", metavar="OWNER/NAME", help="the hub's repository")
     pull.add_argument("out", metavar="DIR", type=Path, help="the folder to write")
-    add_json(pull)
+    add_json(pull, is_inner=True)
     pull.set_defaults(run=_pull)
 
 
@@ -143,7 +143,8 @@ def _scored(folder: Path, data: str | None, votes: int | None) -> dict[str, Any]
         "precision": model.precision,
     }
     out = folder.with_name(f"{folder.name}.scores")
-    scores = score_model(model, data, out, settings)
+    again = f"the weights are in {folder} without scores; remove the folder to save and score them again"
+    scores = score_model(model, data, out, settings, again)
     assert scores is not None, "hrm weights runs in one process"
     if not scores["test_outputs"]:
         note("no answer is known: the weights are saved without scores")

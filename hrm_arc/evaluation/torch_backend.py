@@ -250,7 +250,7 @@ def load_model(path: Path, device: str = "auto", precision: str = "auto") -> tup
         model.load_state_dict(weights)
     except (KeyError, TypeError, ValueError, RuntimeError):
         raise UserError(folder / WEIGHTS, f"does not fit the model {card.model!r} that its card names") from None
-    place = _device(device)
+    place = find_device(device)
     chosen = chosen_precision(precision, place.type)
     return TorchBackend.of_card(model.to(place).eval(), card, place, chosen), card
 
@@ -272,8 +272,12 @@ def check_weights(file: Path, weights: Mapping[str, Tensor]) -> None:
             raise UserError(file, f"{what}: training has diverged, or the file was damaged")
 
 
-def _device(name: str) -> torch.device:
-    """The device of a name; for ``auto`` the best one here."""
+def find_device(name: str) -> torch.device:
+    """The device of a name; for ``auto`` the best one here.
+
+    Raises:
+        UserError: it is not available here.
+    """
     if name == "auto":
         accelerator = torch.accelerator.current_accelerator()
         if not torch.accelerator.is_available() or accelerator is None:

@@ -69,4 +69,5 @@ SPEC = ModelSpec(
     example_config={"hidden_size": 16, "num_heads": 2, "h_layers": 1, "l_layers": 1, "segments": 2},
     task_tables=TASK_TABLES,
     export=EXPORT,
+    loss={"kind": "stablemax", "halt_kind": "q-learning", "halt_weight": 0.5},
 )

@@ -41,6 +41,7 @@ class ModelSpec:
         example_config: a small configuration for tests.
         task_tables: names of the parameters with a row for each task (row 0: unseen tasks).
         export: how a segment is exported; None if the model cannot be exported.
+        loss: keys of a recipe's ``loss`` section that the model is published with, for a fine-tuning of it.
     """
 
     config: type
@@ -48,6 +49,7 @@ class ModelSpec:
     example_config: Mapping[str, Any] = field(default_factory=dict)
     task_tables: tuple[str, ...] = ()
     export: ExportSpec | None = None
+    loss: Mapping[str, Any] = field(default_factory=dict)
 
 
 # The built-in models. A new one is a file of this package with a SPEC, and one line here.

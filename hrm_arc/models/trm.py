@@ -73,4 +73,5 @@ SPEC = ModelSpec(
     example_config={"hidden_size": 16, "num_heads": 2, "layers": 1, "segments": 2, "puzzle_emb": "shared"},
     task_tables=TASK_TABLES,
     export=EXPORT,
+    loss={"kind": "stablemax", "halt_kind": "correct", "halt_weight": 0.5},
 )

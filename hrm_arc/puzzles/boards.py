@@ -179,8 +179,8 @@ class _Sudoku:
             else:
                 self._open.append(place)
 
-    def search(self, order: Sequence[int] | None = None) -> Iterator[None]:
-        """Yield each time that ``cells`` holds a solution; digits are tried in ``order``."""
+    def search(self, random: np.random.Generator | None = None) -> Iterator[None]:
+        """Yield each time that ``cells`` holds a solution; digits are tried in order, or in random ones."""
         if not self._open:
             yield
             return
@@ -195,11 +195,12 @@ class _Sudoku:
                 if count < 2:
                     break
         self._open.remove(place)
-        for digit in order or range(1, self.side + 1):
+        digits_here = range(1, self.side + 1) if random is None else (1 + random.permutation(self.side)).tolist()
+        for digit in digits_here:
             if choices >> digit & 1:
                 self.cells.flat[place] = digit
                 self._toggle(place, 1 << digit)
-                yield from self.search(order)
+                yield from self.search(random)
                 self._toggle(place, 1 << digit)
                 self.cells.flat[place] = 0
         self._open.append(place)
@@ -220,12 +221,15 @@ def units(side: int) -> list[tuple[int, int, int]]:
 def _make_sudoku(side: int, random: np.random.Generator) -> Pair:
     """A random full board, and the board with as many of its cells blank as leave one solution."""
     state = _Sudoku(np.zeros((side, side), dtype=np.uint8))
-    # One full board with the digits in random order, then row and column permutations that keep it valid.
-    next(state.search([int(digit) + 1 for digit in random.permutation(side)]))
+    # Another order of digits in each cell: with one for all, every full board would be the image of one grid. The
+    # search fills rows one after the other, so rows, columns and their roles are mixed then; a board stays valid.
+    next(state.search(random))
     height, width = BOXES[side]
     rows = np.concatenate([band * height + random.permutation(height) for band in random.permutation(side // height)])
     columns = np.concatenate([band * width + random.permutation(width) for band in random.permutation(side // width)])
     full = state.cells[np.ix_(rows, columns)]
+    if height == width and random.integers(2):
+        full = full.T
     board = full.copy()
     # At most two thirds of the cells are tried: the search takes longest for the last ones.
     for place in random.permutation(side * side)[: side * side * 2 // 3]:

@@ -28,6 +28,8 @@ GAME = re.compile(r"(sudoku|maze)-(\d{1,2})x\2")
 # milliseconds to generate, and has very many images.
 BASES = 256
 USES = {"sudoku": 128, "maze": 8}
+# Random numbers of one board: for its base, its number of givens and its symmetry, and one for each cell.
+BASE, GIVENS, SYMMETRY, CELLS = 0, 1, 2, 3
 # Streams of random numbers: boards to train on, boards to choose settings by, boards to score.
 TRAINING, SPLITS = 0xF2E5, {"validation": 0xA11D, "test": 0x7E57}
 # A sample that is to be solved is replaced by another one so many times.
@@ -156,9 +158,9 @@ class _Boards:
         shown = self.inputs[board]
         least = (shown > 0).sum(axis=1)
         room = np.maximum(most_givens(self.side) + 1 - least, 1)
-        wanted = least + below(room, keys, 0) if givens is None else np.maximum(least, givens)
+        wanted = least + below(room, keys, GIVENS) if givens is None else np.maximum(least, givens)
         # Givens come first; blanks follow in a random order.
-        order = mix(keys[:, None], 1 + np.arange(shown.shape[1])) >> np.uint64(1)
+        order = mix(keys[:, None], CELLS + np.arange(shown.shape[1])) >> np.uint64(1)
         order = np.where(shown > 0, 0, order + np.uint64(1))
         place = np.argsort(np.argsort(order, axis=1, kind="stable"), axis=1)
         return np.where(place < wanted[:, None], self.outputs[board], 0).astype(np.uint8)
@@ -203,9 +205,9 @@ class _Stream:
         left = np.arange(len(indices))
         for attempt in range(MAX_ATTEMPTS):
             keys = mix(self._key, indices[left], attempt)
-            board = below(BASES, keys, 0)
+            board = below(BASES, keys, BASE)
             drawn = self._bases.reveal(board, keys) if self.game == "sudoku" else self._bases.inputs[board]
-            places, colors = self._group.elements(below(self._group.order, keys, 2))
+            places, colors = self._group.elements(below(self._group.order, keys, SYMMETRY))
             inputs[left] = images(drawn, places, colors)
             labels[left] = images(self._bases.outputs[board], places, colors)
             left = left[np.isin(invariants(self.game, self.side, drawn), self._forbidden)]

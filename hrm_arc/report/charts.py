@@ -169,11 +169,12 @@ def _draw_exact(axes: Axes, rows: Rows, training: str, held_out: str, prefix: st
     if len(minutes):
         label = f"{prefix}training samples"
         axes.plot(thinned(minutes), thinned(smooth(shares)), color=training, alpha=0.7, linewidth=1, label=label)
-    by_step = {row["step"]: row["seconds"] for row in rows if row["kind"] == "train" and _number(row, "seconds")}
-    scored = [row for row in rows if row["kind"] == "validation" and row["step"] in by_step]
-    scored = [row for row in scored if _number(row, "exact_accuracy")]
-    if scored:
-        times = [by_step[row["step"]] / 60 for row in scored]
+    timed = sorted((r["step"], r["seconds"]) for r in rows if r["kind"] == "train" and _number(r, "seconds"))
+    scored = [row for row in rows if row["kind"] == "validation" and _number(row, "exact_accuracy")]
+    if scored and timed:
+        # Between two rows of training, if none is of the same step.
+        steps, seconds = zip(*timed, strict=True)
+        times = np.interp([row["step"] for row in scored], steps, seconds) / 60
         values = [row["exact_accuracy"] for row in scored]
         label = f"{prefix}held-out test outputs, one pass, no votes"
         axes.plot(times, values, "o-", color=held_out, markersize=4, label=label)

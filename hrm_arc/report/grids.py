@@ -43,23 +43,34 @@ def terminal_grid(grid: Grid, color: bool = True) -> Text:
     return text
 
 
-def terminal_task(task: Task, answers: bool = False, color: bool = True) -> RenderableType:
-    """A task for the terminal: input and output of each pair side by side; test outputs only with ``answers``."""
+def terminal_task(task: Task, answers: bool = False, color: bool = True, width: int = 80) -> RenderableType:
+    """A task for the terminal: input and output of each pair side by side, or below each other where one line of the
+    terminal would be too short; test outputs only with ``answers``.
+    """
+    pairs = [
+        (name, pair.input, pair.output if shown and pair.output is not None else None)
+        for name, pair, shown in _pairs(task, answers)
+    ]
+    title = Text(printable(f"{task.id}  {task.group}".rstrip()), style="bold")
+    sides = [(len(name), i.shape[1], 1 if o is None else o.shape[1]) for name, i, o in pairs]
+    # Two spaces at both sides of four columns, one of which is an arrow.
+    if sum(map(max, zip(*sides, strict=True))) + 1 + 4 * 4 > width:
+        rows = [(name, [("input", i), *([] if o is None else [("output", o)])]) for name, i, o in pairs]
+        return Group(title, Text(""), *(terminal_row(name, grids, color, width) for name, grids in rows))
     table = Table.grid(padding=(0, 2))
-    for name, pair, shown in _pairs(task, answers):
-        output = terminal_grid(pair.output, color) if shown and pair.output is not None else Text("?")
-        table.add_row(name, terminal_grid(pair.input, color), "→", output)
+    for name, question, output in pairs:
+        answer = Text("?") if output is None else terminal_grid(output, color)
+        table.add_row(name, terminal_grid(question, color), "→", answer)
         table.add_row("")
-    title = printable(f"{task.id}  {task.group}".rstrip())
-    return Group(Text(title, style="bold"), Text(""), table)
+    return Group(title, Text(""), table)
 
 
 def terminal_answer(
-    title: str, input: Grid, attempts: Sequence[tuple[Grid, str]], color: bool = True
+    title: str, input: Grid, attempts: Sequence[tuple[Grid, str]], color: bool = True, width: int = 80
 ) -> RenderableType:
     """A test input and the attempts, each with a note, for the terminal."""
     named = [("input", input), *((f"attempt {n}: {word}", grid) for n, (grid, word) in enumerate(attempts, start=1))]
-    row = terminal_row(title, named, color)
+    row = terminal_row(title, named, color, width)
     return row if attempts else Group(row, Text("no readable grid"), Text(""))
 
 

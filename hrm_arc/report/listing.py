@@ -191,9 +191,10 @@ def _run_row(run: RunFolder, recipe: Mapping[str, Any], status: Mapping[str, Any
     if problem is None and status.get("state") == "damaged":
         problem = str(status.get("message"))
     try:
-        best = (status.get("best") or {}).get("score")
+        # Exact match, whatever the recipe's validation.metric has chosen by.
+        best = (status.get("best") or {}).get("exact_accuracy")
         if best is not None and not (isinstance(best, int | float) and abs(best) <= sys.float_info.max):
-            raise ValueError("status.json: best.score is not a number")
+            raise ValueError("status.json: best.exact_accuracy is not a number")
     except (AttributeError, ValueError) as error:
         best, problem = None, problem or str(error)
     is_known = status.get("state") != "damaged"

@@ -60,16 +60,26 @@ def _training(steps: np.ndarray, loss: np.ndarray, exact_steps: np.ndarray, exac
             f"still rising: since step {first:,} the mean training loss is {late.mean():.3g}, before it was"
             f" {early.mean():.3g}; more steps help the training"
         )
+    if -change > max(ERRORS * error, LEAST_CHANGE * abs(early.mean())):
+        first = int(steps[-len(loss) // PART])
+        return (
+            f"getting worse: since step {first:,} the mean training loss is {late.mean():.3g}, before it was"
+            f" {early.mean():.3g}; a lower learning rate may help"
+        )
     smooth = _running(loss)
     since = steps[int(np.argmax(smooth <= (1 + LEAST_CHANGE) * late.mean()))]
     return f"flat since step {since:,}: the training loss stays at {late.mean():.3g}"
 
 
 def _held_out(rows: Rows) -> list[str]:
-    """What the held-out scores say, where there are at least three."""
-    steps, exact = _series(rows, "exact_accuracy")
+    """What the held-out scores say, where there are at least three on the same samples."""
+    # Fast validations score a fixed part, full ones everything: they cannot be compared.
+    parts = [[row for row in rows if bool(row.get("full")) == is_full] for is_full in (True, False)]
+    steps, exact = max((_series(part, "exact_accuracy") for part in parts), key=lambda found: len(found[0]))
     if len(exact) < 3:
         return []
+    if not exact.any():
+        return [f"held-out exact match is still 0, at step {steps[-1]:,}"]
     best = int(np.argmax(exact))
     if best >= len(exact) - 1 or exact[-1] >= exact[best]:
         return [f"held-out exact match is still at its highest, {exact[-1]:.1%}, at step {steps[-1]:,}"]

@@ -124,7 +124,10 @@ class MetricsFollower:
 
     def _append(self, content: bytes) -> None:
         content = content[: content.rfind(b"\n") + 1]
-        newest = {kind: max((r["step"] for r in self._rows if r["kind"] == kind), default=-1) for kind in ROW_KINDS}
+        # A full validation has the step of the fast one before it.
+        newest: dict[tuple[str, bool], int] = {}
+        for known in self._rows:
+            newest[_series_of(known)] = max(known["step"], newest.get(_series_of(known), -1))
         for line in content.splitlines():
             try:
                 row = check_row(parse_json(line))
@@ -132,7 +135,7 @@ class MetricsFollower:
                 log.warning("%s: a damaged row is left out: %s", self._path, error)
                 continue
             # The first reading may have seen more than was there a moment before.
-            if row["step"] > newest[row["kind"]]:
+            if row["step"] > newest.get(_series_of(row), -1):
                 self._rows.append(row)
         self._end += len(content)
         self._last = (self._last + content)[-TAIL:]
@@ -140,6 +143,11 @@ class MetricsFollower:
         while len(self._rows) > MOST_ROWS:
             # Every other row of the older ones; a run that goes on for weeks keeps its beginning.
             self._rows = self._rows[:-half:2] + self._rows[-half:]
+
+
+def _series_of(row: Mapping[str, Any]) -> tuple[str, bool]:
+    """Rows of one series have different steps: those of a training, of fast and of full validations."""
+    return row["kind"], bool(row.get("full"))
 
 
 def live_view(run: RunFolder, metrics: MetricsFollower | None = None) -> RenderableType:

@@ -19,8 +19,8 @@ BoardKind = Literal["variants", "symmetries", "fresh"]
 Sampling = Literal["samples", "tasks", "inverse-size"]
 # Of a task; there are not many more that differ.
 MOST_VARIANTS = 1_000_000
-# Of any optimizer; far above what trains, and below what single precision can hold.
-LARGEST_RATE = 1e6
+# Of any optimizer: what single precision can hold. Far less than that trains nothing, which the run says by itself.
+LARGEST_RATE = 1e38
 
 
 @dataclass(frozen=True)

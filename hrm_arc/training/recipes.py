@@ -122,7 +122,14 @@ def find_recipe(recipe: str) -> Path:
     raise UserError(recipe, f"no such recipe file; the packaged ones are {', '.join(recipe_names())}")
 
 
-def finetuning_recipe(source: str, seconds: float, seed: int, card: Card | None = None) -> Recipe:
+def finetuning_recipe(
+    source: str,
+    seconds: float,
+    seed: int,
+    card: Card | None = None,
+    accelerator: str = "auto",
+    precision: str = "auto",
+) -> Recipe:
     """The recipe of ``hrm solve``: learn the demonstrations of a source's tasks for some seconds.
 
     Args:
@@ -130,8 +137,11 @@ def finetuning_recipe(source: str, seconds: float, seed: int, card: Card | None 
         seconds: of training.
         seed: of weights, variants and the order of samples.
         card: of a checkpoint to start from, which then decides on the model, its canvas and what its loss counts.
+        accelerator, precision: as in a recipe's ``training``.
     """
-    recipe = load_recipe("solve", ["--seed", str(seed), "--training.max_minutes", repr(seconds / 60)])
+    limit = ["--training.max_minutes", repr(seconds / 60)]
+    device = ["--training.accelerator", accelerator, "--training.precision", precision]
+    recipe = load_recipe("solve", ["--seed", str(seed), *limit, *device])
     # The source is not a flag, because a path or name may contain what has a meaning in YAML. A folder in which one
     # task gives away another's answer may be solved; the caller reports it.
     data = replace(recipe.data, solve=[source], allow_leak=True)
@@ -146,8 +156,9 @@ def finetuning_recipe(source: str, seconds: float, seed: int, card: Card | None 
         recipe,
         data=replace(data, canvas=card.canvas),
         model={"name": card.model, **card.options},
-        loss=replace(recipe.loss, ignore_padding=card.ignores_padding),
+        loss=replace(recipe.loss, ignore_padding=card.ignores_padding, **find_model(card.model).loss),
         optimizer=optimizer,
+        evaluation=replace(recipe.evaluation, halt_at=card.halt_at),
     )
 
 

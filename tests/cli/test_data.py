@@ -37,7 +37,7 @@ def test_check_finds_tasks_that_two_sources_share() -> None:
     done = hrm("data", "check", "arc-agi-1/training", "--against", "arc-agi-1/evaluation")
     assert done.returncode == 0
     assert "40853293 is the same task as 070dd51e" in done.stdout.splitlines()
-    assert "2 of 400 tasks are found" in done.stdout
+    assert "shared with arc-agi-1/evaluation: 2 of 400 tasks, and 2 tasks there" in done.stdout
 
 
 def test_a_built_set_can_be_trained_from(tmp_path: Path) -> None:

@@ -209,6 +209,28 @@ def test_wrong_boards_are_named(tmp_path: Path, text: str, message: str) -> None
     assert message in str(caught.value)
 
 
+def cycles(one: Grid, other: Grid) -> tuple[int, ...]:
+    """The cycles of the permutation that takes the digits of one line to those of another: no symmetry changes them."""
+    becomes, lengths = dict(zip(one.tolist(), other.tolist(), strict=True)), []
+    while becomes:
+        digit, length = next(iter(becomes)), 0
+        while digit in becomes:
+            digit, length = becomes.pop(digit), length + 1
+        lengths.append(length)
+    return tuple(sorted(lengths))
+
+
+@pytest.mark.parametrize(("side", "classes"), [(4, 2), (6, 10), (9, 30)])
+def test_solutions_of_generated_sudokus_are_not_all_images_of_one(side: int, classes: int) -> None:
+    found = set()
+    for pair in generate("sudoku", side, 45).demonstrations:
+        assert pair.output is not None
+        both = (pair.output, pair.output.T)
+        lines = [sorted(cycles(one, other) for n, one in enumerate(grid) for other in grid[:n]) for grid in both]
+        found.add(str(sorted(lines)))
+    assert len(found) >= classes
+
+
 @pytest.mark.parametrize(("game", "side", "count"), [("maze", 5, 10), ("maze", 7, 40), ("sudoku", 4, 60)])
 def test_no_generated_board_to_solve_is_an_image_of_one_to_train_on(game: str, side: int, count: int) -> None:
     task = generate(game, side, count)

@@ -8,6 +8,8 @@ import yaml
 
 from hrm_arc.errors import UserError
 from hrm_arc.models import MODELS
+from hrm_arc.models.spec import find_model
+from hrm_arc.runs.card import Card
 from hrm_arc.training.build import load_corpus
 from hrm_arc.training.packaged import recipe_folders
 from hrm_arc.training.recipes import find_recipe, finetuning_recipe, known_keys, load_recipe, recipe_parser
@@ -217,6 +219,18 @@ def test_a_recipe_cannot_include_another_file(tmp_path: Path) -> None:
 
 def test_the_seconds_of_a_fine_tuning_are_never_rounded_to_no_limit() -> None:
     assert finetuning_recipe("0d3d703e", 1e-5, 0).training.max_minutes == pytest.approx(1e-5 / 60)
+
+
+@pytest.mark.parametrize(
+    ("model", "kind", "halts_by"),
+    [("hrm", "stablemax", "q-learning"), ("trm", "stablemax", "correct"), ("grid-hrm", "softmax", "correct")],
+)
+def test_a_fine_tuning_goes_on_as_the_model_was_trained(model: str, kind: str, halts_by: str) -> None:
+    options = dict(find_model(model).example_config)
+    card = Card(model, options, ["a"], "full", True, [], [], 1, 1, 0, [], 5, "run", {}, halt_at=0.95)
+    recipe = finetuning_recipe("0d3d703e", 60, 0, card, "cpu", "32-true")
+    assert (recipe.loss.kind, recipe.loss.halt_kind, recipe.evaluation.halt_at) == (kind, halts_by, 0.95)
+    assert (recipe.training.accelerator, recipe.training.precision) == ("cpu", "32-true")
 
 
 def test_a_recipe_can_be_plain_data() -> None:
