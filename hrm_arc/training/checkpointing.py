@@ -21,6 +21,7 @@ from hrm_arc.files import finite
 from hrm_arc.models.reasoner import Reasoner
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.fingerprint import task_fingerprint
+from hrm_arc.puzzles.leaks import leaks
 from hrm_arc.puzzles.task import Task
 from hrm_arc.runs.card import Card
 from hrm_arc.runs.checkpoint import (
@@ -37,7 +38,7 @@ from hrm_arc.runs.checkpoint import (
     save_checkpoint,
 )
 from hrm_arc.runs.folder import RunFolder, differences
-from hrm_arc.training.build import absolute_sources
+from hrm_arc.training.build import Pretrained, absolute_sources
 from hrm_arc.training.config import Recipe
 from hrm_arc.training.distributed import Distributed
 from hrm_arc.training.optim import EMA, swapped_in
@@ -152,15 +153,42 @@ class Checkpoints:
             log.warning("%s", what)
 
 
+@dataclass(frozen=True)
+class Provenance:
+    """What the weights of a run were shown, as far as its own tasks do not say.
+
+    Attributes:
+        leaks: training data that answered a task to be solved, in words.
+        earlier: what the trainings before this one were given; see :class:`~hrm_arc.runs.card.Card`.
+    """
+
+    leaks: list[str]
+    earlier: dict[str, Any]
+
+    @classmethod
+    def of(cls, recipe: Recipe, corpus: Corpus, pretrained: Pretrained | None) -> Provenance:
+        """That of a new run, and of the weights that it begins with."""
+        own = map(str, leaks(corpus) if recipe.data.allow_leak else ())
+        if pretrained is None:
+            return cls([*own], {})
+        return cls([*own, *pretrained.leaks(corpus.solve)], pretrained.card.for_later())
+
+    def after(self, card: Card, now: Card) -> Provenance:
+        """That of a run that goes on from a card. Overrides may have changed what is held out; what was given before
+        stays known.
+        """
+        earlier = card.earlier if card.has_data_of(now) else card.for_later()
+        return Provenance([*dict.fromkeys([*card.leaks, *self.leaks])], earlier)
+
+
 def make_card(
     recipe: Recipe,
     corpus: Corpus,
     variants: int,
-    leaks: list[str],
+    provenance: Provenance,
     step: int,
     run: Path,
     training: dict[str, Any],
-    earlier: dict[str, Any],
 ) -> Card:
     """The card of a checkpoint of a run; see :class:`hrm_arc.runs.card.Card`.
 
@@ -178,13 +206,13 @@ def make_card(
         held_out=len(corpus.solve),
         variants=variants,
         seed=recipe.seed,
-        leaks=leaks,
+        leaks=provenance.leaks,
         step=step,
         run_id=RunFolder(run).run_id,
         training=training,
         fingerprints={task.id: task_fingerprint(task) for task in corpus.tasks},
         places=places_of([*recipe.data.solve, *recipe.data.study], run),
-        earlier=earlier,
+        earlier=provenance.earlier,
         halt_at=recipe.evaluation.halt_at,
     )
     try:

@@ -16,10 +16,13 @@ from torch.optim import Optimizer
 
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.sharing import init_process_group
-from hrm_arc.hardware import autocast, chosen_precision, device_type, keep_buffers
+from hrm_arc.hardware import autocast, chosen_precision, device_type, keep_buffers, multiplies_bf16
+from hrm_arc.models.compiled import can_compile
 from hrm_arc.models.conditioning import puzzle_embeddings
 from hrm_arc.models.reasoner import Batch, Carry, Output, Reasoner
-from hrm_arc.training.config import TrainingConfig
+from hrm_arc.training.config import Recipe, TrainingConfig
+
+log = logging.getLogger(__name__)
 
 # It says at every start which precision it is in, which config.yaml records.
 logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
@@ -154,6 +157,16 @@ class Distributed:
         gathered = self.fabric.all_gather(value)
         assert isinstance(gathered, Tensor)
         return gathered
+
+
+def settled(recipe: Recipe, distributed: Distributed) -> Recipe:
+    """The recipe with what ``auto`` stands for on this machine."""
+    device = distributed.device.type
+    compiles = device == "cpu" and recipe.training.is_long and can_compile()
+    found = recipe.settled(distributed.chosen_precision, "always" if compiles else "never")
+    if found.training.precision == "bf16-mixed" and device == "cpu" and not multiplies_bf16(device):
+        log.warning("training.precision: bf16-mixed, but this processor does not multiply bfloat16 in hardware: slow")
+    return found
 
 
 class _Packed(nn.Module):

@@ -16,19 +16,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from hrm_arc import telemetry
 from hrm_arc.errors import ReportedError, UserError, is_out_of_memory
 from hrm_arc.evaluation.baselines import Baselines
 from hrm_arc.files import exclusive_lock
-from hrm_arc.hardware import multiplies_bf16
-from hrm_arc.models.compiled import can_compile, has_token_wise, try_to_compile
+from hrm_arc.models.compiled import has_token_wise, try_to_compile
 from hrm_arc.models.reasoner import Reasoner
 from hrm_arc.models.spec import build_model, options_of, reference_to
 from hrm_arc.puzzles.corpus import Corpus
-from hrm_arc.puzzles.leaks import leaks
 from hrm_arc.puzzles.transforms import find_transforms
 from hrm_arc.runs.card import Card
 from hrm_arc.runs.checkpoint import BEST, LATEST
@@ -44,12 +40,13 @@ from hrm_arc.training.build import (
     training_set,
 )
 from hrm_arc.training.callbacks import Callback, RunRecorder
-from hrm_arc.training.checkpointing import Checkpoints, as_in_run, make_card
+from hrm_arc.training.checkpointing import Checkpoints, Provenance, as_in_run, make_card
 from hrm_arc.training.config import Recipe
 from hrm_arc.training.cores import Cores
 from hrm_arc.training.data import Batches, Prefetcher
-from hrm_arc.training.distributed import Distributed
-from hrm_arc.training.metrics import Clock, StepMetrics
+from hrm_arc.training.distributed import Distributed, settled
+from hrm_arc.training.meter import Meter
+from hrm_arc.training.metrics import Clock
 from hrm_arc.training.optim import EMA, build_optimizers, swapped_in
 from hrm_arc.training.profiling import Profiler
 from hrm_arc.training.step import DivergedError, StepOutput, TrainingStep, explain_divergence, out_of_memory
@@ -106,7 +103,7 @@ class Trainer:
             recipe = as_in_run(resume, recipe)
         self._distributed = distributed = Distributed(recipe.training)
         self.is_main = distributed.is_main
-        recipe = self._settle(recipe)
+        recipe = settled(recipe, distributed)
         if corpus is not None:
             check_leaks(recipe, corpus)
             # A recipe's sources would be read again by whoever scores the run.
@@ -138,19 +135,18 @@ class Trainer:
         self.model = model.to(distributed.device)
         self._optimizers = build_optimizers(self.model, recipe.optimizer, distributed.muon_dtype)
         self._clock = Clock(options.max_steps, options.max_minutes)
+        self._meter = Meter(distributed, self._clock, self._batches, self._optimizers)
         self._ema = EMA(self.model, recipe.optimizer.ema) if recipe.optimizer.ema else None
         self._training_step = TrainingStep(recipe, distributed, self.model, self._optimizers, self._ema, self._clock)
         # Weights are the same in all processes; dropout is not.
         torch.manual_seed(recipe.seed + 1 + distributed.rank)
-        self.step, self._began, self.stopping = 0, 0, False
+        self.step, self.stopping = 0, False
         # Whether the average is in place of the weights, as after the end.
         self._is_averaged = False
         on_cores = distributed.device.type == "cpu" and distributed.world_size == 1
         self._cores = Cores(adapts=options.max_minutes > 0) if on_cores else None
         self._compile_seconds: float | None = None
-        own_leaks = leaks(self.corpus) if recipe.data.allow_leak else ()
-        self._leaks = [*map(str, own_leaks), *(pretrained.leaks(self.corpus.solve) if pretrained else ())]
-        self._earlier = pretrained.card.for_later() if pretrained else {}
+        self._provenance = Provenance.of(recipe, self.corpus, pretrained)
         self.folder = resume or self._make_folder(Path(root), pretrained)
         self._profiler = (
             Profiler(self.folder.trace_file, distributed.device.type == "cuda") if profile and self.is_main else None
@@ -193,8 +189,7 @@ class Trainer:
     @property
     def samples_per_second(self) -> float:
         """Speed since the start of this process."""
-        samples = (self.step - self._began) * self._batches.samples_per_step
-        return samples / max(self._clock.own_seconds(), 1e-9)
+        return self._meter.samples_per_second(self.step)
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[Reasoner]:
@@ -260,7 +255,7 @@ class Trainer:
         precision = self._distributed.precision.state_dict()
         training = {"seconds": self._clock.seconds(), **self._validator.as_dict(), "precision": precision}
         where = (self.step, self.folder.path)
-        return make_card(self.recipe, self.corpus, self.model.variants, self._leaks, *where, training, self._earlier)
+        return make_card(self.recipe, self.corpus, self.model.variants, self._provenance, *where, training)
 
     def _loop(self) -> RunState:
         """Train, and save at the end; returns the state in which the run ends."""
@@ -274,7 +269,7 @@ class Trainer:
             self._cores.start()
         if options.compile == "always":
             self._compile()
-        last_call, saved = 0.0, self._began
+        last_call, saved = 0.0, self.step
         self._clock.start()
         progress, saved_at = self._progress(), time.monotonic()
         while progress < 1:
@@ -292,7 +287,7 @@ class Trainer:
             is_row = self.step % options.log_every == 0 or progress >= 1
             if is_row or time.monotonic() - last_call > CALLBACK_SECONDS:
                 last_call = time.monotonic()
-                metrics = self._metrics(progress, output, is_row)
+                metrics = self._meter.read(self.step, progress, output, is_row)
                 for callback in self._callbacks:
                     callback.on_step(metrics)
             with self._clock.timing("validation"):
@@ -348,29 +343,6 @@ class Trainer:
         stopping, overdue = self._distributed.all_reduce([float(self.stopping), float(late)], "max")
         return stopping == 1, overdue == 1
 
-    def _metrics(self, progress: float, output: StepOutput, over_all: bool) -> StepMetrics:
-        """The metrics of a step: means over all processes if ``over_all``, as all of them are then here."""
-        means = output.means(self._distributed, over_all)
-        rate = self.samples_per_second
-        cells, flops = means.pop("cells"), means.pop("flops")
-        device, grad_norm = self._distributed.device, float(output.grad_norm)
-        on_gpu = device.type == "cuda"
-        return StepMetrics(
-            step=self.step,
-            epoch=self._batches.epoch(self.step),
-            progress=progress,
-            seconds=self._clock.seconds(),
-            **means,
-            grad_norm=grad_norm if np.isfinite(grad_norm) else None,
-            lr=self._optimizers[0].param_groups[0]["lr"],
-            samples_per_sec=rate,
-            # Of this step's mix of canvases, at the run's speed in samples.
-            cells_per_sec=rate * cells,
-            model_flops_per_sec=rate * flops if np.isfinite(flops) else None,
-            peak_memory_bytes=torch.cuda.max_memory_allocated(device) if on_gpu else telemetry.peak_memory(),
-            timing=self._clock.shares(),
-        )
-
     def _try_to_save(self, kind: str) -> bool:
         """Write a checkpoint; where that fails, warn and go on."""
         saved = False
@@ -411,10 +383,9 @@ class Trainer:
                 what = f"has no checkpoint yet and was to begin with the weights of {start}: start it again with them"
                 raise UserError(self.folder.path, what)
             return False
-        self.step = self._began = card.step
-        # Overrides may have changed what is held out; what was given before stays known.
-        self._leaks = [*dict.fromkeys([*card.leaks, *self._leaks])]
-        self._earlier = card.earlier if card.has_data_of(self.card()) else card.for_later()
+        self.step = card.step
+        self._meter.go_on_from(card.step)
+        self._provenance = self._provenance.after(card, self.card())
         try:
             self._validator.restore(card.training)
             self._clock.go_on_from(float(card.training["seconds"]))
@@ -424,17 +395,6 @@ class Trainer:
             what = f"the card of its checkpoint of step {card.step} is damaged: it does not say where the training was"
             raise UserError(self.folder.path, what) from None
         return True
-
-    def _settle(self, recipe: Recipe) -> Recipe:
-        """The recipe with what ``auto`` stands for on this machine."""
-        device = self._distributed.device.type
-        compiles = device == "cpu" and recipe.training.is_long and can_compile()
-        settled = recipe.settled(self._distributed.chosen_precision, "always" if compiles else "never")
-        if settled.training.precision == "bf16-mixed" and device == "cpu" and not multiplies_bf16(device):
-            log.warning(
-                "training.precision: bf16-mixed, but this processor does not multiply bfloat16 in hardware: slow"
-            )
-        return settled
 
     def _make_folder(self, root: Path, pretrained: Pretrained | None) -> RunFolder:
         """The main process makes the run folder; the others get its path."""

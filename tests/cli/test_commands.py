@@ -210,6 +210,18 @@ def test_no_permission_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "occupied").read_text() == ""
 
 
+def test_a_module_that_exits_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "needs_env.py").write_text('import sys\nsys.exit("set MY_DATA first")\n')
+    check_one_line(
+        hrm("data", "list", "needs_env:load", cwd=tmp_path), "needs_env:load", "SystemExit: set MY_DATA first"
+    )
+
+
+def test_json_may_stand_before_the_verb_of_a_verb(tmp_path: Path) -> None:
+    done = hrm("weights", "--json", "save", "arc1-cpu", tmp_path / "mine", "--no-scores")
+    assert json.loads(done.stdout)["folder"] == str(tmp_path / "mine")
+
+
 @pytest.mark.parametrize("number", [errno.ENOMEM, errno.EAGAIN, errno.EMFILE])
 def test_a_machine_that_has_no_more_is_one_line(
     number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
