@@ -191,6 +191,13 @@ def test_bad_puzzles_are_one_line(name: str, tmp_path: Path) -> None:
         (["audit", "--claim", "71"], "--claim", "between 0 and 1"),
         (["quickstart", "--minutes", "0"], "--minutes", "more than 0"),
         (["frobnicate"], "hrm", "invalid choice"),
+        (["eval", "--submission", "x.json", "--data", "arc-agi-1", "--seed", "5"], "--seed", "has its answers already"),
+        (["eval", "--submission", "x.json", "--data", "arc-agi-1", "--out", "y"], "--out", "has its answers already"),
+        (["export", "arc1-cpu", "--out", "model"], "--out", "does not end in .onnx"),
+        (["export", "arc1-cpu", "--check", "x.onnx", "--int8"], "--int8", "--check compares a file as it is"),
+        (["train", "quickstart", "--override", "training.max_steps"], "--override", "a run that is resumed"),
+        (["solve", "0d3d703e", "--finetune-seconds", "0", "--out", "kept"], "--out", "learns nothing"),
+        (["solve", "0d3d703e", "--device", "cuda:99"], "--device", "not available here"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
