@@ -242,6 +242,8 @@ def opened(run: Path, segments: int) -> tuple[TorchBackend, list[Samples]]:
 
 def share(count: int, of: int) -> str:
     """A share with its 95% interval, in words."""
+    if not of:
+        return "none"
     low, high = wilson(count, of)
     return f"{count / of:.1%} ({low:.1%} to {high:.1%})"
 
