@@ -131,7 +131,11 @@ def _race(root: Path, game: str, model: str, options: argparse.Namespace) -> dic
 def _over_seeds(runs: Sequence[Path]) -> str:
     """The share of exact boards over several seeds, with its interval over boards: a hard one is hard for all seeds."""
     right = np.array([solved(run) for run in runs]).sum(axis=0)
-    low, high = ratio_interval(np.stack([right, np.full(len(right), len(runs))], axis=1), 0)
+    if right.min() == right.max():
+        # All boards are alike, which no draw of them changes.
+        low, high = wilson(len(right) if right.any() else 0, len(right))
+    else:
+        low, high = ratio_interval(np.stack([right, np.full(len(right), len(runs))], axis=1), 0)
     return f"{right.sum() / (len(runs) * len(right)):.1%} ({low:.1%} to {high:.1%})"
 
 

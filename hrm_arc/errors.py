@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import re
 from collections.abc import Sized
 from typing import ClassVar
@@ -107,7 +108,7 @@ def check_at_most(config: object, most: float, *names: str) -> None:
 
 
 def check_at_least(config: object, least: float, *names: str) -> None:
-    """Check that fields of a configuration are at least ``least``.
+    """Check that fields of a configuration are at least ``least``, and finite: files have no other numbers.
 
     Raises:
         ValueError: naming the first such field.
@@ -116,3 +117,5 @@ def check_at_least(config: object, least: float, *names: str) -> None:
         value = getattr(config, name)
         if not value >= least:
             raise ValueError(f"{name} is {value}, expected at least {least:g}")
+        if value == math.inf:
+            raise ValueError(f"{name} is infinite, expected a number")

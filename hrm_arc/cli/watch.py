@@ -15,6 +15,8 @@ from hrm_arc.errors import UserError
 
 # Seconds between two updates.
 LONGEST_WAIT = 86_400
+# Columns of a view that is written to a file or a pipe.
+WIDTH = 100
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +40,8 @@ def run(options: argparse.Namespace) -> None:
     metrics = MetricsFollower(folder.metrics_file)
     view, console = live_view(folder, metrics), result_console()
     if options.once or not sys.stdout.isatty():
-        console.print(view)
+        # The view is a frame, which would be as wide as its console.
+        console.print(view, width=min(console.width, WIDTH))
         return
     if console.is_dumb_terminal:
         # It has no screen to draw anew.

@@ -114,6 +114,12 @@ def was_chosen_by(card: Card, tasks: Sequence[Task]) -> bool:
     return bool(chosen_by) and any(not chosen_by.isdisjoint(test_digests(task_fingerprint(task))) for task in tasks)
 
 
+def rules_seen(card: Card, tasks: Sequence[Task]) -> list[str]:
+    """The tasks by whose rule a checkpoint was trained on generated pairs: RE-ARC's tasks are named ``re-ID``."""
+    studied = set(card.tasks[card.held_out :])
+    return [task.id for task in tasks if f"re-{task.id}" in studied]
+
+
 def changed_tasks(card: Card, tasks: Sequence[Task], *, games: bool = False) -> dict[str, list[str]]:
     """Tasks that differ from those of the same name that the checkpoint was trained on, with what differs.
 

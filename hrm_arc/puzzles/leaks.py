@@ -15,9 +15,6 @@ from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.matching import Item, canonical, distinct, fingerprint, mappings
 from hrm_arc.puzzles.task import Pair, Task
 
-# The name of a task of RE-ARC begins so, and ends with that of the task whose rule it has.
-GENERATED_NAME = "re-"
-
 
 @dataclass(frozen=True)
 class Shared:
@@ -31,7 +28,6 @@ class Shared:
         whole: whether one symmetry maps all pairs of one task to all pairs of the other.
         unanswered: whether a test output of ``other`` is not known and every demonstration of
             ``other`` is in ``task``. Most likely it is the same task, and the output is published later.
-        rule: whether ``task`` has pairs that the generator of ``other`` makes (RE-ARC).
     """
 
     task: str
@@ -40,13 +36,10 @@ class Shared:
     answers: int
     whole: bool
     unanswered: bool = False
-    rule: bool = False
 
     def __str__(self) -> str:
         if self.whole:
             return f"{self.task} is the same task as {self.other}"
-        if self.rule:
-            return f"{self.task} has other pairs by the rule of {self.other}"
         if self.unanswered:
             return f"{self.task} has every demonstration of {self.other}, and may have its unknown test outputs"
         of_tests = f", including {self.answers} of its test outputs" if self.answers else ""
@@ -90,16 +83,8 @@ def leaks(corpus: Corpus) -> tuple[Shared, ...]:
     solve = [task for task in corpus.solve if not task.boards]
     study = [task for task in corpus.study if not task.boards]
     rows = [row for row in shared(study, solve) if row.answers or row.whole or row.unanswered]
-    rows += _rules_seen(study, solve)
     rows += _answers_seen(solve)
     return (*rows, *_boards_seen(corpus))
-
-
-def _rules_seen(study: Sequence[Task], solve: Sequence[Task]) -> list[Shared]:
-    """Solve tasks whose generator made a study task: they are not unseen, although no output is the same."""
-    generated = {task.id for task in study if task.id.startswith(GENERATED_NAME)}
-    names = ((f"{GENERATED_NAME}{task.id}", task.id) for task in solve)
-    return [Shared(name, other, 0, 0, False, rule=True) for name, other in names if name in generated]
 
 
 def _answers_seen(solve: Sequence[Task]) -> list[Shared]:

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from hrm_arc.errors import UserError, and_more
-from hrm_arc.evaluation.provenance import answers_seen
+from hrm_arc.evaluation.provenance import answers_seen, rules_seen
 from hrm_arc.files import existing
 from hrm_arc.models.reasoner import Reasoner, load_pretrained
 from hrm_arc.models.spec import find_model
@@ -168,8 +168,10 @@ class Pretrained:
 
     def leaks(self, tasks: Sequence[Task]) -> list[str]:
         """What the weights were trained on that answers one of the tasks to be solved."""
-        seen = answers_seen(self.card, tasks)
-        return [*self.card.leaks, *(f"{name}, given away in the training that it began with" for name in seen)]
+        seen, rules = answers_seen(self.card, tasks), rules_seen(self.card, tasks)
+        given = [f"{name}, given away in the training that it began with" for name in seen]
+        given += [f"{name}, by whose rule the training that it began with had pairs" for name in rules]
+        return [*self.card.leaks, *given]
 
 
 def initialize(model: Reasoner, recipe: Recipe, corpus: Corpus, pretrained: Pretrained | None) -> None:

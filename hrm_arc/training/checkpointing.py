@@ -6,7 +6,7 @@ import contextlib
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -285,12 +285,31 @@ def resumed_recipe(run: RunFolder, recipe: str | None, flags: list[str], overrid
     own = recipe_of_run(run)
     wanted = absolute_sources(recipe_of_run(run, flags) if recipe is None else load_recipe(recipe, flags))
     wanted = _settled_as(own, wanted)
-    changed = [key for key in differences(_settled_as(own, own).as_dict(), wanted.as_dict()) if key not in overrides]
-    if changed:
-        raise UserError(
-            str(run.path), f"the recipe differs in {', '.join(changed)}; accept each with --override KEY to go on"
-        )
+    accepted_changes(run, wanted, overrides)
     return wanted
+
+
+def accepted_changes(
+    run: RunFolder, recipe: Recipe, overrides: Collection[str], aside: Sequence[str] = ()
+) -> dict[str, tuple[Any, Any]]:
+    """The dotted keys in which a recipe to go on with differs from the run's own, with the values of both.
+
+    Args:
+        run: the run.
+        recipe: the recipe, with the run's values for ``auto``.
+        overrides: the keys that may differ.
+        aside: keys and sections that are not compared.
+
+    Raises:
+        UserError: other keys differ.
+    """
+    own = recipe_of_run(run)
+    found = differences(_settled_as(own, own).as_dict(), recipe.as_dict())
+    found = {key: values for key, values in found.items() if key not in aside and key.partition(".")[0] not in aside}
+    if changed := [key for key in found if key not in overrides]:
+        what = f"the recipe differs in {', '.join(changed)}; accept each with --override KEY to go on"
+        raise UserError(run.path, what)
+    return found
 
 
 def recipe_of_run(run: RunFolder, flags: Sequence[str] = ()) -> Recipe:
@@ -300,7 +319,9 @@ def recipe_of_run(run: RunFolder, flags: Sequence[str] = ()) -> Recipe:
         UserError: there is no run, or its recipe is damaged.
     """
     run.config()  # Raises the right error where this is no run.
-    accepted = [f"--{key}={json.dumps(value)}" for key, value in run.accepted().items()]
+    # A text is a flag's value as it is, and in quotes it would have them.
+    values = {key: value if isinstance(value, str) else json.dumps(value) for key, value in run.accepted().items()}
+    accepted = [f"--{key}={value}" for key, value in values.items()]
     return load_recipe(run.config_file, [*accepted, *flags])
 
 

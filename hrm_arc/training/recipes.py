@@ -22,7 +22,7 @@ from hrm_arc.models.spec import MODELS, find_model
 from hrm_arc.puzzles.transforms import find_transforms
 from hrm_arc.reading import LARGEST_YAML, parse_yaml, read_text
 from hrm_arc.runs.card import Card
-from hrm_arc.training.config import SECTIONS, Recipe
+from hrm_arc.training.config import SECTIONS, LossConfig, Recipe
 from hrm_arc.training.losses import find_loss
 from hrm_arc.training.packaged import recipe_folders, recipe_names
 
@@ -156,10 +156,22 @@ def finetuning_recipe(
         recipe,
         data=replace(data, canvas=card.canvas),
         model={"name": card.model, **card.options},
-        loss=replace(recipe.loss, ignore_padding=card.ignores_padding, **find_model(card.model).loss),
+        loss=_loss_of(recipe.loss, card),
         optimizer=optimizer,
         evaluation=replace(recipe.evaluation, halt_at=card.halt_at),
     )
+
+
+def _loss_of(usual: LossConfig, card: Card) -> LossConfig:
+    """The loss for a fine-tuning of a checkpoint: its model's own, where it has one.
+
+    Raises:
+        UserError: the model's ``loss`` has other keys than a recipe's.
+    """
+    try:
+        return replace(usual, **{**find_model(card.model).loss, "ignore_padding": card.ignores_padding})
+    except TypeError as error:
+        raise UserError(card.model, f"its loss has keys that no recipe has: {error}") from None
 
 
 def _chosen_model(path: Path, data: Any, flags: Sequence[str]) -> str:

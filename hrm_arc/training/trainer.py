@@ -28,7 +28,7 @@ from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.transforms import find_transforms
 from hrm_arc.runs.card import Card
 from hrm_arc.runs.checkpoint import BEST, LATEST
-from hrm_arc.runs.folder import RunFolder, create_run, differences
+from hrm_arc.runs.folder import RunFolder, create_run
 from hrm_arc.runs.status import RunState
 from hrm_arc.training.build import (
     Pretrained,
@@ -40,7 +40,7 @@ from hrm_arc.training.build import (
     training_set,
 )
 from hrm_arc.training.callbacks import Callback, RunRecorder
-from hrm_arc.training.checkpointing import Checkpoints, Provenance, as_in_run, make_card
+from hrm_arc.training.checkpointing import Checkpoints, Provenance, accepted_changes, as_in_run, make_card
 from hrm_arc.training.config import Recipe
 from hrm_arc.training.cores import Cores
 from hrm_arc.training.data import Batches, Prefetcher
@@ -54,6 +54,8 @@ from hrm_arc.training.validation import Validator
 
 log = logging.getLogger(__name__)
 
+# Keys of a recipe whose place tasks in memory take.
+IN_MEMORY = ("data.solve", "data.study")
 # Callbacks of a slow run are called at least this often.
 CALLBACK_SECONDS = 5.0
 
@@ -83,7 +85,8 @@ class Trainer:
         stopping: whether the run was asked to end.
 
     Raises:
-        UserError: a source, a device, the model or a whole checkpoint is not available.
+        UserError: a source, a device, the model or a whole checkpoint is not available, or the recipe differs from that
+            of the run in other keys than ``overrides``.
     """
 
     def __init__(
@@ -108,10 +111,14 @@ class Trainer:
             check_leaks(recipe, corpus)
             # A recipe's sources would be read again by whoever scores the run.
             recipe = replace(recipe, data=replace(recipe.data, solve=[], study=[]))
+        given_model = model
         if model is not None:
             recipe = replace(recipe, model={"name": reference_to(model), **options_of(model)})
         self.recipe = recipe = absolute_sources(recipe)
         self.corpus = corpus or load_corpus(recipe)
+        # Tasks and a model in memory are none of the recipe's.
+        aside = [*([] if corpus is None else IN_MEMORY), *([] if given_model is None else ["model"])]
+        self._accepted = {} if resume is None else accepted_changes(resume, recipe, overrides, aside)
         samples = training_set(recipe, self.corpus)
         options = recipe.training
         self._batches = Batches(
@@ -169,9 +176,6 @@ class Trainer:
         # Compared again in the lock: another process may be about to end.
         self._known_checkpoints = self._checkpoints.names()
         restored = resume is not None and self._restore("data" in overrides, pretrained)
-        own = resume.config() if resume is not None else {}
-        differing = differences(own, self.recipe.as_dict()) if resume is not None else {}
-        self._accepted = {key: values for key, values in differing.items() if key in overrides}
         self._unsaved = not restored
         self._begins_trained = pretrained is not None
         self.card()  # Raises now what the first checkpoint would raise.

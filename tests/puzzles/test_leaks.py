@@ -68,14 +68,6 @@ def test_the_leaks_of_arc() -> None:
     assert {found.other for found in later} <= {found.task for found in later} | {"50a16a69"}
 
 
-def test_pairs_by_the_rule_of_a_task_are_a_leak() -> None:
-    pair = ([[1, 2]], [[2, 1]])
-    generated = Task.from_lists("re-0d3d703e", [pair, ([[3, 4]], [[4, 3]])], [([[5, 6]], [[6, 5]])])
-    corpus = Corpus(solve=load_tasks("0d3d703e"), study=(generated,))
-    assert [str(each) for each in leaks(corpus)] == ["re-0d3d703e has other pairs by the rule of 0d3d703e"]
-    assert leaks(Corpus(solve=load_tasks("00d62c1b"), study=(generated,))) == ()
-
-
 def test_different_tasks_share_nothing() -> None:
     assert shared(SOME[:15], SOME[15:]) == []
 

@@ -114,7 +114,9 @@ def test_watch_shows_a_run_until_its_end_in_a_terminal(tmp_path: Path) -> None:
     assert watcher.wait(timeout=60) == 0
     assert b"finished" in seen
     assert trainer.folder.run_id.encode() in seen
-    assert hrm("watch", trainer.folder.path, "--once").stdout.count(trainer.folder.run_id) >= 1
+    shown = hrm("watch", trainer.folder.path, "--once").stdout
+    assert shown.count(trainer.folder.run_id) >= 1
+    assert max(map(len, shown.splitlines())) <= 100, "a frame is no wider than people read"
 
 
 def test_watch_follows_the_size_of_the_terminal(tmp_path: Path) -> None:

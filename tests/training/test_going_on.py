@@ -95,6 +95,35 @@ def test_what_was_not_accepted_and_what_did_not_train_changes_no_recipe(
     assert resumed_recipe(run, None, [], []).training.batch_size == 8
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("schedule.kind", "constant"),
+        ("name", "other"),
+        ("training.trackers", "[csv]"),
+        ("optimizer.betas", "[0.5, 0.6]"),
+    ],
+)
+def test_accepted_keys_of_every_type_come_back(key: str, value: str, tmp_path: Path) -> None:
+    run = stopped(tiny_recipe(write_tasks(tmp_path / "tasks")), tmp_path, 2)
+    overrides = [key, "training.max_steps"]
+    changed = resumed_recipe(run, None, [f"--{key}", value, "--training.max_steps", "3"], overrides)
+    Trainer(changed, resume=run, overrides=overrides).fit()
+    assert resumed_recipe(run, None, [], []) == changed
+    with pytest.raises(UserError, match=r"max_minutes is infinite"):
+        resumed_recipe(run, None, ["--training.max_minutes", ".inf"], ["training.max_minutes"])
+
+
+def test_a_recipe_of_other_keys_is_refused_in_python_too(tmp_path: Path) -> None:
+    recipe = tiny_recipe(write_tasks(tmp_path / "tasks"))
+    run = stopped(recipe, tmp_path, 2)
+    longer = replace(recipe, training=replace(recipe.training, max_steps=9))
+    with pytest.raises(UserError, match=r"the recipe differs in training\.max_steps; accept each with --override"):
+        Trainer(longer, resume=run)
+    Trainer(longer, resume=run, overrides=["training.max_steps"]).fit()
+    assert run.config()["training"]["max_steps"] == 9
+
+
 def test_a_full_disk_does_not_end_a_run_that_goes_on_with_other_keys(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -276,7 +305,7 @@ def test_half_precision_is_for_gpus(tmp_path: Path) -> None:
         (("--training.accelerator", "tpu"), "training.accelerator: "),
         (("--loss.kind", "torch:float32"), "loss.kind: torch:float32 is dtype, expected a function"),
         (("--optimizer.matrix_lr", "1e300"), "matrix_lr is 1e+300, expected at most"),
-        (("--optimizer.lr", ".inf"), "lr is inf, expected at most"),
+        (("--optimizer.lr", ".inf"), "lr is infinite, expected a number"),
     ],
     ids=str,
 )

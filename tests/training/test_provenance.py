@@ -18,6 +18,7 @@ from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.fingerprint import GivenAnswers, task_fingerprint
 from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.puzzles.task import Task
+from hrm_arc.runs.card import Card
 from hrm_arc.runs.checkpoint import BEST, CARD, LATEST, _text_digest, list_checkpoints, read_card
 from hrm_arc.runs.folder import RunFolder
 from hrm_arc.training.build import Pretrained
@@ -113,6 +114,15 @@ def test_answers_are_recognized_under_another_name_and_through_every_training(tm
     assert (resumed.card().leaks, resumed.card().earlier) == (third.card().leaks, third.card().earlier)
     shown = replace(other, id="shown", demonstrations=(*other.demonstrations, *one.tests))
     assert answers_seen(train(Corpus(solve=[shown])).card(), [one]) == ["flip0"], "a demonstration of another task"
+
+
+def test_rules_that_were_studied_through_generated_pairs_are_known() -> None:
+    names = ["mine", "re-0d3d703e"]
+    card = Card("grid-hrm", {}, names, "full", True, ["mine"], ["re-arc"], 1, 1, 0, [], 5, "run", {})
+    said = "trained on other pairs by the rules of 1 of these tasks (RE-ARC)"
+    assert any(said in line for line in warnings(card, load_tasks("0d3d703e")))
+    assert not any("RE-ARC" in line for line in warnings(card, load_tasks("00d62c1b")))
+    assert "0d3d703e, by whose rule" in Pretrained({}, card).leaks(load_tasks("0d3d703e"))[0]
 
 
 def test_the_boards_of_a_game_are_recognized_one_by_one() -> None:

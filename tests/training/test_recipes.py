@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -219,6 +220,17 @@ def test_a_recipe_cannot_include_another_file(tmp_path: Path) -> None:
 
 def test_the_seconds_of_a_fine_tuning_are_never_rounded_to_no_limit() -> None:
     assert finetuning_recipe("0d3d703e", 1e-5, 0).training.max_minutes == pytest.approx(1e-5 / 60)
+
+
+def test_a_loss_of_a_model_that_no_recipe_has_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    card = Card("grid-hrm", {}, ["a"], "full", False, [], [], 1, 1, 0, [], 5, "run", {})
+    own = replace(find_model("grid-hrm"), loss={"ignore_padding": True, "kind": "stablemax"})
+    monkeypatch.setitem(MODELS._known, "grid-hrm", own)
+    loss = finetuning_recipe("0d3d703e", 60, 0, card).loss
+    assert (loss.kind, loss.ignore_padding) == ("stablemax", False)
+    monkeypatch.setitem(MODELS._known, "grid-hrm", replace(own, loss={"knd": "stablemax"}))
+    with pytest.raises(UserError, match="grid-hrm: its loss has keys that no recipe has"):
+        finetuning_recipe("0d3d703e", 60, 0, card)
 
 
 @pytest.mark.parametrize(

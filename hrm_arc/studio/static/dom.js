@@ -70,6 +70,7 @@ export const post = async (path, data) => (await send(path, data)).json();
 export function follow(path, root, onmessage) {
   let source = null;
   let again = 0;
+  let asked = null;
   const found = () => {
     if (!root.classList.contains("lost")) return;
     root.classList.remove("lost");
@@ -82,19 +83,21 @@ export function follow(path, root, onmessage) {
     if (source.readyState === EventSource.CLOSED) refused();
   };
   const refused = async () => {
-    const asked = new AbortController();
+    const [mine, own] = [source, new AbortController()];
+    asked = own;
+    let reason = null;
     try {
-      const response = await fetch(path, { signal: asked.signal });
-      if (response.status >= 400 && response.status < 500) {
-        say((await failure(response)).message);
-        return;
-      }
+      const response = await fetch(path, { signal: own.signal });
+      if (response.status >= 400 && response.status < 500) reason = await failure(response);
     } catch {
       // It does not answer at all.
     } finally {
-      asked.abort();
+      own.abort();
     }
-    if (source) again = setTimeout(open, RETRY);
+    // The view may have been left, or its stream opened anew.
+    if (source !== mine) return;
+    if (reason) say(reason.message);
+    else again = setTimeout(open, RETRY);
   };
   const open = () => {
     source = new EventSource(path);
@@ -108,6 +111,7 @@ export function follow(path, root, onmessage) {
   };
   const close = () => {
     clearTimeout(again);
+    asked?.abort();
     source?.close();
     source = null;
   };
