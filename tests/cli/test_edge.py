@@ -146,7 +146,7 @@ def test_mistakes_are_one_line(flags: list[str], where: str, what: str, exported
 def test_mistakes_of_export_are_one_line(exported: Path, tmp_path: Path) -> None:
     run_folder = (exported.parent / "run").read_text()
     check_one_line(hrm("export", run_folder), "hrm export", "expected --out")
-    check_one_line(hrm("export", tmp_path, "--out", tmp_path / "x"), str(tmp_path), "no checkpoint here")
+    check_one_line(hrm("export", tmp_path, "--out", tmp_path / "x.onnx"), str(tmp_path), "no checkpoint here")
     checked = answer("export", run_folder, "--check", exported, "--samples", "24")
     assert checked["parity"]["grids_different"] == 0  # type: ignore[index]
     check_one_line(

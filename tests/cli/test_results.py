@@ -83,7 +83,7 @@ def test_out_replaces_regular_files_only(
 ) -> None:
     if not (run_folder / "scores.json").is_file():
         assert main(["eval", str(run_folder), "--votes", "8"]) == 0
-    out = tmp_path / "fifo"
+    out = tmp_path / "fifo.onnx"
     if kind == "FIFO":
         os.mkfifo(out)
     else:
@@ -93,7 +93,7 @@ def test_out_replaces_regular_files_only(
     runs = [run_folder, run_folder] if verb == "report" else [run_folder]
     assert "is not replaced" in one_line(capsys, verb, *runs, "--out", out)
     assert out.lstat().st_ino == before.st_ino
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["fifo"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fifo.onnx"]
 
 
 def test_numbers_that_no_machine_holds_are_one_line(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

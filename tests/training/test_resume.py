@@ -119,8 +119,9 @@ def test_a_changed_recipe_is_refused_key_by_key(tmp_path: Path) -> None:
         resumed_recipe(folder, None, flags, [])
     with pytest.raises(UserError, match=r"differs in optimizer\.grad_clip;"):
         resumed_recipe(folder, None, flags, ["training.max_steps"])
-    recipe = resumed_recipe(folder, None, flags, ["training.max_steps", "optimizer.grad_clip"])
-    assert Trainer(recipe, root=tmp_path, resume=folder).fit()["steps"] == 16
+    overrides = ["training.max_steps", "optimizer.grad_clip"]
+    recipe = resumed_recipe(folder, None, flags, overrides)
+    assert Trainer(recipe, resume=folder, overrides=overrides).fit()["steps"] == 16
     assert [row["step"] for row in rows_of(folder) if row["kind"] == "train"] == list(range(2, 17, 2))
 
 
@@ -186,7 +187,7 @@ def test_an_average_may_begin_and_end_on_the_way(tmp_path: Path, before: str, af
     folder = stopped_at(5, recipe_for(tmp_path, "grid-hrm", "--optimizer.ema", before), tmp_path)
     live = {k.removeprefix("live."): v for k, v in end_of(folder).items() if k.startswith("live.")}
     recipe = resumed_recipe(folder, None, ["--optimizer.ema", after], ["optimizer.ema"])
-    trainer = Trainer(recipe, root=tmp_path, resume=folder)
+    trainer = Trainer(recipe, resume=folder, overrides=["optimizer.ema"])
     own = live or load_file(list_checkpoints(folder.checkpoints, LATEST)[-1] / WEIGHTS)
     assert all(torch.equal(tensor, own[name]) for name, tensor in trainer.model.state_dict().items())
     assert trainer.fit()["state"] == "finished"
@@ -199,7 +200,7 @@ def test_what_cannot_change_on_the_way_is_told(tmp_path: Path, key: str, value: 
     folder = stopped_at(5, recipe_for(tmp_path), tmp_path)
     recipe = resumed_recipe(folder, None, [f"--{key}", value], [key])
     with pytest.raises(UserError, match="does not fit the recipe"):
-        Trainer(recipe, root=tmp_path, resume=folder)
+        Trainer(recipe, resume=folder, overrides=[key])
 
 
 def small_session(session: int, tmp_path: Path, *flags: str) -> Recipe:
