@@ -122,7 +122,7 @@ def _race(root: Path, game: str, model: str, options: argparse.Namespace) -> dic
         "copy": f"{baselines['copy']['exact'] / scores[0]['boards']:.1%}",
         "without search": f"{baselines['without_search']['exact'] / scores[0]['boards']:.1%}",
         "minutes": ", ".join(f"{run.trained['seconds'] / 60:.1f}" for run in runs),
-        "processor minutes": ", ".join(f"{each / 60:.1f}" if each else "not known" for each in spent),
+        "processor minutes": ", ".join(f"{each / 60:.1f}" if each > 1 else "not known" for each in spent),
         "_groups": scores[0]["groups"],
         "_difficulty": scores[0]["difficulty"],
     }
