@@ -204,13 +204,13 @@ def parse_yaml(text: str, path: Path) -> Any:
     try:
         # libyaml is eight times as fast as Python's loader, and a list of runs reads hundreds of recipes.
         depth = 0
-        for event in yaml.parse(text, Loader=_LOADER):
+        for event in yaml.parse(text, Loader=_Loader):
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > DEEPEST_YAML:  # Here, because libyaml's own recursion has no limit.
                 raise RecursionError
             if isinstance(event, yaml.AliasEvent):
                 raise yaml.YAMLError("aliases (*name) are not supported")
-        return yaml.load(text, Loader=_LOADER)
+        return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         raise UserError(path, f"not YAML: {' '.join(str(error).split())[:200]}") from None
     except RecursionError:
@@ -220,10 +220,10 @@ def parse_yaml(text: str, path: Path) -> Any:
 
 
 # A PyYAML that was built without libyaml has only the other.
-_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_SAFE_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class _LOADER(_SafeLoader):  # type: ignore[misc]
+class _Loader(_SAFE_LOADER):  # type: ignore[misc]
     """A safe loader that refuses a key that appears twice; YAML's own rule, and PyYAML keeps the last of them."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:

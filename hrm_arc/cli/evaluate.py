@@ -30,6 +30,15 @@ if TYPE_CHECKING:
 
 # For a model without a recipe.
 VOTES = 64
+# Flags that mean nothing for a submission, with their defaults.
+OF_A_MODEL = {
+    **dict.fromkeys(("votes", "out", "early_exit", "halt_at", "segments")),
+    "seed": 0,
+    "reading": "likely",
+    "device": "auto",
+    "precision": "auto",
+    "provider": "cpu",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -96,8 +105,9 @@ def run(options: argparse.Namespace) -> None:
     if options.lenient and not options.submission:
         raise UserError("--lenient", "needs --submission")
     if options.submission:
-        if unused := [flag for flag, value in _of_a_model(options).items() if value]:
-            raise UserError(unused[0], "is for a run or an exported file; a submission has its answers already")
+        if unused := [name for name, default in OF_A_MODEL.items() if getattr(options, name) != default]:
+            flag = f"--{unused[0].replace('_', '-')}"
+            raise UserError(flag, "is for a run or an exported file; a submission has its answers already")
         emit(_score_submission(options.submission, options.data, options.lenient), options.json, _print_submission)
         return
     if options.segments is not None and not 1 <= options.segments <= MOST_SEGMENTS:
@@ -122,12 +132,6 @@ def run(options: argparse.Namespace) -> None:
     scores = score_model(model, options.data, out, settings)
     if scores is not None:
         emit(scores, options.json, _human)
-
-
-def _of_a_model(options: argparse.Namespace) -> dict[str, object]:
-    """Flags that mean nothing for a submission, with their values where they were given."""
-    names = ("votes", "out", "halt_at", "segments", "seed")
-    return {f"--{name.replace('_', '-')}": getattr(options, name) not in (None, 0) for name in names}
 
 
 def set_halting(model: Opened, halt_at: float | None, segments: int | None) -> dict[str, Any]:

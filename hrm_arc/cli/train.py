@@ -64,8 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     from hrm_arc.runs.folder import RunFolder
     from hrm_arc.training.build import Pretrained
-    from hrm_arc.training.checkpointing import restarted_run, resumed_recipe
     from hrm_arc.training.recipes import load_init_recipe
+    from hrm_arc.training.resuming import restarted_run, resumed_recipe
 
     if options.help:
         _help()

@@ -1,12 +1,9 @@
-"""A run's checkpoints: what is saved, how it is restored, and with which recipe a run goes on."""
+"""A run's checkpoints: what is saved, and how it is restored."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import logging
-import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -37,12 +34,11 @@ from hrm_arc.runs.checkpoint import (
     remove_unfinished,
     save_checkpoint,
 )
-from hrm_arc.runs.folder import RunFolder, differences
-from hrm_arc.training.build import Pretrained, absolute_sources
+from hrm_arc.runs.folder import RunFolder
+from hrm_arc.training.build import Pretrained
 from hrm_arc.training.config import Recipe
 from hrm_arc.training.distributed import Distributed
 from hrm_arc.training.optim import EMA, swapped_in
-from hrm_arc.training.recipes import load_recipe
 
 log = logging.getLogger(__name__)
 
@@ -268,87 +264,3 @@ def restore_random_state(state: Tensor, device: torch.device) -> None:
     torch.set_rng_state(state[:length])
     if device.type == "cuda" and len(state) > length:
         torch.cuda.set_rng_state(state[length:], device)
-
-
-def resumed_recipe(run: RunFolder, recipe: str | None, flags: list[str], overrides: Sequence[str]) -> Recipe:
-    """The recipe to go on with: the run's own, with the changes that were accepted.
-
-    Args:
-        run: the run.
-        recipe: a recipe given beside the run, or None for the run's own.
-        flags: dotted flags, applied to it.
-        overrides: the dotted keys that may differ from the run's.
-
-    Raises:
-        UserError: other keys differ, or there is no run.
-    """
-    own = recipe_of_run(run)
-    wanted = absolute_sources(recipe_of_run(run, flags) if recipe is None else load_recipe(recipe, flags))
-    wanted = _settled_as(own, wanted)
-    accepted_changes(run, wanted, overrides)
-    return wanted
-
-
-def accepted_changes(
-    run: RunFolder, recipe: Recipe, overrides: Collection[str], aside: Sequence[str] = ()
-) -> dict[str, tuple[Any, Any]]:
-    """The dotted keys in which a recipe to go on with differs from the run's own, with the values of both.
-
-    Args:
-        run: the run.
-        recipe: the recipe, with the run's values for ``auto``.
-        overrides: the keys that may differ.
-        aside: keys and sections that are not compared.
-
-    Raises:
-        UserError: other keys differ.
-    """
-    own = recipe_of_run(run)
-    found = differences(_settled_as(own, own).as_dict(), recipe.as_dict())
-    found = {key: values for key, values in found.items() if key not in aside and key.partition(".")[0] not in aside}
-    if changed := [key for key in found if key not in overrides]:
-        what = f"the recipe differs in {', '.join(changed)}; accept each with --override KEY to go on"
-        raise UserError(run.path, what)
-    return found
-
-
-def recipe_of_run(run: RunFolder, flags: Sequence[str] = ()) -> Recipe:
-    """The recipe of a run, with the changes that earlier resumes accepted, and with dotted flags.
-
-    Raises:
-        UserError: there is no run, or its recipe is damaged.
-    """
-    run.config()  # Raises the right error where this is no run.
-    # A text is a flag's value as it is, and in quotes it would have them.
-    values = {key: value if isinstance(value, str) else json.dumps(value) for key, value in run.accepted().items()}
-    accepted = [f"--{key}={value}" for key, value in values.items()]
-    return load_recipe(run.config_file, [*accepted, *flags])
-
-
-def restarted_run(recipe: Recipe, root: Path) -> RunFolder | None:
-    """The run of this worker before torchrun restarted it, if it was in one.
-
-    torchrun repeats the command after a worker was lost. The run is then the newest one under ``root`` that has
-    the same recipe and has not finished.
-    """
-    if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) == 0:
-        return None
-    for file in sorted(root.glob("*/config.yaml"), reverse=True):
-        run = RunFolder(file.parent)
-        with contextlib.suppress(UserError):  # Another run, which is damaged.
-            own = recipe_of_run(run)
-            wanted = _settled_as(own, absolute_sources(recipe))
-            if _settled_as(own, own).as_dict() == wanted.as_dict() and run.status().get("state") != "finished":
-                return run
-    return None
-
-
-def as_in_run(run: RunFolder, recipe: Recipe) -> Recipe:
-    """A recipe to go on with, whose precision and compilation are the run's where it leaves the choice."""
-    training = run.config().get("training", {})
-    return recipe.settled(training.get("precision", "auto"), training.get("compile", "never"))
-
-
-def _settled_as(run: Recipe, recipe: Recipe) -> Recipe:
-    """A recipe to go on with, in which the run's values stand for ``auto``; one without the key did not compile."""
-    return recipe.settled(run.training.precision, "never" if run.training.compile == "auto" else run.training.compile)

@@ -40,7 +40,7 @@ from hrm_arc.training.build import (
     training_set,
 )
 from hrm_arc.training.callbacks import Callback, RunRecorder
-from hrm_arc.training.checkpointing import Checkpoints, Provenance, accepted_changes, as_in_run, make_card
+from hrm_arc.training.checkpointing import Checkpoints, Provenance, make_card
 from hrm_arc.training.config import Recipe
 from hrm_arc.training.cores import Cores
 from hrm_arc.training.data import Batches, Prefetcher
@@ -49,6 +49,7 @@ from hrm_arc.training.meter import Meter
 from hrm_arc.training.metrics import Clock
 from hrm_arc.training.optim import EMA, build_optimizers, swapped_in
 from hrm_arc.training.profiling import Profiler
+from hrm_arc.training.resuming import accepted_changes, as_in_run
 from hrm_arc.training.step import DivergedError, StepOutput, TrainingStep, explain_divergence, out_of_memory
 from hrm_arc.training.validation import Validator
 

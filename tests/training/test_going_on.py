@@ -21,9 +21,10 @@ from hrm_arc.runs.metrics import Metrics, read_history
 from hrm_arc.runs.status import Status, amend_status, read_status
 from hrm_arc.training.build import load_corpus
 from hrm_arc.training.callbacks import Callback
-from hrm_arc.training.checkpointing import Checkpoints, resumed_recipe
+from hrm_arc.training.checkpointing import Checkpoints
 from hrm_arc.training.distributed import Distributed
 from hrm_arc.training.recipes import load_recipe
+from hrm_arc.training.resuming import resumed_recipe
 from hrm_arc.training.trainer import Trainer
 from tests.made import tiny_recipe, write_tasks
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from hrm_arc.runs.folder import RunFolder
-from hrm_arc.training.checkpointing import restarted_run
+from hrm_arc.training.resuming import restarted_run
 from hrm_arc.training.trainer import Trainer
 from tests.cli.commands import HRM
 from tests.made import TORCHRUN, tiny_recipe, write_tasks

@@ -24,10 +24,10 @@ from hrm_arc.runs.folder import RunFolder
 from hrm_arc.runs.metrics import read_metrics
 from hrm_arc.training import checkpointing as checkpointing_module
 from hrm_arc.training import validation as validation_module
-from hrm_arc.training.checkpointing import resumed_recipe
 from hrm_arc.training.config import Recipe
 from hrm_arc.training.metrics import StepMetrics
 from hrm_arc.training.recipes import load_recipe
+from hrm_arc.training.resuming import resumed_recipe
 from hrm_arc.training.trainer import Trainer
 from hrm_arc.training.validation import Totals
 from tests.cli.commands import HRM

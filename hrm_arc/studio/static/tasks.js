@@ -28,12 +28,12 @@ export async function show(root, parameters, about) {
 
   async function go() {
     const wanted = source.value;
-    show([], wanted);
+    fill([], wanted);
     number.textContent = "reading";
     try {
       const found = await get("/api/tasks", { source: wanted });
       // Another source may have been chosen meanwhile.
-      if (source.value === wanted) show(found, wanted);
+      if (source.value === wanted) fill(found, wanted);
     } catch (error) {
       if (source.value !== wanted) return;
       number.textContent = "not readable";
@@ -41,7 +41,7 @@ export async function show(root, parameters, about) {
     }
   }
 
-  function show(found, of) {
+  function fill(found, of) {
     tasks = found;
     const kinds = [...new Set(tasks.flatMap((task) => task.groups))].sort();
     kind.replaceChildren(option("", "any kind"), ...kinds.map((each) => option(each, each)));
