@@ -70,7 +70,7 @@ class Task:
 
     Attributes:
         id: the task's name, unique within a corpus.
-        demonstrations: at least one pair, each with its output.
+        demonstrations: pairs with their outputs: at least one, or none for boards of a generated game.
         tests: at least one pair; the output is None if the answer is not known.
         group: the concept or folder that the task belongs to, or "".
         boards: whether the pairs are boards of one game, such as Sudoku. All boards have one size,

@@ -110,7 +110,7 @@ class Status:
     def _write(self) -> None:
         self._written = time.monotonic()
         self._fields["last_update"] = _now()
-        # Of hrm eval, which may have scored a checkpoint meanwhile.
+        # hrm eval may have written these fields since our last write.
         scores = read_status(self._path)
         self._fields |= {key: scores[key] for key in SCORES if key in scores}
         write_sealed_json(self._path, self._fields)
@@ -126,7 +126,7 @@ def amend_status(path: Path, **fields: Any) -> None:
 def read_status(path: Path) -> dict[str, Any]:
     """The fields of a status.json, or nothing where there is none.
 
-    A field of the wrong type is left out. Of a damaged file, ``state`` is ``damaged`` and ``message`` says why.
+    Of a file that is damaged or has a field of a wrong type, ``state`` is ``damaged`` and ``message`` says why.
     """
     try:
         fields = read_sealed_json(path, LARGEST_STATUS, within=path.parent)

@@ -12,7 +12,7 @@ from hrm_arc.evaluation.breakdown import groups
 from hrm_arc.evaluation.results import read_results, read_scores, solved_tasks
 from hrm_arc.puzzles.formats import MOST_PROBLEMS, Examined, examine_text, task_json
 from hrm_arc.puzzles.sources import load_tasks
-from hrm_arc.puzzles.task import Grid, Task, grid_problems, make_grid, parse_task
+from hrm_arc.puzzles.task import Grid, Pair, Task, grid_problems, make_grid, parse_task
 from hrm_arc.report.gallery import compared
 from hrm_arc.runs.folder import RunFolder
 from hrm_arc.runs.named import SHIPPED, read_about
@@ -35,13 +35,13 @@ def tasks_of(source: str) -> tuple[Task, ...]:
 def thumbnails(source: str) -> list[dict[str, Any]]:
     """What the page shows of each task: its first demonstration in small, its groups and its size.
 
-    A grid is text: a line for each row, a digit for each cell.
+    Of a game without demonstrations it is the first test input. A grid is text: a line for each row, a digit for each cell.
     """
     return [_thumbnail(task) for task in tasks_of(source)]
 
 
 def _thumbnail(task: Task) -> dict[str, Any]:
-    first = task.demonstrations[0]
+    first = task.demonstrations[0] if task.demonstrations else Pair(task.tests[0].input, None)
     sides = [grid.shape for grid in task.visible_grids()]
     return {
         "id": task.id,

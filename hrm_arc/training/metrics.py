@@ -143,7 +143,6 @@ class Clock:
 # Operations of a sample on n cells are a polynomial of degree two in n: constant for what happens once for a
 # sample, linear for token-wise layers, quadratic for attention. Three canvases determine it.
 PROBES = ((3, 3), (4, 5), (6, 6))
-_measured: dict[str, np.ndarray] = {}
 
 
 class FlopCounter:
@@ -151,7 +150,8 @@ class FlopCounter:
 
     Args:
         model: its weights and gradients are left as they are.
-        extra_forward: whether training runs a second forward pass for the targets of q_continue.
+        extra_forward: whether training runs a second forward pass for the targets of q_continue; only models with a
+            logit of continuing get one.
     """
 
     def __init__(self, model: Reasoner, extra_forward: bool):
@@ -171,13 +171,10 @@ class FlopCounter:
         return len(batch) * self._by_cells[cells]
 
     def _fit(self) -> np.ndarray | None:
-        key = f"{type(self._model)} {getattr(self._model, 'config', None)} {self._extra_forward}"
-        if key not in _measured:
-            counts = [self._try(*probe) for probe in PROBES]
-            if not np.isfinite(counts).all():
-                return None
-            _measured[key] = np.polyfit([height * width for height, width in PROBES], counts, 2)
-        return _measured[key]
+        counts = [self._try(*probe) for probe in PROBES]
+        if not np.isfinite(counts).all():
+            return None
+        return np.polyfit([height * width for height, width in PROBES], counts, 2)
 
     def _try(self, height: int, width: int) -> float:
         try:
@@ -205,4 +202,5 @@ class FlopCounter:
                     torch.autograd.grad(total, parameters, allow_unused=True)
             finally:
                 self._model.train(was_training)
-        return float(counter.get_total_flops() + forward * self._extra_forward)
+        again = self._extra_forward and output.q_continue is not None
+        return float(counter.get_total_flops() + forward * again)
