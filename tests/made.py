@@ -25,6 +25,7 @@ from hrm_arc.training.callbacks import Callback
 from hrm_arc.training.config import Recipe
 from hrm_arc.training.metrics import StepMetrics
 from hrm_arc.training.recipes import load_recipe
+from hrm_arc.training.trainer import Trainer
 
 # Several processes, on a port of their own; how many comes next.
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
@@ -91,6 +92,28 @@ def made_run(
     write_lines(run.metrics_file, rows)
     write_sealed_json(run.status_file, {"state": "finished", "current_step": 2} if status is None else status)
     return run
+
+
+def stopped(
+    recipe: Any, root: Path, step: int, folder: RunFolder | None = None, overrides: Sequence[str] = ()
+) -> RunFolder:
+    """A run that was asked to stop in a step."""
+
+    class Stopping(Callback):
+        def on_run_start(self, trainer: Trainer) -> None:
+            run = trainer._one_step
+
+            def one_step(progress: float) -> Any:
+                output = run(progress)
+                if trainer.step == step:
+                    trainer.stop()
+                return output
+
+            trainer._one_step = one_step  # type: ignore[method-assign]
+
+    trainer = Trainer(recipe, root=root, resume=folder, overrides=overrides, callbacks=[Stopping()])
+    assert (trainer.fit()["state"], trainer.step) == ("interrupted", step)
+    return trainer.folder
 
 
 class OnStep(Callback):

@@ -95,6 +95,7 @@ class Status:
                 self._write()
 
     def __enter__(self) -> Status:
+        self._ended.clear()
         threading.Thread(target=self._beat, daemon=True, name="heartbeat").start()
         return self
 

@@ -35,7 +35,8 @@ def tasks_of(source: str) -> tuple[Task, ...]:
 def thumbnails(source: str) -> list[dict[str, Any]]:
     """What the page shows of each task: its first demonstration in small, its groups and its size.
 
-    Of a game without demonstrations it is the first test input. A grid is text: a line for each row, a digit for each cell.
+    Of a game without demonstrations it is the first test input. A grid is text: a line for each row, a digit for each
+    cell.
     """
     return [_thumbnail(task) for task in tasks_of(source)]
 

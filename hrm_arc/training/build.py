@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from hrm_arc.errors import UserError, and_more
 from hrm_arc.evaluation.provenance import answers_seen, rules_seen
 from hrm_arc.files import existing
 from hrm_arc.models.reasoner import Reasoner, load_pretrained
-from hrm_arc.models.spec import find_model
+from hrm_arc.models.spec import find_model, options_of, reference_to
 from hrm_arc.puzzles.augmented import AugmentedSet
 from hrm_arc.puzzles.canvas import CanvasKind
 from hrm_arc.puzzles.corpus import Corpus
@@ -50,6 +50,25 @@ def absolute_sources(recipe: Recipe) -> Recipe:
 
     paths: dict[str, Any] = {k: [absolute(s) for s in getattr(recipe.data, k)] for k in ("solve", "study", "exclude")}
     return replace(recipe, data=replace(recipe.data, **paths))
+
+
+def with_model(recipe: Recipe, model: Reasoner) -> Recipe:
+    """The recipe with the name and the options of a model in memory."""
+    return replace(recipe, model={"name": reference_to(model), **options_of(model)})
+
+
+def with_model_defaults(recipe: Recipe) -> Recipe:
+    """The recipe with every option of its model, as a run's config.yaml lists them.
+
+    Raises:
+        UserError: there is no such model, or an option does not fit it.
+    """
+    name = recipe.model["name"]
+    try:
+        options = asdict(find_model(name).config(**recipe.model_options))
+    except (TypeError, ValueError) as error:
+        raise UserError("model", f"{name}: {error}") from None
+    return replace(recipe, model={**options, **recipe.model})
 
 
 def load_corpus(recipe: Recipe) -> Corpus:

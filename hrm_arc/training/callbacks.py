@@ -156,18 +156,27 @@ class RunRecorder(Callback):
         """Steps done: of the run itself, because metrics come every few steps only."""
         return self._trainer.step if self._trainer is not None else 0
 
-    def accept(self, changes: dict[str, tuple[Any, Any]]) -> None:
+    def accept(self, changes: dict[str, tuple[Any, Any]]) -> bool:
         """Keep keys of the recipe that were changed by a resume, so that they are also those of the next one.
 
         Args:
             changes: dotted keys, with the value before and the one from here on.
+
+        Returns:
+            whether they are kept; a full disk may take them later.
         """
-        if not changes or self._is_removed():
-            return
+        if not changes:
+            return True
+        if self._is_removed():
+            return False
+        try:
+            self._folder.accept({key: now for key, (_, now) in changes.items()})
+        except ReportedError as error:
+            log.warning("%s; until it is, a resume needs --override for %s again", error, ", ".join(changes))
+            return False
         for key, (before, now) in changes.items():
             self._line(f"{key}: {before} before, {now} from here on")
-        with self._although_full():
-            self._folder.accept({key: now for key, (_, now) in changes.items()})
+        return True
 
     def event(self, **fields: Any) -> None:
         """Write fields of the status now."""

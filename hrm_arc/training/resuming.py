@@ -44,12 +44,13 @@ def accepted_changes(
         run: the run.
         recipe: the recipe, with the run's values for ``auto``.
         overrides: the keys that may differ.
-        aside: keys and sections that are not compared.
+        aside: keys and sections that are not compared. A model in memory is one of them: it may be of a class that no
+            recipe can name.
 
     Raises:
         UserError: other keys differ.
     """
-    own = recipe_of_run(run)
+    own = recipe_of_run(run) if "model" not in aside else load_recipe({**run.config(), "model": {"name": "grid-hrm"}})
     found = differences(_settled_as(own, own).as_dict(), recipe.as_dict())
     found = {key: values for key, values in found.items() if key not in aside and key.partition(".")[0] not in aside}
     if changed := [key for key in found if key not in overrides]:

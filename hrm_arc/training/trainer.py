@@ -23,7 +23,7 @@ from hrm_arc.evaluation.baselines import Baselines
 from hrm_arc.files import exclusive_lock
 from hrm_arc.models.compiled import has_token_wise, try_to_compile
 from hrm_arc.models.reasoner import Reasoner
-from hrm_arc.models.spec import build_model, options_of, reference_to
+from hrm_arc.models.spec import build_model
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.transforms import find_transforms
 from hrm_arc.runs.card import Card
@@ -38,6 +38,8 @@ from hrm_arc.training.build import (
     initialize,
     load_corpus,
     training_set,
+    with_model,
+    with_model_defaults,
 )
 from hrm_arc.training.callbacks import Callback, RunRecorder
 from hrm_arc.training.checkpointing import Checkpoints, Provenance, make_card
@@ -113,8 +115,7 @@ class Trainer:
             # A recipe's sources would be read again by whoever scores the run.
             recipe = replace(recipe, data=replace(recipe.data, solve=[], study=[]))
         given_model = model
-        if model is not None:
-            recipe = replace(recipe, model={"name": reference_to(model), **options_of(model)})
+        recipe = with_model_defaults(recipe) if model is None else with_model(recipe, model)
         self.recipe = recipe = absolute_sources(recipe)
         self.corpus = corpus or load_corpus(recipe)
         # Tasks and a model in memory are none of the recipe's.
@@ -178,6 +179,7 @@ class Trainer:
         self._known_checkpoints = self._checkpoints.names()
         restored = resume is not None and self._restore("data" in overrides, pretrained)
         self._unsaved = not restored
+        self._first_step = self.step
         self._begins_trained = pretrained is not None
         self.card()  # Raises now what the first checkpoint would raise.
 
@@ -265,6 +267,9 @@ class Trainer:
     def _loop(self) -> RunState:
         """Train, and save at the end; returns the state in which the run ends."""
         options = self.recipe.training
+        if self._is_averaged and self._ema is not None:  # A second fit goes on with the weights, not their average.
+            self._ema.swap()
+        self._is_averaged = False
         if self.corpus.solve and self._validator.is_empty and self.is_main:
             log.warning("the tasks to be solved have no answers here: nothing to validate on")
         # Without a checkpoint, a resumed run would begin with other weights than the pretrained ones.
@@ -303,7 +308,8 @@ class Trainer:
                 self._try_to_save(BEST)
         if saved != self.step or self._unsaved:
             self._save(LATEST)
-        self._accept()
+            self._unsaved = False
+        self._accept(finished=progress >= 1)
         if self._ema is not None:
             self._ema.swap()
         self._is_averaged = True
@@ -357,24 +363,26 @@ class Trainer:
         except ReportedError as error:
             log.warning("%s", error)
         # The main process alone knows, and all have to agree on whether this step is saved.
-        return self._distributed.broadcast(saved)
+        saved = self._distributed.broadcast(saved)
+        self._unsaved = self._unsaved and not saved
+        return saved
 
     def _save(self, kind: str) -> None:
         """Write a checkpoint; every process takes part."""
+        # First, so that no checkpoint is ever resumed with an older recipe than the one that it was trained with.
+        self._accept()
         with self._clock.timing("checkpoint"):
             path = self._checkpoints.save(kind, self.card())
-        self._unsaved = False
         self._known_checkpoints = self._checkpoints.names()
-        self._accept()
         if path is not None:
             for callback in self._callbacks:
                 callback.on_checkpoint(path)
 
-    def _accept(self) -> None:
-        """Make what was accepted the run's own recipe, now that it has trained with it."""
-        if self.is_main:
-            self._recorder.accept(self._accepted)
-        self._accepted = {}
+    def _accept(self, finished: bool = False) -> None:
+        """Make what was accepted the run's own recipe, once it has trained with it or has ended by it."""
+        used = finished or self.step > self._first_step
+        if self.is_main and used and self._recorder.accept(self._accepted):
+            self._accepted = {}
 
     def _restore(self, accept_changes: bool, pretrained: Pretrained | None) -> bool:
         """Go on from a run's newest whole checkpoint, or from the start if it has none; returns whether it has one.

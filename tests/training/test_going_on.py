@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,135 +18,14 @@ from hrm_arc.runs.checkpoint import LATEST, list_checkpoints, read_card, read_te
 from hrm_arc.runs.folder import RunFolder
 from hrm_arc.runs.metrics import Metrics, read_history
 from hrm_arc.runs.status import Status, amend_status, read_status
-from hrm_arc.training.build import load_corpus
 from hrm_arc.training.callbacks import Callback
 from hrm_arc.training.checkpointing import Checkpoints
 from hrm_arc.training.distributed import Distributed
+from hrm_arc.training.metrics import StepMetrics
 from hrm_arc.training.recipes import load_recipe
 from hrm_arc.training.resuming import resumed_recipe
 from hrm_arc.training.trainer import Trainer
-from tests.made import tiny_recipe, write_tasks
-
-
-def stopped(
-    recipe: Any, root: Path, step: int, folder: RunFolder | None = None, overrides: Sequence[str] = ()
-) -> RunFolder:
-    """A run that was asked to stop in a step."""
-
-    class Stopping(Callback):
-        def on_run_start(self, trainer: Trainer) -> None:
-            run = trainer._one_step
-
-            def one_step(progress: float) -> Any:
-                output = run(progress)
-                if trainer.step == step:
-                    trainer.stop()
-                return output
-
-            trainer._one_step = one_step  # type: ignore[method-assign]
-
-    trainer = Trainer(recipe, root=root, resume=folder, overrides=overrides, callbacks=[Stopping()])
-    assert (trainer.fit()["state"], trainer.step) == ("interrupted", step)
-    return trainer.folder
-
-
-def test_accepted_changes_are_the_recipe_of_the_next_resume(tmp_path: Path) -> None:
-    recipe = tiny_recipe(write_tasks(tmp_path / "tasks"))
-    folder = Trainer(recipe, root=tmp_path / "runs").fit()["folder"]
-    run = RunFolder(Path(folder))
-    flags = ["--training.max_steps", "20", "--optimizer.lr", "5e-4"]
-    with pytest.raises(UserError, match=r"the recipe differs in optimizer\.lr; accept each with --override"):
-        resumed_recipe(run, None, flags, ["training.max_steps"])
-    overrides = ["training.max_steps", "optimizer.lr"]
-    changed = resumed_recipe(run, None, flags, overrides)
-    stopped(changed, tmp_path, 8, run, overrides)
-    again = resumed_recipe(run, None, [], [])
-    assert (again.training.max_steps, again.optimizer.lr) == (20, 5e-4)
-    assert run.config()["training"]["max_steps"] == 20
-    assert "training.max_steps: 6 before, 20 from here on" in run.log_file.read_text()
-    assert Trainer(again, resume=run).fit()["steps"] == 20
-    # Beside the recipe that the run was started with, which stays as it was sealed.
-    assert "max_steps: 6" in run.config_file.read_text()
-
-
-def test_what_was_not_accepted_and_what_did_not_train_changes_no_recipe(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    recipe = tiny_recipe(write_tasks(tmp_path / "tasks"))
-    run = stopped(recipe, tmp_path, 2)
-    # Tasks in memory are none of the recipe's sources; a key that an earlier version did not have is no change.
-    text = run.config_file.read_text()
-    run.config_file.write_text("".join(line for line in text.splitlines(True) if "largest" not in line))
-    stopped(recipe, tmp_path, 3, run)
-    Trainer(recipe, corpus=load_corpus(recipe), resume=run).fit()
-    assert not run.accepted_file.exists()
-    assert run.config()["data"]["solve"] == recipe.data.solve
-    # A batch that never fitted the memory is not the run's.
-    overrides = ["training.batch_size", "training.max_steps"]
-    larger = resumed_recipe(run, None, ["--training.batch_size", "512", "--training.max_steps", "9"], overrides)
-
-    def no_memory(*arguments: Any) -> None:
-        raise MemoryError
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Trainer, "_one_step", no_memory)
-        with pytest.raises(UserError, match="512 samples do not fit"):
-            Trainer(larger, resume=run, overrides=overrides).fit()
-    assert resumed_recipe(run, None, [], []).training.batch_size == 8
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("schedule.kind", "constant"),
-        ("name", "other"),
-        ("training.trackers", "[csv]"),
-        ("optimizer.betas", "[0.5, 0.6]"),
-    ],
-)
-def test_accepted_keys_of_every_type_come_back(key: str, value: str, tmp_path: Path) -> None:
-    run = stopped(tiny_recipe(write_tasks(tmp_path / "tasks")), tmp_path, 2)
-    overrides = [key, "training.max_steps"]
-    changed = resumed_recipe(run, None, [f"--{key}", value, "--training.max_steps", "3"], overrides)
-    Trainer(changed, resume=run, overrides=overrides).fit()
-    assert resumed_recipe(run, None, [], []) == changed
-    with pytest.raises(UserError, match=r"max_minutes is infinite"):
-        resumed_recipe(run, None, ["--training.max_minutes", ".inf"], ["training.max_minutes"])
-
-
-def test_a_recipe_of_other_keys_is_refused_in_python_too(tmp_path: Path) -> None:
-    recipe = tiny_recipe(write_tasks(tmp_path / "tasks"))
-    run = stopped(recipe, tmp_path, 2)
-    longer = replace(recipe, training=replace(recipe.training, max_steps=9))
-    with pytest.raises(UserError, match=r"the recipe differs in training\.max_steps; accept each with --override"):
-        Trainer(longer, resume=run)
-    Trainer(longer, resume=run, overrides=["training.max_steps"]).fit()
-    assert run.config()["training"]["max_steps"] == 9
-
-
-def test_a_full_disk_does_not_end_a_run_that_goes_on_with_other_keys(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    run = stopped(tiny_recipe(write_tasks(tmp_path / "tasks")), tmp_path, 2)
-    overrides = ["training.max_steps"]
-    longer = resumed_recipe(run, None, ["--training.max_steps", "9"], overrides)
-
-    def full(*arguments: Any) -> None:
-        raise UserError(run.accepted_file, "cannot be written: No space left on device")
-
-    monkeypatch.setattr(RunFolder, "accept", full)
-    assert Trainer(longer, resume=run, overrides=overrides).fit()["state"] == "finished"
-    assert "No space left on device" in caplog.text
-
-
-def test_damaged_changes_are_named(tmp_path: Path) -> None:
-    run = stopped(tiny_recipe(write_tasks(tmp_path / "tasks")), tmp_path, 2)
-    run.accept({"training.max_steps": "many"})
-    with pytest.raises(UserError, match=r"accepted\.json: damaged: it has no training\.max_steps"):
-        run.config()
-    run.accepted_file.write_text("{")
-    with pytest.raises(UserError, match=r"accepted\.json"):
-        resumed_recipe(run, None, [], [])
+from tests.made import stopped, tiny_recipe, write_tasks
 
 
 def test_a_run_that_was_stopped_says_its_own_step(tmp_path: Path) -> None:
@@ -340,3 +218,28 @@ def test_what_half_precision_and_a_rate_next_to_one_cannot_hold() -> None:
     assert (logits.argmax(dim=-1) != 1).all()
     dropped = drop(torch.ones(4096), 0.999999)
     assert dropped.isfinite().all()
+
+
+def test_a_second_fit_goes_on_from_the_weights_and_not_from_their_average(tmp_path: Path) -> None:
+    recipe = tiny_recipe(write_tasks(tmp_path / "tasks"), "grid-hrm", "--optimizer.ema", "0.9")
+    whole = Trainer(recipe, root=tmp_path / "whole")
+    whole.fit()
+    saved = {name: tensor.clone() for name, tensor in whole.model.state_dict().items()}
+    whole.fit()  # Finished: nothing is left to do, and the model stays the one that was saved.
+    assert all(torch.equal(tensor, saved[name]) for name, tensor in whole.model.state_dict().items())
+
+    class StopAt3(Callback):
+        def on_run_start(self, trainer: Trainer) -> None:
+            self.trainer = trainer
+
+        def on_step(self, metrics: StepMetrics) -> None:
+            if metrics.step == 3:
+                self.trainer.stop()
+
+    twice = Trainer(
+        replace(recipe, training=replace(recipe.training, log_every=1)), root=tmp_path, callbacks=[StopAt3()]
+    )
+    assert twice.fit()["steps"] == 3
+    twice.stopping = False
+    assert twice.fit()["steps"] == 6
+    assert all(torch.equal(tensor, saved[name]) for name, tensor in twice.model.state_dict().items())
