@@ -215,7 +215,8 @@ def parse_yaml(text: str, path: Path) -> Any:
         raise UserError(path, f"not YAML: {' '.join(str(error).split())[:200]}") from None
     except RecursionError:
         raise UserError(path, "not YAML that can be read: nested too deeply") from None
-    except (ValueError, TypeError) as error:  # A date that does not exist, an unhashable key.
+    # A date that does not exist, an unhashable key, and what YAML's constructors raise for tags such as !!bool x.
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise UserError(path, f"not YAML: {' '.join(str(error).split())[:200]}") from None
 
 

@@ -24,6 +24,7 @@ from hrm_arc.runs.card import Card
 from hrm_arc.runs.named import pull
 from hrm_arc.training.build import Pretrained
 from hrm_arc.training.callbacks import Callback
+from hrm_arc.training.distributed import accelerator_of
 from hrm_arc.training.recipes import finetuning_recipe
 from hrm_arc.training.trainer import Trainer
 
@@ -150,7 +151,8 @@ class Solver:
             another solver, which knows these tasks and no others; this one stays as it is.
 
         Raises:
-            UserError: the model is an exported file, ``seconds`` is not positive, or there is no task.
+            UserError: the model is an exported file or on another GPU than the first, ``seconds`` is not positive, or
+                there is no task.
         """
         if not isinstance(self.backend, TorchBackend):
             raise UserError(
@@ -158,8 +160,9 @@ class Solver:
             )
         if not seconds > 0 or not tasks:
             raise UserError("fit", f"{seconds:g} seconds for {len(tasks)} tasks, expected more than 0 of both")
-        device, precision = self.backend.device.type, self.backend.precision
-        recipe = finetuning_recipe("", seconds, seed, self.card, device, precision)
+        device, precision = accelerator_of(self.backend.device), self.backend.precision
+        boards = all(task.boards for task in tasks)
+        recipe = finetuning_recipe("", seconds, seed, self.card, device, precision, boards)
         weights = {name: tensor.detach().float() for name, tensor in self.backend.model.state_dict().items()}
         with tempfile.TemporaryDirectory() as scratch:
             start = Pretrained(weights, self.card)

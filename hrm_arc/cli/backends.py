@@ -79,7 +79,17 @@ def open_model(
         UserError: there is none, it is damaged, or its device or provider is not available here.
     """
     if not is_exported(path):
+        for flag, value, usual in (
+            ("--provider", options.provider, "cpu"),
+            ("--threads", options.threads, 0),
+            ("--memory", options.memory, 96),
+        ):
+            if value != usual:
+                raise UserError(flag, f"{value}, but it is for an exported file; a run or checkpoint has --device")
         return open_run(path, options.device, early_exit, options.precision, reading)
+    if options.device not in ("auto", "cpu") or options.precision != "auto":
+        flag = "--precision" if options.precision != "auto" else "--device"
+        raise UserError(flag, "is for a run or checkpoint; an exported file has --provider, and its own precision")
     from hrm_arc.deploy.runtime import OnnxBackend
 
     if options.threads < 0 or options.memory < 1:
@@ -147,3 +157,14 @@ def results_beside(path: Path, data: str | None) -> Path:
     run = RunFolder(checkpoint.parent.parent)
     name = checkpoint.name if data is None else f"{checkpoint.name}-{run.scored(data).path.name}"
     return run.path / "scores" / name
+
+
+def within_run(model: Opened, out: Path) -> Path:
+    """The place for results, which has to be in the run's folder: a link may lead out of it.
+
+    Raises:
+        UserError: it is elsewhere.
+    """
+    if model.run is not None and not out.resolve().is_relative_to(model.run.path.resolve()):
+        raise UserError(out, "leads out of the run's folder through a link; name another folder with --out")
+    return out

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hrm_arc.cli.backends import Opened, add_runtime, open_model, results_beside
+from hrm_arc.cli.backends import Opened, add_runtime, open_model, results_beside, within_run
 from hrm_arc.cli.show import GROUP_COLUMNS, add_json, counting, emit, group_rows, note, print_scores, table
 from hrm_arc.errors import UserError
 
@@ -38,6 +38,8 @@ OF_A_MODEL = {
     "device": "auto",
     "precision": "auto",
     "provider": "cpu",
+    "threads": 0,
+    "memory": 96,
 }
 
 
@@ -114,7 +116,7 @@ def run(options: argparse.Namespace) -> None:
         raise UserError("--segments", f"{options.segments}, expected 1 to {MOST_SEGMENTS:,}")
     model = open_model(options.path, options, options.early_exit, options.reading)
     halting = set_halting(model, options.halt_at, options.segments)
-    out = options.out or _within(model, results_beside(options.path, options.data))
+    out = options.out or within_run(model, results_beside(options.path, options.data))
     votes = options.votes or usual_votes(model)
     if not model.card.permutes_colors and votes > DIHEDRALS:
         what = (
@@ -159,7 +161,13 @@ def set_halting(model: Opened, halt_at: float | None, segments: int | None) -> d
 
 
 def usual_votes(model: Opened) -> int:
+    """The number of votes of a model's recipe, as far as it has so many.
+
+    Raises:
+        UserError: the recipe is damaged.
+    """
     from hrm_arc.evaluation.prediction import MOST_VOTES
+    from hrm_arc.puzzles.symmetry import DIHEDRALS
 
     if model.card.imported:
         # Only variants with a row of their own were trained with it: the original, and those of hrm import --variants.
@@ -168,7 +176,7 @@ def usual_votes(model: Opened) -> int:
     if type(votes) is not int or not 1 <= votes <= MOST_VOTES:
         what = f"{votes!r:.40} in the model's recipe, expected 1 to {MOST_VOTES:,}; or give --votes"
         raise UserError("evaluation.votes", what)
-    return votes
+    return votes if model.card.permutes_colors else min(votes, DIHEDRALS)
 
 
 def _evaluation(model: Opened) -> dict[str, Any]:
@@ -177,17 +185,6 @@ def _evaluation(model: Opened) -> dict[str, Any]:
     if not isinstance(section, dict):
         raise UserError("evaluation", "of the model's recipe is damaged, expected keys and values")
     return section
-
-
-def _within(model: Opened, out: Path) -> Path:
-    """The folder for results, which has to be in the run's folder: a link may lead out of it.
-
-    Raises:
-        UserError: it is elsewhere.
-    """
-    if model.run is not None and not out.resolve().is_relative_to(model.run.path.resolve()):
-        raise UserError(out, "leads out of the run's folder through a link; name another folder with --out")
-    return out
 
 
 def _score_submission(path: Path, data: str | None, lenient: bool) -> dict[str, Any]:
@@ -221,6 +218,7 @@ def score_model(
     out: Path,
     settings: dict[str, Any],
     again: str = "the same command resumes the evaluation",
+    tasks: Sequence[Task] | None = None,
 ) -> dict[str, Any] | None:
     """Evaluate with a progress bar, and write the report page if the model belongs to a run.
 
@@ -232,6 +230,7 @@ def score_model(
         out: the folder to write to.
         settings: ``votes``, ``seed``, ``early_exit``, ``precision`` and ``reading``.
         again: what to do after an interrupt, in words.
+        tasks: those of the source, where they have been loaded already.
 
     Returns:
         the scores in the main process, None in other processes.
@@ -248,7 +247,8 @@ def score_model(
     from hrm_arc.runs.folder import RunFolder
     from hrm_arc.runs.versions import versions
 
-    tasks, metrics = tasks_to_score(model.card, data, model.run), _more_metrics(model)
+    metrics = more_metrics(model)
+    tasks = tasks_to_score(model.card, data, model.run) if tasks is None else tasks
     work, started, folder = WorkShare(), time.monotonic(), RunFolder(out)
     groups = [group for task in tasks for group in answered_together(task, settings["votes"], model.card.canvas)]
     own = [key for group in work.own(groups) for key in group]
@@ -275,7 +275,7 @@ def score_model(
     return {**scores, **took, "folder": str(out), "report": str(page) if page else None}
 
 
-def _more_metrics(model: Opened) -> list[Metric]:
+def more_metrics(model: Opened) -> list[Metric]:
     """The metrics that the model's recipe lists, loaded before hours of work depend on them."""
     from hrm_arc.evaluation.metrics import find_metrics
 

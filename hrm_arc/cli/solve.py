@@ -77,7 +77,8 @@ def run(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         path, stopped = start, False
         if seconds:
-            path, stopped = _learn(options, start, seconds, options.out or Path(scratch))
+            boards = all(task.boards for task in tasks)
+            path, stopped = _learn(options, start, seconds, options.out or Path(scratch), boards)
         assert path is not None, "without a model something is learned"
         model = open_model(path, options)
         unfair = warnings(model.card, tasks)
@@ -122,19 +123,22 @@ def _default_seconds(start: Path | None) -> float:
     return 0.0 if is_exported(start) else FINETUNE_SECONDS
 
 
-def _learn(options: argparse.Namespace, start: Path | None, seconds: float, root: Path) -> tuple[Path, bool]:
+def _learn(
+    options: argparse.Namespace, start: Path | None, seconds: float, root: Path, boards: bool
+) -> tuple[Path, bool]:
     """Train on the demonstrations; returns the run, and whether it was stopped early."""
     from hrm_arc.cli.train import train
     from hrm_arc.evaluation.torch_backend import find_device
     from hrm_arc.training.build import Pretrained
+    from hrm_arc.training.distributed import accelerator_of
     from hrm_arc.training.recipes import finetuning_recipe
 
     # Before a minute of training depends on it.
     device = find_device(options.device)
     pretrained = None if start is None else Pretrained.load(start)
     card = None if pretrained is None else pretrained.card
-    accelerator = "auto" if options.device == "auto" else device.type
-    recipe = finetuning_recipe(options.task, seconds, options.seed, card, accelerator, options.precision)
+    accelerator = "auto" if options.device == "auto" else accelerator_of(device)
+    recipe = finetuning_recipe(options.task, seconds, options.seed, card, accelerator, options.precision, boards)
     trained = train(recipe, root, pretrained=pretrained)
     assert trained is not None, "hrm solve runs in one process"
     stopped = trained["state"] == "interrupted"

@@ -40,10 +40,12 @@ if TYPE_CHECKING:
     from hrm_arc.training.build import Pretrained
     from hrm_arc.training.config import Recipe
 
+RUNS = Path("runs")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", nargs="?", help="recipe file, or a packaged recipe such as log/session-5")
-    parser.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="folder of runs (default: runs)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of runs (default: runs)")
     parser.add_argument("--init-from", type=Path, metavar="CHECKPOINT", help="start from the weights of this run")
     parser.add_argument(
         "--optimizer-of", metavar="RECIPE", help="take loss, halting, optimizer and schedule from this recipe"
@@ -80,16 +82,18 @@ def run(options: argparse.Namespace) -> None:
             raise UserError("--init-from", "starts a new run; --resume goes on with the weights of its own")
         if options.optimizer_of:
             raise UserError("--optimizer-of", "is for a new run; --resume goes on with the recipe of its own")
+        if options.out:
+            raise UserError("--out", "is for a new run; --resume goes on in the folder of the run")
         folder: RunFolder | None = RunFolder(options.resume)
         recipe = resumed_recipe(RunFolder(options.resume), options.recipe, options.rest, options.override)
     elif options.recipe:
         pretrained = Pretrained.load(options.init_from) if options.init_from else None
         card = pretrained.card if pretrained else None
         recipe = load_init_recipe(options.recipe, options.rest, card, options.optimizer_of)
-        folder = restarted_run(recipe, options.out)
+        folder = restarted_run(recipe, options.out or RUNS)
     else:
         raise UserError("hrm train", "name a recipe: a YAML file, or a packaged one such as quickstart")
-    result = train(recipe, options.out, folder, pretrained, options.profile, options.override)
+    result = train(recipe, options.out or RUNS, folder, pretrained, options.profile, options.override)
     if result is not None:
         emit(result, options.json, _human)
     if result is not None and result["state"] == "interrupted":

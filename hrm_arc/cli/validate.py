@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hrm_arc.cli.backends import add_runtime, is_exported, open_model, results_beside
+from hrm_arc.cli.backends import add_runtime, is_exported, open_model, results_beside, within_run
 from hrm_arc.cli.show import ACCURACY_COLUMNS, add_json, baseline_rows, counting, emit, note, table
 from hrm_arc.errors import UserError
 
@@ -60,6 +60,7 @@ def _validate(options: argparse.Namespace) -> dict[str, Any]:
     from hrm_arc.puzzles.augmented import AugmentedSet
     from hrm_arc.puzzles.corpus import Corpus
     from hrm_arc.puzzles.sources import load_corpus
+    from hrm_arc.runs.versions import versions
 
     theirs = agreement.read_result(options.against) if options.against else None
     model = open_model(options.path, options)
@@ -78,10 +79,11 @@ def _validate(options: argparse.Namespace) -> dict[str, Any]:
         )
     held_out = AugmentedSet(puzzles, augment=options.augment, seed=card.seed, canvas=card.canvas, label_canvas="full")
     indices = held_out.part(options.fraction)
-    runs_on = (options.provider, options.memory) if is_exported(options.path) else (options.device, model.precision)
+    # Another device or version rounds otherwise: what it counts does not go on with what was counted here.
+    runs_on = (model.runs_on, model.precision, versions())
     checksums = (model.checksum, model.checkpoint)
     fingerprint = agreement.validation_fingerprint(corpus.solve, held_out, indices, checksums, runs_on)
-    file = options.out or _beside(options.path)
+    file = options.out or within_run(model, _beside(options.path))
     if theirs is not None:
         agreement.check_comparable(theirs, fingerprint, options.against)
         if file.resolve() == options.against.resolve():

@@ -12,11 +12,15 @@ Weights are listed and loaded without a network.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hrm_arc.cli.show import add_json, alone, emit, note, table
 from hrm_arc.errors import UserError
+
+if TYPE_CHECKING:
+    from hrm_arc.puzzles.task import Task
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -91,7 +95,7 @@ def _print_about(name: str, about: dict[str, Any]) -> None:
         print()
         table("two attempts", ["scored on", "tasks", "votes", "solved", "of", "pass@2"], rows)
         for line in dict.fromkeys(line for row in about["scores"] for line in row.get("warnings", [])):
-            print(f"  not fair: {line}")
+            print(f"  note: {line}")
 
 
 def _save(options: argparse.Namespace) -> None:
@@ -101,32 +105,35 @@ def _save(options: argparse.Namespace) -> None:
     if options.votes is not None and not 1 <= options.votes <= MOST_VOTES:
         raise UserError("--votes", f"{options.votes}, expected 1 to {MOST_VOTES:,}")
     alone("hrm weights save")
-    is_scored = not options.no_scores and _can_be_scored(options.path, options.data)
+    tasks = () if options.no_scores else _tasks_to_score(options.path, options.data, options.votes)
     about = save_weights(options.path, options.out, options.title, options.made_with)
-    if is_scored:
-        about = _scored(options.out, options.data, options.votes)
+    if tasks:
+        about = _scored(options.out, options.data, options.votes, tasks)
     result = {"folder": str(options.out), "bytes": _size(options.out), **about}
     emit(result, options.json, _print_saved)
 
 
-def _can_be_scored(path: Path, data: str | None) -> bool:
-    """Whether there is something to score weights on; asked before anything is written.
+def _tasks_to_score(path: Path, data: str | None, votes: int | None) -> Sequence[Task]:
+    """What there is to score weights on, if there is something; asked before anything is written.
 
     Raises:
-        UserError: the tasks cannot be loaded.
+        UserError: the tasks or a metric cannot be loaded, or the recipe's number of votes is damaged.
     """
     from hrm_arc.cli.backends import open_run
+    from hrm_arc.cli.evaluate import more_metrics, usual_votes
     from hrm_arc.evaluation.provenance import tasks_to_score
 
     model = open_run(path)
     if data is None and not model.card.held_out:
         note("nothing was held out from this run: the weights are saved without scores; --data SOURCE scores them")
-        return False
-    tasks_to_score(model.card, data, model.run)
-    return True
+        return ()
+    more_metrics(model)
+    if votes is None:
+        usual_votes(model)
+    return tasks_to_score(model.card, data, model.run)
 
 
-def _scored(folder: Path, data: str | None, votes: int | None) -> dict[str, Any]:
+def _scored(folder: Path, data: str | None, votes: int | None, tasks: Sequence[Task]) -> dict[str, Any]:
     """Score saved weights, and add the scores to their description."""
     from hrm_arc.cli.backends import open_run
     from hrm_arc.cli.evaluate import score_model, usual_votes
@@ -144,7 +151,7 @@ def _scored(folder: Path, data: str | None, votes: int | None) -> dict[str, Any]
     }
     out = folder.with_name(f"{folder.name}.scores")
     again = f"the weights are in {folder} without scores; remove the folder to save and score them again"
-    scores = score_model(model, data, out, settings, again)
+    scores = score_model(model, data, out, settings, again, tasks)
     assert scores is not None, "hrm weights runs in one process"
     if not scores["test_outputs"]:
         note("no answer is known: the weights are saved without scores")

@@ -15,12 +15,14 @@ import yaml
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.torch_backend import check_weights
 from hrm_arc.files import write_json
+from hrm_arc.runs.card import Card
 from hrm_arc.runs.checkpoint import (
     WEIGHTS,
     newest_checkpoint,
     read_card,
     read_tensors,
     recipe_of,
+    run_of,
     write_checkpoint,
 )
 from hrm_arc.runs.named import ABOUT, RECIPE, read_about
@@ -57,14 +59,16 @@ def save_weights(path: Path, out: Path, title: str | None = None, made_with: Seq
     card, recipe = read_card(checkpoint), recipe_of(checkpoint)
     if recipe is None:
         raise UserError(path, "has no recipe: nobody could tell how the weights were made")
+    run = run_of(checkpoint)
+    start = "" if run is None else run.begins_with()
     weights = read_tensors(checkpoint, WEIGHTS)
     check_weights(checkpoint / WEIGHTS, weights)
     rounded = {name: each.to(torch.bfloat16) if each.is_floating_point() else each for name, each in weights.items()}
     about = {
         "title": title or str(recipe["name"]),
         "licence": LICENCE,
-        "learned_from": _learned_from(card.solve, card.study, card.tasks, card.held_out),
-        "made_with": [*(made_with or [_command(recipe)]), f"hrm weights save runs/RUN {out.name}"],
+        "learned_from": _learned_from(card),
+        "made_with": [*(made_with or [_command(recipe, start)]), f"hrm weights save runs/RUN {out.name}"],
         "parameters": sum(each.numel() for each in weights.values()),
         "steps": card.step,
         "scores": [],
@@ -78,13 +82,19 @@ def save_weights(path: Path, out: Path, title: str | None = None, made_with: Seq
     return about
 
 
-def _command(recipe: Mapping[str, Any]) -> str:
-    """The command that trains a recipe: by its name, with flags for what differs from the recipe of that name here."""
+def _command(recipe: Mapping[str, Any], start: str) -> str:
+    """The command that trains a recipe: by its name, with flags for what differs from the recipe of that name here.
+
+    Args:
+        recipe: the recipe.
+        start: the name of the run whose weights it began with, or "".
+    """
+    begin = [f"--init-from runs/{start}"] if start else []
     name = str(recipe["name"])
     try:
         usual = load_recipe(name).as_dict()
     except UserError:
-        return "hrm train recipe.yaml"
+        return " ".join(["hrm train recipe.yaml", *begin])
     flags = [f"--seed {recipe['seed']}"] if recipe["seed"] != usual["seed"] else []
     for section, values in recipe.items():
         if not isinstance(values, dict):
@@ -95,17 +105,21 @@ def _command(recipe: Mapping[str, Any]) -> str:
             if value != known.get(key) and known.get(key) != "auto":
                 shown = value if isinstance(value, str) else json.dumps(value)
                 flags.append(f"--{section}.{key} {shlex.quote(shown)}")
-    return " ".join([f"hrm train {name}", *flags])
+    return " ".join([f"hrm train {name}", *begin, *flags])
 
 
-def _learned_from(solve: Sequence[str], study: Sequence[str], tasks: Sequence[str], held_out: int) -> list[str]:
+def _learned_from(card: Card) -> list[str]:
     """What a model was given, in words."""
     said = []
-    if held_out:
-        of = ", ".join(solve) or "memory"
-        said.append(f"the demonstrations of {held_out} tasks of {of}; their test outputs were held out")
-    if len(tasks) > held_out:
-        said.append(f"{len(tasks) - held_out} tasks of {', '.join(study) or 'memory'} with their test outputs")
+    if card.held_out:
+        of = ", ".join(card.solve) or "memory"
+        said.append(f"the demonstrations of {card.held_out} tasks of {of}; their test outputs were held out")
+    if studied := len(card.tasks) - card.held_out:
+        said.append(f"{studied} tasks of {', '.join(card.study) or 'memory'} with their test outputs")
+    if earlier := card.earlier.get("names"):
+        said.append(f"before, in the training that it began with: {len(earlier)} tasks with their test outputs")
+    if card.goes_back_to_import:
+        said.append("what a published checkpoint was trained on, which is not known here")
     return said
 
 

@@ -66,7 +66,7 @@ def model_card(repository: str, card: Card, about: Mapping[str, Any]) -> str:
         for row in about["scores"]
     )
     warnings = sorted({line for row in about["scores"] for line in row.get("warnings", [])} | set(card.leaks))
-    notes = "".join(f"\nNot fair: {line}\n" for line in warnings)
+    notes = "".join(f"\nNote: {line}\n" for line in warnings)
     scores = (
         f"\n## Scores\n\n| data | votes | solved, two attempts | pass@2 |\n|---|--:|--:|--:|\n{rows}\n" if rows else ""
     ) + notes

@@ -23,6 +23,9 @@ LITTLE = 0.02
 Answer = Callable[[Sequence[Task], Mapping[str, int]], list[Prediction]]
 
 
+NEITHER = "depend neither on the cells of the input nor on the task"
+
+
 @dataclass(frozen=True)
 class Dependence:
     """Shares of test inputs, from 0 to 1.
@@ -51,7 +54,8 @@ class Dependence:
         if alike and not self.with_input:
             return "it gives the same answer to everything"
         if self.with_input == 0 == (self.with_identity or 0):
-            return "its answers depend neither on the cells of the input nor on the task, but perhaps on sizes"
+            neither = "do not depend on the cells of the input" if self.with_identity is None else NEITHER
+            return f"its answers {neither}, but perhaps on sizes"
         if self.with_input is None and self.distinct is None:
             return "a single answer does not show what it depends on"
         if self.with_input is None:

@@ -19,6 +19,7 @@ from hrm_arc.evaluation.scores import outcomes, score, unknown_answers
 from hrm_arc.evaluation.submission import submission, submission_problems
 from hrm_arc.files import write_json
 from hrm_arc.puzzles.canvas import placed, visible_canvas
+from hrm_arc.puzzles.symmetry import DIHEDRALS
 from hrm_arc.puzzles.task import ATTEMPTS, Task
 from hrm_arc.runs.card import Card
 from hrm_arc.runs.folder import RunFolder
@@ -55,7 +56,8 @@ def predict_tasks(
         backend: runs the checkpoint's model.
         card: the checkpoint's card.
         tasks: the tasks to answer.
-        votes, seed, refine: see :func:`hrm_arc.evaluation.predict.predict`.
+        votes, seed, refine: see :func:`hrm_arc.evaluation.predict.predict`. A model without all colors has no more
+            variants than orientations.
         rows: the row of each task in the model's task table; the checkpoint's own rows if None.
         only: the test inputs to answer; all of them if None.
         journal: predictions in it are not made again, and new ones are written to it, so that memory does not
@@ -69,6 +71,8 @@ def predict_tasks(
     """
     if not 1 <= votes <= MOST_VOTES:
         raise UserError("votes", f"{votes}, expected 1 to {MOST_VOTES:,}")
+    if not card.permutes_colors:
+        votes = min(votes, DIHEDRALS)
     wanted = keys(tasks) if only is None else only
     left = set(wanted).difference(() if journal is None else journal.read())
     if left and isinstance(backend, PreparedBackend):

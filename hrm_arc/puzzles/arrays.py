@@ -82,15 +82,15 @@ def read_array_folder(path: Path, split: str = "", counts: Counts = ALL) -> tupl
     return tuple(tasks)
 
 
-def _last_as_test(pairs: Sequence[Pair]) -> tuple[tuple[Pair, ...], tuple[Pair, ...]]:
-    """Demonstrations, and the last pair as the test.
+def _last_as_test(pairs: Sequence[Pair], last: int = 1) -> tuple[tuple[Pair, ...], tuple[Pair, ...]]:
+    """Demonstrations, and the last pair as the test; of the last pairs, which are variants of one, the first.
 
     A pair that is alone is the demonstration, and the test is its input without an answer: what is trained on is never
     scored.
     """
-    if len(pairs) == 1:
+    if len(pairs) == last:
         return tuple(pairs), (Pair(pairs[0].input, None),)
-    return tuple(pairs[:-1]), tuple(pairs[-1:])
+    return tuple(pairs[:-last]), (pairs[-last],)
 
 
 @dataclass(frozen=True)
@@ -180,6 +180,11 @@ class _Part:
         rows = (row for first in starts for row in range(int(self._puzzles[first]), int(self._puzzles[first + 1])))
         return [Pair(self._grid("inputs", row), self._grid("labels", row)) for row in rows]
 
+    def variants_of_last(self, groups: int | None) -> int:
+        """The number of boards in the last of the groups that :meth:`boards` gives with ``variants``."""
+        end = self.groups if groups is None else min(groups, self.groups)
+        return int(self._puzzles[self._groups[end]] - self._puzzles[self._groups[end - 1]])
+
     def _grid(self, name: str, row: int) -> Grid:
         tokens = np.asarray(self._arrays[name][row])
         canvas, colors = self._layout.canvas, self._layout.colors
@@ -228,7 +233,8 @@ def _game(name: str, train: _Part, test: _Part | None, counts: Counts, variants:
     if test is None:
         if counts.held_out is not None:
             raise UserError(train.path.parent, "has no boards in test, so there is no second number of boards")
-        demonstrations, tests = _last_as_test(boards)
+        # Variants of the test board have its solution.
+        demonstrations, tests = _last_as_test(boards, train.variants_of_last(counts.training) if variants else 1)
     else:
         demonstrations, tests = tuple(boards), tuple(test.boards(counts.held_out, variants=False))
     shapes = {

@@ -81,8 +81,9 @@ def _read_csv(path: Path, most: int | None) -> tuple[list[Pair], list[tuple[Path
         # A byte-order mark is dropped.
         with os.fdopen(open_regular(path), encoding="utf-8-sig", newline="") as file:
             if most is None and os.fstat(file.fileno()).st_size > LARGEST_WHOLE:
-                what = f"is larger than {LARGEST_WHOLE / 2**30:.0f} GiB; name a number of boards"
-                raise PuzzleError(path, f"{what}, such as {path.name}:1000")
+                numbers = ":1000:500, where the second one is of test.csv" if path.name == "test.csv" else ":1000"
+                what = f"is larger than {LARGEST_WHOLE / 2**30:.0f} GiB; put a number of boards behind the source"
+                raise PuzzleError(path, f"{what}, {numbers}")
             reader, columns = _reader(path, file)
             question, answer = columns.index("question"), columns.index("answer")
             for row in reader:

@@ -95,6 +95,12 @@ def _check_files(found: Checked, path: Path, split: str, counts: Counts) -> None
 def _check_arrays(found: Checked, path: Path, split: str, counts: Counts) -> None:
     found.files += len(list(path.rglob("*.npy")))
     try:
-        found.add(read_array_folder(path, split, counts))
+        tasks = read_array_folder(path, split, counts)
     except UserError as error:
         found.problems.append((Path(error.where), Problem("", error.what)))
+        return
+    found.add(tasks)
+    if not tasks:
+        found.problems.append((path, Problem("", f"no {split} tasks here" if split else "no tasks here")))
+    elif counts != ALL and not tasks[0].boards:
+        found.problems.append((path, Problem("", COUNT_OF_TASKS)))

@@ -23,6 +23,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -34,7 +35,7 @@ from hrm_arc.puzzles.arrays import is_array_folder, read_array_folder
 from hrm_arc.puzzles.board_files import ALL, Counts
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.formats import examine_file
-from hrm_arc.puzzles.listing import challenges
+from hrm_arc.puzzles.listing import challenges, name_of
 from hrm_arc.puzzles.paths import SPLITS, counted, located, puzzle_files
 from hrm_arc.puzzles.task import Task, name_problem, parse_task
 from hrm_arc.registry import REFERENCE, Registry, import_reference
@@ -115,7 +116,13 @@ def load_tasks(source: str) -> tuple[Task, ...]:
             return (_held_out(game, side, match[3], counts.training or HELD_OUT_BOARDS, int(match[4] or 0)),)
         return (_generated(game, side, counts.training or BOARDS),)
     if name.startswith(hub.PREFIX):
-        return _from_path(hub.download(name.removeprefix(hub.PREFIX)), "", counts, source)
+        repository = name.removeprefix(hub.PREFIX)
+        folder = hub.download(repository)
+        tasks = _from_path(folder, "", counts, source)
+        # A game has the name of its folder, which in the hub's cache is that of a version.
+        return tuple(
+            replace(task, id=repository.rpartition("/")[2]) if task.id == name_of(folder) else task for task in tasks
+        )
     if (found := located(name)) is not None:
         return _from_path(*found, counts, source)
     if REFERENCE.fullmatch(source):

@@ -45,6 +45,7 @@ class Card:
             these rows, the original first: eleven digits each, see
             :func:`hrm_arc.puzzles.variant_names.read_symmetries`. They stand in place of those that ``seed`` selects.
         halt_at: the halting probability above which a sample stops before its last segment.
+        loss: the keys of the recipe's ``loss`` section; empty where they are not known, as of an imported checkpoint.
     """
 
     model: str
@@ -66,6 +67,7 @@ class Card:
     earlier: dict[str, Any] = field(default_factory=dict)
     symmetries: dict[str, str] = field(default_factory=dict)
     halt_at: float = 0.5
+    loss: dict[str, Any] = field(default_factory=dict)
 
     @property
     def permutes_colors(self) -> bool:
@@ -237,7 +239,7 @@ _CHECKS = {
     **dict.fromkeys(("tasks", "solve", "study", "leaks"), _texts),
     **dict.fromkeys(("held_out", "step"), _count),
     **dict.fromkeys(("training", "fingerprints"), _object),
-    "options": check_options,
+    **dict.fromkeys(("options", "loss"), check_options),
     "canvas": _canvas,
     "ignores_padding": _truth,
     "variants": _variants,

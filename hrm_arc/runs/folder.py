@@ -217,15 +217,16 @@ def _plain_problem(value: Any, key: str = "") -> str | None:
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Dotted keys under which two recipes, as plain data, say different things, with what each says; None: nothing."""
-    flat = [_flat(recipe) for recipe in (one, other)]
+    flat = [dotted(recipe) for recipe in (one, other)]
     both = {key: (flat[0].get(key), flat[1].get(key)) for key in sorted(flat[0] | flat[1])}
     return {key: values for key, values in both.items() if values[0] != values[1]}
 
 
-def _flat(recipe: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def dotted(recipe: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A recipe as plain data by dotted keys, such as ``optimizer.lr``."""
     flat: dict[str, Any] = {}
     for key, value in recipe.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+        flat |= dotted(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return flat
 
 

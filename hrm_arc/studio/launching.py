@@ -47,6 +47,7 @@ class Trainings:
     def __init__(self, places: Places):
         self._places = places
         self._processes: dict[Path, asyncio.subprocess.Process] = {}
+        self._resuming: set[Path] = set()
         self._drains: list[asyncio.Task[None]] = []
 
     def running(self) -> list[str]:
@@ -67,9 +68,20 @@ class Trainings:
         """Go on with a run.
 
         Raises:
-            UserError: ``hrm train`` refuses it.
+            UserError: ``hrm train`` refuses it, or the studio trains it already.
         """
-        return await self._train("--resume", str(run.path))
+        path = run.path.resolve()
+        process = self._processes.get(path)
+        is_on = process is not None and process.returncode is None
+        if path in self._resuming or (is_on and run.status().get("state") in ("running", "validating")):
+            raise RefusedError(run.run_id, "is training already", 409)
+        self._resuming.add(path)
+        try:
+            if process is not None:  # It may have saved its state and not ended yet.
+                await process.wait()
+            return await self._train("--resume", str(run.path))
+        finally:
+            self._resuming.remove(path)
 
     async def stop(self, run: RunFolder) -> None:
         """Ask a run to save and end.

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from hrm_arc.errors import UserError, and_more
-from hrm_arc.evaluation.provenance import answers_seen, rules_seen
+from hrm_arc.evaluation.provenance import answers_seen
 from hrm_arc.files import existing
 from hrm_arc.models.reasoner import Reasoner, load_pretrained
 from hrm_arc.models.spec import find_model, options_of, reference_to
@@ -187,10 +187,8 @@ class Pretrained:
 
     def leaks(self, tasks: Sequence[Task]) -> list[str]:
         """What the weights were trained on that answers one of the tasks to be solved."""
-        seen, rules = answers_seen(self.card, tasks), rules_seen(self.card, tasks)
-        given = [f"{name}, given away in the training that it began with" for name in seen]
-        given += [f"{name}, by whose rule the training that it began with had pairs" for name in rules]
-        return [*self.card.leaks, *given]
+        seen = answers_seen(self.card, tasks)
+        return [*self.card.leaks, *(f"{name}, given away in the training that it began with" for name in seen)]
 
 
 def initialize(model: Reasoner, recipe: Recipe, corpus: Corpus, pretrained: Pretrained | None) -> None:
@@ -200,7 +198,11 @@ def initialize(model: Reasoner, recipe: Recipe, corpus: Corpus, pretrained: Pret
         UserError: it cannot, or the weights belong to another model.
     """
     if model.variants > 1 and any(task.boards for task in corpus.tasks):
-        what = "a game's boards cannot have a row for each variant; use 0, or --model.puzzle_emb shared"
+        what = "a game's boards cannot have a row for each variant; use 0, or --data.boards symmetries"
+        raise UserError("data.augment", what)
+    recolors = recipe.data.boards == "variants" and recipe.data.augment > 0
+    if recolors and recipe.model_options.get("vocabulary") == "maze":
+        what = "the tokens of a published Maze model have no other colors; use 0, or --data.boards symmetries"
         raise UserError("data.augment", what)
     if pretrained is not None:
         rows = [pretrained.rows.get(task.id) for task in corpus.tasks]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +210,7 @@ def make_card(
         places=places_of([*recipe.data.solve, *recipe.data.study], run),
         earlier=provenance.earlier,
         halt_at=recipe.evaluation.halt_at,
+        loss=asdict(recipe.loss),
     )
     try:
         Card.from_json(finite(card.as_json()))

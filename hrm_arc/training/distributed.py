@@ -28,6 +28,18 @@ log = logging.getLogger(__name__)
 logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
 
 
+def accelerator_of(device: torch.device) -> str:
+    """``training.accelerator`` for a device.
+
+    Raises:
+        UserError: it is another GPU than the first one, which is where a process alone trains.
+    """
+    if device.index:
+        what = f"a model learns on the first GPU; CUDA_VISIBLE_DEVICES={device.index} makes this one the first"
+        raise UserError(str(device), what)
+    return device.type
+
+
 class Distributed:
     """This process's rank, its device, and communication with the other processes.
 

@@ -22,7 +22,7 @@ from hrm_arc.models.spec import MODELS, find_model
 from hrm_arc.puzzles.transforms import find_transforms
 from hrm_arc.reading import LARGEST_YAML, parse_yaml, read_text
 from hrm_arc.runs.card import Card
-from hrm_arc.training.config import SECTIONS, LossConfig, Recipe
+from hrm_arc.training.config import SECTIONS, BoardKind, LossConfig, Recipe
 from hrm_arc.training.losses import find_loss
 from hrm_arc.training.packaged import recipe_folders, recipe_names
 
@@ -129,6 +129,7 @@ def finetuning_recipe(
     card: Card | None = None,
     accelerator: str = "auto",
     precision: str = "auto",
+    boards: bool = False,
 ) -> Recipe:
     """The recipe of ``hrm solve``: learn the demonstrations of a source's tasks for some seconds.
 
@@ -136,15 +137,21 @@ def finetuning_recipe(
         source: see :mod:`hrm_arc.puzzles.sources`.
         seconds: of training.
         seed: of weights, variants and the order of samples.
-        card: of a checkpoint to start from, which then decides on the model, its canvas and what its loss counts.
+        card: of a checkpoint to start from, which then decides on the model, its canvas and its loss.
         accelerator, precision: as in a recipe's ``training``.
+        boards: whether the tasks are boards of games: variants of those are images under the symmetries of their game,
+            without rows of their own.
+
+    Raises:
+        UserError: the loss of the checkpoint is not available here.
     """
     limit = ["--training.max_minutes", repr(seconds / 60)]
     device = ["--training.accelerator", accelerator, "--training.precision", precision]
     recipe = load_recipe("solve", ["--seed", str(seed), *limit, *device])
     # The source is not a flag, because a path or name may contain what has a meaning in YAML. A folder in which one
     # task gives away another's answer may be solved; the caller reports it.
-    data = replace(recipe.data, solve=[source], allow_leak=True)
+    kind: BoardKind = "symmetries" if boards else "variants"
+    data = replace(recipe.data, solve=[source], allow_leak=True, boards=kind)
     if card is None:
         return replace(recipe, data=data)
     optimizer = replace(
@@ -163,15 +170,18 @@ def finetuning_recipe(
 
 
 def _loss_of(usual: LossConfig, card: Card) -> LossConfig:
-    """The loss for a fine-tuning of a checkpoint: its model's own, where it has one.
+    """The loss for a fine-tuning of a checkpoint: that of its training, or else its model's own, where it has one.
 
     Raises:
-        UserError: the model's ``loss`` has other keys than a recipe's.
+        UserError: it has other keys or values than a recipe's, or is not importable here.
     """
     try:
-        return replace(usual, **{**find_model(card.model).loss, "ignore_padding": card.ignores_padding})
-    except TypeError as error:
-        raise UserError(card.model, f"its loss has keys that no recipe has: {error}") from None
+        known = card.loss or find_model(card.model).loss
+        loss = replace(usual, **{**known, "ignore_padding": card.ignores_padding})
+        find_loss(loss)
+        return loss
+    except (TypeError, ValueError) as error:
+        raise UserError(card.model, f"its loss is not one of a recipe: {error}") from None
 
 
 def _chosen_model(path: Path, data: Any, flags: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hrm_arc.errors import UserError
-from hrm_arc.runs.folder import RunFolder, differences
+from hrm_arc.runs.folder import RunFolder, differences, dotted
 from hrm_arc.training.build import absolute_sources
 from hrm_arc.training.config import Recipe
 from hrm_arc.training.recipes import load_recipe
@@ -52,6 +52,9 @@ def accepted_changes(
     """
     own = recipe_of_run(run) if "model" not in aside else load_recipe({**run.config(), "model": {"name": "grid-hrm"}})
     found = differences(_settled_as(own, own).as_dict(), recipe.as_dict())
+    keys = {"data", *dotted(own.as_dict()), *dotted(recipe.as_dict())}
+    if unknown := [key for key in overrides if key not in keys]:
+        raise UserError("--override", f"{unknown[0]} is no key of the recipe; give it without a value, beside the key")
     found = {key: values for key, values in found.items() if key not in aside and key.partition(".")[0] not in aside}
     if changed := [key for key in found if key not in overrides]:
         what = f"the recipe differs in {', '.join(changed)}; accept each with --override KEY to go on"

@@ -133,6 +133,8 @@ def write_puzzles_of_arc(folder: Path) -> Path:
         (["--augment", "-1"], "--augment", "0 or more"),
         (["--resume"], "--resume", "no validation to resume"),
         (["--provider", "tensorrt"], "--provider", "not available here"),
+        (["--device", "cuda"], "--device", "is for a run or checkpoint"),
+        (["--precision", "32-true"], "--precision", "is for a run or checkpoint"),
         (["--data", "nowhere"], "nowhere", "no such source"),
         (["--against", "missing.json"], "missing.json", "cannot be read"),
     ],

@@ -56,6 +56,8 @@ def test_scores_do_not_follow_a_link_out_of_the_run(
     (copied / "scores").symlink_to(tmp_path / "outside")
     source = write_puzzles(tmp_path / "source", TASKS)
     assert "leads out of the run's folder" in one_line(capsys, "eval", copied, "--data", source, "--votes", "1")
+    (checkpoint,) = (copied / "checkpoints").iterdir()
+    assert "leads out of the run's folder" in one_line(capsys, "validate", checkpoint, "--data", source)
     assert list((tmp_path / "outside").iterdir()) == []
 
 

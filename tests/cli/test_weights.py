@@ -18,10 +18,11 @@ from safetensors.torch import load_file
 
 import hrm_arc
 from hrm_arc.cli.main import main
-from hrm_arc.deploy.packing import _command, add_scores
+from hrm_arc.deploy.packing import _command, _learned_from, add_scores
 from hrm_arc.deploy.sharing import model_card
 from hrm_arc.runs import named
 from hrm_arc.runs.checkpoint import newest_checkpoint, read_card
+from hrm_arc.runs.folder import RunFolder
 from hrm_arc.training.recipes import load_recipe
 from hrm_arc.training.trainer import Trainer
 from tests.cli.commands import answer, check_one_line, hrm, one_line
@@ -61,12 +62,13 @@ def test_commands_that_make_weights_again_have_the_flags_that_differ(tmp_path: P
     """From the run's recipe; what ``auto`` stood for is not among them."""
     flags = ["--seed", "3", "--data.largest", "300", "--training.max_minutes", "5.5", "--data.study", '["a b"]']
     recipe = load_recipe("cpu-arc1", flags).settled("32-true", "never").as_dict()
-    shown = shlex.split(_command(recipe))
+    shown = shlex.split(_command(recipe, ""))
     assert shown[:3] == ["hrm", "train", "cpu-arc1"]
     assert load_recipe("cpu-arc1", shown[3:]).settled("32-true", "never").as_dict() == recipe
     assert "--training.precision" not in shown
-    assert _command(load_recipe("cpu-arc1").as_dict()) == "hrm train cpu-arc1"
-    assert _command({**recipe, "name": "mine"}) == "hrm train recipe.yaml"
+    assert _command(load_recipe("cpu-arc1").as_dict(), "") == "hrm train cpu-arc1"
+    assert _command({**recipe, "name": "mine"}, "") == "hrm train recipe.yaml"
+    assert _command({**recipe, "name": "mine"}, "first") == "hrm train recipe.yaml --init-from runs/first"
 
 
 def test_the_scores_are_those_of_the_rounded_weights(saved: Path, tmp_path: Path) -> None:
@@ -123,6 +125,36 @@ def test_weights_of_study_tasks_alone_are_saved_without_scores(tmp_path: Path) -
     assert about["learned_from"] == ["1 tasks of 0d3d703e with their test outputs"]
 
 
+def test_weights_say_what_they_began_with(run_folder: Path, tmp_path: Path) -> None:
+    card = read_card(newest_checkpoint(run_folder))
+    begun = replace(card, earlier={"names": ["a", "b"], "imported": True})
+    said = _learned_from(begun)
+    assert "before, in the training that it began with: 2 tasks with their test outputs" in said
+    assert "what a published checkpoint was trained on, which is not known here" in said
+    assert len(_learned_from(card)) == len(said) - 2
+
+
+def test_a_run_that_was_moved_with_its_tasks_is_saved_with_scores(tmp_path: Path) -> None:
+    tasks = write_tasks(tmp_path / "here" / "tasks")
+    recipe = tiny_recipe(tasks, "grid-hrm", "--training.max_steps", "1", "--validation.every", "0")
+    run = Trainer(recipe, root=tmp_path / "here" / "runs")
+    run.fit()
+    (tmp_path / "here").rename(tmp_path / "there")
+    moved = tmp_path / "there" / "runs" / run.folder.run_id
+    about = answer("weights", "save", moved, tmp_path / "mine", "--votes", "1")
+    assert about["scores"][0]["test_outputs"] == 3
+
+
+def test_what_scoring_needs_is_known_before_weights_are_written(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run_folder, copy)
+    RunFolder(copy).accept({"evaluation.metrics": ["no_such_module:metric"]})
+    assert "no_such_module" in one_line(capsys, "weights", "save", str(copy), str(tmp_path / "mine"))
+    assert not (tmp_path / "mine").exists()
+
+
 def test_a_score_that_is_not_fair_says_so_wherever_weights_are_described(saved: Path, tmp_path: Path) -> None:
     folder = tmp_path / "unfair"
     shutil.copytree(saved, folder)
@@ -140,8 +172,8 @@ def test_a_score_that_is_not_fair_says_so_wherever_weights_are_described(saved: 
     assert about["scores"][-1]["warnings"] == [unfair]
     card = replace(read_card(folder), leaks=["a leak"], solve=["/home/somebody/tasks", "arc-agi-1/evaluation"])
     text = model_card("me/unfair", card, about)
-    assert f"Not fair: {unfair}" in text
-    assert "Not fair: a leak" in text
+    assert f"Note: {unfair}" in text
+    assert "Note: a leak" in text
     assert yaml.safe_load(text.split("---\n")[1])["datasets"] == ["arc-agi-1"]
 
 

@@ -43,11 +43,16 @@ def fake_hub(monkeypatch: pytest.MonkeyPatch, answer: Path | Exception) -> list[
 
 
 def test_a_download_is_a_source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "train.csv").write_text("question,answer\n1.34,1234\n1234,1234\n")
-    requested = fake_hub(monkeypatch, tmp_path)
-    (game,) = load_tasks("hub:sudoku-extreme:2")
-    assert game.boards
-    assert requested == ["sapientinc/sudoku-extreme"]
+    # The cache has a folder for each version, and a game keeps its name in the next one.
+    for version in ("3f2a", "77b0"):
+        folder = tmp_path / "snapshots" / version
+        folder.mkdir(parents=True)
+        (folder / "train.csv").write_text("question,answer\n1.34,1234\n1234,1234\n")
+        requested = fake_hub(monkeypatch, folder)
+        (game,) = load_tasks("hub:sudoku-extreme:2")
+        assert (game.id, game.boards) == ("sudoku-extreme", True)
+        assert load_tasks("hub:me/boards:2")[0].id == "boards"
+        assert requested == ["sapientinc/sudoku-extreme", "me/boards"]
 
 
 @pytest.mark.parametrize(

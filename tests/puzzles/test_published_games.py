@@ -105,6 +105,21 @@ def test_variants_of_boards_are_used_on_request_and_never_left_out_in_silence(
     read = ["".join("." if cell == 0 else str(cell) for cell in pair.input.flat) for pair in game.demonstrations]
     assert read == wanted
     assert "4 variants" in hrm("data", "info", path).stderr
+    # Without boards in test the last one is held out, and with it its variants, which have its solution.
+    alone = write_arrays(tmp_path / "sudoku-train", {"train": groups})
+    (game,) = load_tasks(f"{alone}/variants")
+    assert [len(part) for part in (game.demonstrations, game.tests)] == [3, 1]
+    held_out = ["".join("." if cell == 0 else str(cell) for cell in game.tests[0].input.flat)]
+    assert held_out == [BOARDS[1][0]]
+
+
+def test_check_refuses_what_loading_refuses(tmp_path: Path) -> None:
+    path = write_arrays(tmp_path / "sudoku-train", {"train": [[BOARDS[0]], [BOARDS[1]]]})
+    for source in (f"{path}/training",):
+        with pytest.raises(UserError, match="no training tasks"):
+            load_tasks(source)
+        (problem,) = check([source]).problems
+        assert "no training tasks" in str(problem)
 
 
 @pytest.mark.parametrize("form", ["HRM", "TRM"])

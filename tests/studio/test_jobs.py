@@ -8,6 +8,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -242,8 +243,13 @@ def test_a_run_is_started_stopped_and_resumed(runs: Path, tmp_path: Path) -> Non
         assert served.post("/api/runs/stop", {"run": run}).status_code == 200
         assert reaches("interrupted", 3)
         at = row()["step"]
-        assert served.post("/api/runs/resume", {"run": run}).status_code == 200
+        # A second click while the first one loads torch changes nothing, nor does one while the run goes on.
+        with ThreadPoolExecutor(2) as pool:
+            clicks = [pool.submit(served.post, "/api/runs/resume", {"run": run}) for _ in range(2)]
+            assert sorted(click.result().status_code for click in clicks) == [200, 409]
         assert reaches("running", at + 2)
+        assert served.post("/api/runs/resume", {"run": run}).status_code == 409
+        assert row()["ours"] is True
         # The end of the studio saves what it has started.
         status, said = served.end(signal.SIGINT)
         assert (status, "Traceback" in said) == (130, False)

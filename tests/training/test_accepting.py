@@ -198,3 +198,10 @@ def test_a_model_that_no_recipe_can_name_is_resumed(tmp_path: Path) -> None:
     first = Trainer(recipe, corpus, model(), [Stopping()], root=tmp_path)
     first.fit()
     assert Trainer(recipe, corpus, model(), resume=first.folder).fit()["steps"] == 6
+
+
+def test_an_override_that_is_no_key_is_named(tmp_path: Path) -> None:
+    run = stopped(tiny_recipe(write_tasks(tmp_path / "tasks")), tmp_path, 2)
+    for wrong in ("training.max_step", "training.max_steps=9"):
+        with pytest.raises(UserError, match=f"--override: {wrong} is no key of the recipe"):
+            resumed_recipe(run, None, [], [wrong])

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from hrm_arc.models import MODELS
 from hrm_arc.models.spec import find_model
 from hrm_arc.runs.card import Card
 from hrm_arc.training.build import load_corpus
+from hrm_arc.training.config import LossConfig
 from hrm_arc.training.packaged import recipe_folders
 from hrm_arc.training.recipes import find_recipe, finetuning_recipe, known_keys, load_recipe, recipe_parser
 
@@ -142,6 +143,9 @@ def test_mistakes_in_flags_are_one_line(flags: list[str], message: str) -> None:
         ("- 1", "not a recipe"),
         ("model: grid-hrm", "not a recipe"),
         ("{]", "not YAML"),
+        ("seed: !!bool maybe", "not YAML"),
+        ("seed: !!timestamp never", "not YAML"),
+        ("seed: !!int ''", "not YAML"),
     ],
 )
 def test_mistakes_in_files_are_one_line(tmp_path: Path, text: str, message: str) -> None:
@@ -229,7 +233,7 @@ def test_a_loss_of_a_model_that_no_recipe_has_is_named(monkeypatch: pytest.Monke
     loss = finetuning_recipe("0d3d703e", 60, 0, card).loss
     assert (loss.kind, loss.ignore_padding) == ("stablemax", False)
     monkeypatch.setitem(MODELS._known, "grid-hrm", replace(own, loss={"knd": "stablemax"}))
-    with pytest.raises(UserError, match="grid-hrm: its loss has keys that no recipe has"):
+    with pytest.raises(UserError, match="grid-hrm: its loss is not one of a recipe"):
         finetuning_recipe("0d3d703e", 60, 0, card)
 
 
@@ -249,3 +253,20 @@ def test_a_recipe_can_be_plain_data() -> None:
     recipe = load_recipe({"model": {"name": "grid-hrm", "hidden_size": 64}, "training": {"max_steps": 7}}, ["--seed=3"])
     assert (recipe.model["hidden_size"], recipe.training.max_steps, recipe.seed) == (64, 7, 3)
     assert load_recipe(recipe.as_dict()) == recipe
+
+
+def test_a_fine_tuning_has_the_loss_of_the_training(tmp_path: Path) -> None:
+    options = dict(find_model("trm").example_config)
+    trained = LossConfig(kind="softmax", label_smoothing=0.1, halt_kind="none")
+    card = Card("trm", options, ["a"], "full", False, [], [], 1, 1, 0, [], 5, "run", {}, loss=asdict(trained))
+    assert finetuning_recipe("0d3d703e", 60, 0, card).loss == replace(trained, ignore_padding=False)
+    own = {"kind": "no_such_module:loss"}
+    with pytest.raises(UserError, match="no_such_module"):
+        finetuning_recipe("0d3d703e", 60, 0, replace(card, loss=own))
+    with pytest.raises(UserError, match="trm: its loss is not one of a recipe: halt_weight"):
+        finetuning_recipe("0d3d703e", 60, 0, replace(card, loss={"halt_weight": -1}))
+
+
+def test_boards_are_fine_tuned_on_by_the_symmetries_of_their_game() -> None:
+    assert finetuning_recipe("sudoku-4x4", 60, 0, boards=True).data.boards == "symmetries"
+    assert finetuning_recipe("0d3d703e", 60, 0).data.boards == "variants"

@@ -336,17 +336,6 @@ def test_each_sample_keeps_the_answer_with_which_it_halted() -> None:
     assert (output.q_halt > 4).all()
 
 
-def test_a_games_boards_have_no_rows_for_their_variants(tmp_path: Path) -> None:
-    recipe = tiny_recipe(write_tasks(tmp_path / "tasks"), "hrm", "--data.solve", "[sudoku-4x4]")
-    with pytest.raises(UserError, match="puzzle_emb shared"):
-        Trainer(recipe, root=tmp_path / "runs")
-    recipe = tiny_recipe(tmp_path / "tasks", "hrm", "--data.solve", "[sudoku-4x4]", "--data.augment", "0")
-    trainer = Trainer(recipe, root=tmp_path / "runs")
-    trainer.fit()
-    backend, card = load_model(trainer.folder.path, "cpu")
-    assert len(list(predict_tasks(backend, card, tasks_to_score(card, None), votes=2)))
-
-
 def test_tasks_without_answers_are_not_validated_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = write_tasks(tmp_path / "tasks", count=2)
     for path in folder.iterdir():

@@ -1,0 +1,47 @@
+"""Training on boards of games: their variants, and what models of them have no tokens for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hrm_arc import Solver
+from hrm_arc.errors import UserError
+from hrm_arc.evaluation.evaluate import predict_tasks
+from hrm_arc.evaluation.provenance import tasks_to_score
+from hrm_arc.evaluation.torch_backend import load_model
+from hrm_arc.puzzles.sources import load_tasks
+from hrm_arc.training.trainer import Trainer
+from tests.made import tiny_recipe, write_tasks
+
+
+def test_a_games_boards_have_no_rows_for_their_variants(tmp_path: Path) -> None:
+    recipe = tiny_recipe(write_tasks(tmp_path / "tasks"), "hrm", "--data.solve", "[sudoku-4x4]")
+    with pytest.raises(UserError, match=r"--data\.boards symmetries"):
+        Trainer(recipe, root=tmp_path / "runs")
+    recipe = tiny_recipe(tmp_path / "tasks", "hrm", "--data.solve", "[sudoku-4x4]", "--data.augment", "0")
+    trainer = Trainer(recipe, root=tmp_path / "runs")
+    trainer.fit()
+    backend, card = load_model(trainer.folder.path, "cpu")
+    assert len(list(predict_tasks(backend, card, tasks_to_score(card, None), votes=2)))
+
+
+def test_a_model_with_rows_of_variants_learns_more_boards(tmp_path: Path) -> None:
+    flags = ("--data.solve", "[sudoku-4x4]", "--data.boards", "symmetries", "--training.max_steps", "1")
+    trainer = Trainer(tiny_recipe(write_tasks(tmp_path / "tasks"), "hrm", *flags), root=tmp_path / "runs")
+    trainer.fit()
+    solver = Solver.load(trainer.folder.path, "cpu").fit(load_tasks("sudoku-4x4:20"), seconds=0.1)
+    assert solver.card.tasks == ["sudoku-4x4"]
+
+
+def test_a_maze_is_never_recolored_for_a_model_that_has_no_other_colors(tmp_path: Path) -> None:
+    flags = ("--data.solve", "[maze-7x7]", "--model.vocabulary", "maze", "--model.puzzle_emb", "none")
+    with pytest.raises(UserError, match=r"no other colors; use 0, or --data\.boards symmetries"):
+        Trainer(tiny_recipe(write_tasks(tmp_path / "tasks"), "hrm", *flags), root=tmp_path / "runs")
+    more = ("--data.boards", "symmetries", "--training.max_steps", "1", "--validation.every", "0")
+    trainer = Trainer(tiny_recipe(tmp_path / "tasks", "hrm", *flags, *more), root=tmp_path / "runs")
+    trainer.fit()
+    predictions = Solver.load(trainer.folder.path, "cpu").predict_all(load_tasks("maze-7x7:20"), votes=64)
+    # Eight orientations, and no more.
+    assert {prediction.limit for prediction in predictions} == {8}
