@@ -37,7 +37,8 @@ def main() -> None:
         from hrm_arc.evaluation.torch_backend import load_model
 
         torch.set_num_threads(options.threads)
-        backend, card = load_model(options.model, "cpu")
+        # As the exported files, whose numbers are single precision or quantized from it.
+        backend, card = load_model(options.model, "cpu", "32-true")
         # Larger batches are not faster, and TorchBackend does not limit its memory.
         batch_size = 64 if options.canvas == "cropped" else 8
     corpus = Corpus(solve=load_tasks("arc-agi-1/evaluation"))

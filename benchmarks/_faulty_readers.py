@@ -73,7 +73,7 @@ class Trainings:
     def hangups(self, times: int) -> Iterator[dict[str, Any]]:
         """Trainings that a closed session ends, and that are resumed; and others under nohup, which go on."""
         # Under nohup this process ignores SIGHUP, and so would its children.
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        former = signal.signal(signal.SIGHUP, signal.SIG_DFL)
         ended, ignored, saved = Tally(), Tally(), 0
         with counting("SIGHUP", 2 * times) as count:
             for number in range(times):
@@ -90,6 +90,7 @@ class Trainings:
                 ignored.same += status == 0 and is_same_run(run, self._straight)
                 ignored.leftovers += leftovers(run, self._straight)
                 count(2 * number + 2)
+        signal.signal(signal.SIGHUP, former)
         if times:
             yield ended.row("train: SIGHUP, then --resume", f"{saved} of {times} saved at once, exit status 130")
             yield ignored.row("train: SIGHUP under nohup")

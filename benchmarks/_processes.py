@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -51,13 +52,24 @@ def run(command: Sequence[str], watch: bool = False) -> Ran:
     watcher = threading.Thread(target=_watch, args=(process, peak), daemon=True)
     if watch:
         watcher.start()
-    output, errors = process.communicate()
+    try:
+        output, errors = process.communicate()
+    except BaseException:
+        interrupt(process)
+        raise
     seconds = time.perf_counter() - started
     if process.returncode:
         sys.stderr.write(errors)
         how = f"status {process.returncode}" if process.returncode > 0 else f"signal {-process.returncode}"
         raise UserError(" ".join(command), f"ended with {how}")
     return Ran(output, seconds, peak[0])
+
+
+def interrupt(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
+    """Ask a process to save and end, and wait for it, so that none goes on alone and no folder is removed under it."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+    process.communicate()  # Also reads its pipes, so that it does not wait for a reader.
 
 
 def _watch(process: subprocess.Popen[str], peak: list[int]) -> None:

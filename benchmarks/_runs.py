@@ -17,6 +17,7 @@ from hrm_arc.errors import UserError
 from hrm_arc.files import write_json
 from hrm_arc.models.spec import find_model
 from hrm_arc.runs.checkpoint import newest_checkpoint, read_card
+from hrm_arc.runs.folder import RunFolder
 from hrm_arc.training.recipes import load_recipe
 
 
@@ -90,6 +91,8 @@ def scored_run(
     note(f"{name}: training")
     begun = sorted((root / name).glob("*/config.yaml"))
     if begun:
+        if RunFolder(begun[-1].parent).begins_with() != made.get("start", ""):
+            raise UserError(begun[-1].parent, "began with other weights; keep these runs in another folder")
         # hrm train refuses to resume it with other settings.
         trained = hrm("train", recipe, *flags, "--resume", str(begun[-1].parent))
     else:

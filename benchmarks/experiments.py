@@ -10,7 +10,6 @@ import argparse
 import json
 import platform
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -19,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks._processes import interrupt
+from hrm_arc.errors import UserError
 from hrm_arc.files import write_json
 
 
@@ -131,10 +132,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     ends = time.monotonic() + 60 * options.stretch
-    for experiment in EXPERIMENTS:
-        if options.only and not experiment.name.startswith(tuple(options.only)):
-            continue
+    chosen = [each for each in EXPERIMENTS if not options.only or each.name.startswith(tuple(options.only))]
+    if not chosen:
+        raise UserError("--only", f"{' '.join(options.only)}: no experiment has such a name")
+    for experiment in chosen:
         folder = options.records / experiment.name
+        _check_scale(folder, options.scale)
         if not (folder / "scores.json").is_file():
             state = _resume(experiment, folder, options.scale, ends)
             if state == "stopped":
@@ -155,6 +158,18 @@ def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         )
 
 
+def _check_scale(folder: Path, scale: float) -> None:
+    """A run of a thousandth of the length is not the result of the whole one.
+
+    Raises:
+        UserError: the record was begun with another scale.
+    """
+    about = folder / ABOUT
+    if about.is_file() and (known := json.loads(about.read_text()).get("scale")) != scale:
+        what = f"was begun with --scale {known}, not {scale:g}; name another folder with --records"
+        raise UserError(folder, what)
+
+
 def _row(experiment: Experiment, state: str, *figures: str) -> dict[str, Any]:
     """A row of the table; ``-`` where there are no figures yet."""
     cells = (experiment.name, state, *(figures or ["-"] * (len(COLUMNS) - 2)))
@@ -170,8 +185,7 @@ def _resume(experiment: Experiment, folder: Path, scale: float, ends: float) -> 
     else:
         command = ["train", experiment.recipe, *experiment.flags, *_length(experiment, scale), "--out", str(runs)]
     folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / ABOUT).is_file():
-        _describe(experiment, folder)
+    _describe(experiment, folder, scale)
     if not _finished(begun[-1].parent if begun else None):
         state = _hrm(command, folder, ends)
         if state != "done":
@@ -216,16 +230,22 @@ def _hrm(arguments: list[str], folder: Path, ends: float) -> str:
             process.wait(left)
             state = "done" if process.returncode == 0 else "failed"
         except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGINT)
-            process.wait()
+            interrupt(process)
             state = "stopped"
-    about = json.loads((folder / ABOUT).read_text())
-    write_json(folder / ABOUT, {**about, "seconds": about["seconds"] + time.monotonic() - started})
+        except BaseException:
+            interrupt(process)
+            raise
+        finally:
+            about = json.loads((folder / ABOUT).read_text())
+            write_json(folder / ABOUT, {**about, "seconds": about["seconds"] + time.monotonic() - started})
     return state
 
 
-def _describe(experiment: Experiment, folder: Path) -> None:
-    """Write what is run, with which code and on which hardware, before the run, so that failures have it too."""
+def _describe(experiment: Experiment, folder: Path, scale: float) -> None:
+    """Write what is run, with which code and on which hardware, before the run, so that failures have it too.
+
+    A record that is resumed names the code of every part.
+    """
     import torch
 
     def git(*arguments: str) -> str:
@@ -234,12 +254,14 @@ def _describe(experiment: Experiment, folder: Path) -> None:
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "CPU"
     # Untracked files, such as earlier records, do not make the code a modified one.
     modified = "-modified" if git("status", "--porcelain", "--untracked-files=no") else ""
+    known = json.loads((folder / ABOUT).read_text()) if (folder / ABOUT).is_file() else {"code": [], "seconds": 0.0}
     about = {
         "experiment": experiment.name,
-        "code": git("rev-parse", "HEAD") + modified,
+        "scale": scale,
+        "code": list(dict.fromkeys([*known["code"], git("rev-parse", "HEAD") + modified])),
         "hardware": device,
         "torch": torch.__version__,
         "python": platform.python_version(),
-        "seconds": 0.0,
+        "seconds": known["seconds"],
     }
     write_json(folder / ABOUT, about)

@@ -20,6 +20,7 @@ import numpy as np
 
 from benchmarks._paired import solved
 from benchmarks._runs import Scored, add_keep, runs_folder, scored_run
+from hrm_arc.errors import UserError
 from hrm_arc.evaluation.bootstrap import ratio_interval
 from hrm_arc.evaluation.games import wilson
 from hrm_arc.puzzles.augmented import Samples
@@ -56,6 +57,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    if options.halting and (options.segments is not None or list(options.only) != list(MODELS)):
+        raise UserError("--halting", "is about grid-hrm as the first table has it: without --segments and --only")
+    if options.halting and getattr(options, "plot", None) is not None:
+        raise UserError("--plot", "draws the first table or that of --segments; --halting has no picture")
     with runs_folder(options.keep) as root:
         for game in options.games:
             if options.halting:
@@ -94,19 +99,21 @@ def flags_of(game: str, model: str, options: argparse.Namespace) -> list[str]:
     return flags
 
 
-def _run(root: Path, name: str, model: str, flags: Sequence[str], seed: int) -> tuple[Scored, float]:
-    """A run, and the processor seconds of its training and scoring; 0 if it was there already."""
+def _run(root: Path, name: str, model: str, flags: Sequence[str], seed: int) -> tuple[Scored, float | None]:
+    """A run, and the processor seconds of its training and scoring; None if some of it was there already."""
+    is_begun = (root / f"{name}-{seed}").is_dir()
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     run = scored_run(root, f"{name}-{seed}", f"games/{model}", ["--seed", str(seed), *flags])
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return run, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return run, None if is_begun else spent
 
 
 def _race(root: Path, game: str, model: str, options: argparse.Namespace) -> dict[str, Any]:
     flags = flags_of(game, model, options)
     runs, spent = zip(*(_run(root, f"{game}-{model}", model, flags, seed) for seed in options.seeds), strict=True)
     scores = [run.scores["games"][0] for run in runs]
-    exact, boards = sum(each["exact"] for each in scores), sum(each["boards"] for each in scores)
+    boards = sum(each["boards"] for each in scores)
     baselines = scores[0]["baselines"]
     apart = [exact_from(run.folder, options.givens) for run in runs] if options.givens else []
     return {
@@ -114,74 +121,83 @@ def _race(root: Path, game: str, model: str, options: argparse.Namespace) -> dic
         "model": model,
         "steps": ", ".join(f"{run.trained['steps']:,}" for run in runs),
         "exact boards, by seed": ", ".join(str(each["exact"]) for each in scores) + f" of {scores[0]['boards']}",
-        "exact": share(exact, boards) if len(runs) == 1 else _over_seeds([run.folder for run in runs]),
+        "exact": over_seeds(np.array([solved(run.folder) for run in runs])),
         "solved by rule": f"{sum(each['valid'] for each in scores) / boards:.1%}",
-        **({f"with at least {options.givens} givens": share(*map(sum, zip(*apart, strict=True)))} if apart else {}),
+        **({f"with at least {options.givens} givens": over_seeds(np.array(apart))} if apart else {}),
         "open cells right": f"{np.mean([each['cells'] for each in scores]):.2%}",
         "mean segments": f"{np.mean([run.scores['mean_segments'] for run in runs]):.2f}",
         "copy": f"{baselines['copy']['exact'] / scores[0]['boards']:.1%}",
         "without search": f"{baselines['without_search']['exact'] / scores[0]['boards']:.1%}",
         "minutes": ", ".join(f"{run.trained['seconds'] / 60:.1f}" for run in runs),
-        "processor minutes": ", ".join(f"{each / 60:.1f}" if each > 1 else "not known" for each in spent),
+        "processor minutes": ", ".join("not known" if each is None else f"{each / 60:.1f}" for each in spent),
         "_groups": scores[0]["groups"],
         "_difficulty": scores[0]["difficulty"],
     }
 
 
-def _over_seeds(runs: Sequence[Path]) -> str:
-    """The share of exact boards over several seeds, with its interval over boards: a hard one is hard for all seeds."""
-    right = np.array([solved(run) for run in runs]).sum(axis=0)
-    if right.min() == right.max():
-        # All boards are alike, which no draw of them changes.
-        low, high = wilson(len(right) if right.any() else 0, len(right))
+def over_seeds(right: np.ndarray) -> str:
+    """The share of right boards over seeds, with its 95% interval over boards: a hard one is hard for all seeds.
+
+    Args:
+        right: whether each board is right, ``[seeds, boards]`` (bool).
+    """
+    seeds, boards = right.shape
+    if not boards:
+        return "none"
+    times = right.sum(axis=0)
+    if seeds == 1 or times.min() == times.max():
+        # Wilson's interval also knows what to say where all boards are alike, which no draw of them changes.
+        low, high = wilson(int(times.sum()) // seeds, boards)
     else:
-        low, high = ratio_interval(np.stack([right, np.full(len(right), len(runs))], axis=1), 0)
-    return f"{right.sum() / (len(runs) * len(right)):.1%} ({low:.1%} to {high:.1%})"
+        low, high = ratio_interval(np.stack([times, np.full(boards, seeds)], axis=1), 0)
+    return f"{right.mean():.1%} ({low:.1%} to {high:.1%})"
 
 
 def _segments(root: Path, game: str, segments: int, options: argparse.Namespace) -> dict[str, Any]:
     flags = [*flags_of(game, "grid-hrm", options), f"--model.segments={segments}"]
     name = f"{game}-segments-{segments}"
     runs = [_run(root, name, "grid-hrm", flags, seed)[0] for seed in options.seeds]
-    right = np.sum([exact_after(run.folder, max(ALLOWED)) for run in runs], axis=0)
-    boards = sum(run.scores["games"][0]["boards"] for run in runs)
-    columns = {f"{allowed} allowed": share(int(right[allowed - 1]), boards) for allowed in ALLOWED}
+    # [seeds, segments, boards]
+    right = np.stack([exact_after(run.folder, max(ALLOWED)) for run in runs])
+    columns = {f"{allowed} allowed": over_seeds(right[:, allowed - 1]) for allowed in ALLOWED}
     return {
         "game": game,
         "trained with": segments,
         "steps": ", ".join(f"{run.trained['steps']:,}" for run in runs),
-        "boards": boards,
+        "boards": right.shape[2],
         **columns,
-        "_exact": [float(count) / boards for count in right],
+        "_exact": right.mean(axis=(0, 2)).tolist(),
     }
 
 
 def _halting(root: Path, game: str, options: argparse.Namespace) -> dict[str, Any]:
     flags = flags_of(game, "grid-hrm", options)
-    right, seconds = {True: 0, False: 0}, {True: 0.0, False: 0.0}
+    right: dict[bool, list[np.ndarray]] = {True: [], False: []}
+    seconds = {True: 0.0, False: 0.0}
     taken: list[np.ndarray] = []
     for seed in options.seeds:
         run, _ = _run(root, f"{game}-grid-hrm", "grid-hrm", flags, seed)
         backend, batches = opened(run.folder, options.allowed)
         backend.halt_at = options.halt_at
         spent: dict[bool, list[float]] = {True: [], False: []}
-        for repeat in range(options.repeats):
-            for early_exit in (True, False):
+        # The first pass of each way is not timed: kernels are built in it. Then each begins as often as the other.
+        for repeat in range(options.repeats + 1):
+            for early_exit in (True, False) if repeat % 2 else (False, True):
                 backend.early_exit = early_exit
                 started = time.perf_counter()
                 answers = [backend.answer(batch) for batch in batches]
-                spent[early_exit].append(time.perf_counter() - started)
-                if not repeat:
-                    right[early_exit] += exactly_right(answers, batches)
-                    taken += [answer.segments for answer in answers if early_exit]
+                if repeat:
+                    spent[early_exit].append(time.perf_counter() - started)
+                    continue
+                right[early_exit].append(exactly_right(answers, batches))
+                taken += [answer.segments for answer in answers if early_exit]
         for early_exit, each in spent.items():
             seconds[early_exit] += statistics.median(each)
-    boards = sum(len(each) for each in taken)
     return {
         "game": game,
-        "boards": boards,
-        f"right with {options.allowed} segments": share(right[False], boards),
-        f"right until halted at {options.halt_at:g}": share(right[True], boards),
+        "boards": len(right[True][0]),
+        f"right with {options.allowed} segments": over_seeds(np.stack(right[False])),
+        f"right until halted at {options.halt_at:g}": over_seeds(np.stack(right[True])),
         "mean segments": f"{np.concatenate(taken).mean():.2f}",
         "seconds": f"{seconds[False]:.1f}",
         "seconds until halted": f"{seconds[True]:.1f}",
@@ -189,8 +205,8 @@ def _halting(root: Path, game: str, options: argparse.Namespace) -> dict[str, An
     }
 
 
-def exact_from(run: Path, givens: int) -> tuple[int, int]:
-    """The boards of a run's test set with at least so many givens: right ones in predictions.jsonl, and all."""
+def exact_from(run: Path, givens: int) -> list[bool]:
+    """Whether each board of a run's test set with at least so many givens is right in predictions.jsonl."""
     from hrm_arc.evaluation.provenance import tasks_to_score
     from hrm_arc.reading import read_lines
     from hrm_arc.runs.checkpoint import newest_checkpoint, read_card
@@ -202,28 +218,28 @@ def exact_from(run: Path, givens: int) -> tuple[int, int]:
         for n, test in enumerate(task.tests)
         if test.output is not None and (test.input > 0).sum() >= givens
     ]
-    return sum(bool(best) and np.array_equal(best[0]["grid"], output) for best, output in asked), len(asked)
+    return [bool(best) and np.array_equal(best[0]["grid"], output) for best, output in asked]
 
 
-def exactly_right(answers: Sequence[Answers], batches: Sequence[Samples]) -> int:
-    """The number of boards whose answer is the solution."""
-    return sum(
-        int((each.tokens == batch.labels).all(axis=1).sum()) for each, batch in zip(answers, batches, strict=True)
+def exactly_right(answers: Sequence[Answers], batches: Sequence[Samples]) -> np.ndarray:
+    """Whether the answer to each board is its solution, ``[boards]``."""
+    return np.concatenate(
+        [(each.tokens == batch.labels).all(axis=1) for each, batch in zip(answers, batches, strict=True)]
     )
 
 
-def exact_after(run: Path, segments: int) -> list[int]:
-    """The boards of a run's test set that are exactly right after each segment, all segments run.
+def exact_after(run: Path, segments: int) -> np.ndarray:
+    """Whether each board of a run's test set is exactly right after each segment, all segments run.
 
     Args:
         run: the run folder.
         segments: how many to run, whatever the model was trained with.
+
+    Returns:
+        ``[segments, boards]`` (bool).
     """
     backend, batches = opened(run, segments)
-    right = np.zeros(segments, dtype=np.int64)
-    for samples in batches:
-        right += (backend.refine(samples) == samples.labels).all(axis=2).sum(axis=1)
-    return right.tolist()
+    return np.concatenate([(backend.refine(each) == each.labels).all(axis=2) for each in batches], axis=1)
 
 
 def opened(run: Path, segments: int) -> tuple[TorchBackend, list[Samples]]:
@@ -242,14 +258,6 @@ def opened(run: Path, segments: int) -> tuple[TorchBackend, list[Samples]]:
     )
     rows = np.full(len(boards), card.rows()[task.id])
     return backend, list(board_samples(visible_canvas(task), boards, solutions, rows).parts(128))
-
-
-def share(count: int, of: int) -> str:
-    """A share with its 95% interval, in words."""
-    if not of:
-        return "none"
-    low, high = wilson(count, of)
-    return f"{count / of:.1%} ({low:.1%} to {high:.1%})"
 
 
 def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:

@@ -29,11 +29,13 @@ def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         # The batches of each forward pass.
         ways = {"together": [batches], "apart": [[batch] for batch in batches]}
         seconds: dict[str, list[float]] = {way: [] for way in ways}
-        for _ in range(options.repeats):
-            for way, microbatches in ways.items():
+        # The first step of each way is not timed: kernels are built in it. Then each begins as often as the other.
+        for repeat in range(options.repeats + 1):
+            for way in ways if repeat % 2 else reversed(ways):
                 started = time.perf_counter()
-                _forward_backward(model, microbatches)
-                seconds[way].append(time.perf_counter() - started)
+                _forward_backward(model, ways[way])
+                if repeat:
+                    seconds[way].append(time.perf_counter() - started)
         together, apart = (statistics.median(seconds[way]) for way in ("together", "apart"))
         yield {
             "model": name,

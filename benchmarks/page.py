@@ -15,6 +15,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from playwright.sync_api import sync_playwright
+
 from benchmarks._processes import hrm
 from hrm_arc.puzzles.formats import task_json
 
@@ -51,8 +53,6 @@ def _write(folder: Path, tasks: Sequence[Any], prefix: str) -> None:
 
 def _open(page: Path, repeats: int) -> list[float]:
     """Seconds from the request to the end of loading, scripts included."""
-    from playwright.sync_api import sync_playwright
-
     with sync_playwright() as started:
         browser = started.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         seconds = []

@@ -1,8 +1,9 @@
-"""From the log's model to grid-hrm, one change at a time: token accuracy and exact match beside the baselines.
+"""From the log's model to grid-hrm, change by change: token accuracy and exact match beside the baselines.
 
 --size small: the 40 tasks and the hidden sizes of the race. --size log: the log's setting, trained on
 ARC-AGI-1's evaluation demonstrations and training tasks, and scored on all 419 evaluation outputs.
-Every row trains for the same time. The baselines are computed on the same test outputs.
+Every row trains for the same time. The baselines are computed on the same test outputs. With the fifth row, the model
+and the settings of its recipe change at once: rate, weight decay, average of weights, dropout, halting loss.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._runs import add_keep, runs_folder, scored_run
+from hrm_arc.errors import UserError
 from hrm_arc.report.names import BASELINES
 
 # The batch size and warm-up of the race's recipes, for rows whose steps are short.
@@ -28,7 +30,8 @@ SMALL: list[tuple[str, str, list[str]]] = [
     ("+ padding ignored by the loss", "race/dual-loop", ["--loss.ignore_padding", "true"]),
     ("+ cropped canvases", "race/dual-loop", ["--data.canvas", "cropped", *FULL_SIZE]),
     ("+ conditioned on the task", "race/dual-loop", ["--model.puzzle_emb", "shared"]),
-    # Another model: pre-norm layers, and four layers run once instead of seven layers run eight times.
+    # Another model with its recipe: pre-norm layers, four layers run once instead of seven layers run eight times, and
+    # its own rate, weight decay, average, dropout and halting loss.
     ("+ pre-norm, one cycle", "race/grid-hrm", ["--model.positions", "sinusoids", "--optimizer.name", "adamw"]),
     ("+ rotary positions of rows and columns", "race/grid-hrm", ["--model.positions", "rotary-2d"]),
     ("+ Muon: grid-hrm", "race/grid-hrm", ["--optimizer.name", "muon"]),
@@ -49,6 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     changes = SMALL if options.size == "small" else LOG
+    if options.rows and not set(options.rows) <= set(range(1, len(changes) + 1)):
+        raise UserError("--rows", f"expected numbers from 1 to {len(changes)}")
     terms = ["--seed", str(options.seed), "--training.max_minutes", str(options.minutes), "--validation.every", "0"]
     before = ""
     flags: list[str] = []

@@ -48,7 +48,13 @@ def _runs(root: Path, recipe: str, precision: str, steps: int, seeds: Sequence[i
     flags = ["--training.precision", precision, "--training.max_minutes", "0", "--training.max_steps", str(steps)]
     flags += ["--training.accelerator", "cpu"]
     return [
-        scored_run(root, f"{recipe.replace('/', '-')}-{precision}-{seed}", recipe, [*flags, "--seed", str(seed)])
+        scored_run(
+            root,
+            f"{recipe.replace('/', '-')}-{precision}-{seed}",
+            recipe,
+            [*flags, "--seed", str(seed)],
+            ["--precision", precision],
+        )
         for seed in seeds
     ]
 

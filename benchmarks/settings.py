@@ -78,7 +78,7 @@ def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         outputs = runs[0].scores["test_outputs"]
         yield {
             "setting": name,
-            "updates": ", ".join(f"{run.trained['steps']:,}" for run in runs),
+            "updates": ", ".join(f"{run.trained['steps'] * updates('quickstart', flags):,}" for run in runs),
             "solved, two attempts": ", ".join(str(run.scores["solved_pass2"]) for run in runs) + f" of {outputs}",
             "right in one pass": f"{np.mean([run.scores['exact_accuracy'] for run in runs]):.1%}",
             "over all passes": f"{np.mean(passes):.1%}",

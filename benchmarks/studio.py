@@ -22,6 +22,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from playwright.sync_api import sync_playwright
+
 from hrm_arc.files import sealed_row, write_sealed_json
 from hrm_arc.runs.folder import RunFolder, create_run
 from hrm_arc.training.recipes import load_recipe
@@ -100,8 +102,6 @@ def _studio(root: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 def _views(options: argparse.Namespace, address: str, pid: int) -> Iterator[dict[str, Any]]:
     """Each view from its address to what it shows, the first time and later ones."""
-    from playwright.sync_api import sync_playwright
-
     views = {
         f"{options.runs} runs": ("#/runs", "tr[data-run=long]"),
         f"a run of {options.rows:,} rows": ("#/run?run=long", "svg.chart path.line"),

@@ -23,6 +23,7 @@ from benchmarks._against import NAMES, compare
 from benchmarks._processes import hrm
 from benchmarks.race import MODELS
 from hrm_arc.cli.show import note
+from hrm_arc.errors import UserError
 from hrm_arc.hardware import Precision, autocast, chosen_precision, multiplies_bf16, product_speed
 from hrm_arc.telemetry import peak_memory
 
@@ -61,6 +62,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    other = {"--only": list(options.only) != list(MODELS), "--padded": options.padded, "--cropped": options.cropped}
+    other |= {"--compile": options.compile, "--no-memory": options.no_memory}
+    with_against = {"--work": list(options.work) != list(NAMES), "--precision": options.precision}
+    if unused := [flag for flag, given in (other if options.against else with_against).items() if given]:
+        raise UserError(unused[0], f"is for the table {'without' if options.against else 'of'} --against")
     if options.against:
         yield from compare(options.against, options.work, options.repeats, options.precision)
         return

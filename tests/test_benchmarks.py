@@ -6,14 +6,33 @@ import argparse
 import importlib
 import json
 import random
+import re
+import subprocess
+import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from benchmarks import _hostile, _paired, _same, experiments, games, ladder, plateau, race, settings, transfer
+from benchmarks import (
+    _hostile,
+    _paired,
+    _same,
+    experiments,
+    games,
+    ladder,
+    plateau,
+    race,
+    settings,
+    throughput,
+    transfer,
+)
+from benchmarks._processes import run
 from benchmarks._runs import Scored
 from hrm_arc.errors import UserError
+from hrm_arc.evaluation.games import wilson
 from hrm_arc.evaluation.predict import Answers
 from hrm_arc.files import write_lines
 from hrm_arc.models import MODELS, build_model
@@ -82,13 +101,13 @@ def test_boards_right_after_each_segment_are_counted_beyond_those_of_training(tm
     trainer = Trainer(recipe, root=tmp_path)
     trainer.fit()
     right = games.exact_after(trainer.folder.path, 3)
-    assert len(right) == 3
-    assert all(0 <= count <= 6 for count in right)
+    assert (right.shape, right.dtype) == ((3, 6), bool)
     _, (batch,) = games.opened(trainer.folder.path, 3)
     assert batch.labels is not None
     tokens = batch.labels.copy()
     tokens[4, 0] += 1
-    assert games.exactly_right([Answers(tokens, np.ones(6), np.ones(6))], [batch]) == 5
+    exact = games.exactly_right([Answers(tokens, np.ones(6), np.ones(6))], [batch])
+    assert exact.tolist() == [True] * 4 + [False, True]
     # Of the boards with at least so many givens one is right second only, and one has no answer.
     (task,) = trainer.corpus.solve
     givens = [int((test.input > 0).sum()) for test in task.tests]
@@ -99,12 +118,88 @@ def test_boards_right_after_each_segment_are_counted_beyond_those_of_training(tm
     grids[asked[1]], grids[asked[2]] = [wrong, *grids[asked[1]]], []
     lines = [{"test": n, "candidates": found} for n, found in grids.items()]
     write_lines(trainer.folder.path / "predictions.jsonl", lines)
-    assert games.exact_from(trainer.folder.path, fewest) == (len(asked) - 2, len(asked))
+    assert games.exact_from(trainer.folder.path, fewest) == [True, False, False] + [True] * (len(asked) - 3)
     rows = [{"game": "sudoku-4x4", "trained with": 2, "_exact": [0.1, 0.2]}]
     games.draw(rows, tmp_path / "segments.png")
     groups = [{"from": 6, "to": 7, "mean_segments": 1.5}, {"from": 8, "to": 8, "mean_segments": None}]
     games.draw([{"game": "g", "model": "m", "_groups": groups, "_difficulty": "givens"}], tmp_path / "halting.svg")
     assert all((tmp_path / name).stat().st_size > 1000 for name in ("segments.png", "halting.svg"))
+
+
+def test_seeds_are_not_further_boards() -> None:
+    right = np.random.default_rng(0).random(500) < 0.9
+    one, three = (games.over_seeds(np.stack([right] * seeds)) for seeds in (1, 3))
+    assert one == share_by_wilson(int(right.sum()), 500)
+    # The same boards thrice: the interval is as wide as that of one seed, and not narrower by the root of three.
+    width = {name: np.diff([float(end) for end in re.findall(r"[\d.]+(?=%)", name)[1:]])[0] for name in (one, three)}
+    assert width[three] > 0.9 * width[one]
+    assert games.over_seeds(np.ones((3, 500), dtype=bool)) == share_by_wilson(500, 500)
+    assert games.over_seeds(np.ones((2, 0), dtype=bool)) == "none"
+
+
+def share_by_wilson(count: int, of: int) -> str:
+    low, high = wilson(count, of)
+    return f"{count / of:.1%} ({low:.1%} to {high:.1%})"
+
+
+def test_a_record_of_another_scale_is_not_the_result(tmp_path: Path) -> None:
+    parser = argparse.ArgumentParser()
+    experiments.add_arguments(parser)
+    folder = tmp_path / "record-arc1"
+    folder.mkdir()
+    (folder / "about.json").write_text(json.dumps({"scale": 0.001, "code": [], "seconds": 1.0}))
+    (folder / "scores.json").write_text("{}")
+    options = parser.parse_args(["--records", str(tmp_path), "--only", "record-arc1"])
+    with pytest.raises(UserError, match=r"was begun with --scale 0\.001, not 1"):
+        next(experiments.measure(options))
+    with pytest.raises(UserError, match="no experiment has such a name"):
+        next(experiments.measure(parser.parse_args(["--only", "recrod"])))
+
+
+def test_flags_of_benchmarks_that_would_be_ignored_are_refused(tmp_path: Path) -> None:
+    parser = argparse.ArgumentParser()
+    games.add_arguments(parser)
+    with pytest.raises(UserError, match="--halting"):
+        next(games.measure(parser.parse_args(["--halting", "--only", "hrm"])))
+    options = parser.parse_args(["--halting"])
+    options.plot = tmp_path / "x.png"
+    with pytest.raises(UserError, match="--plot"):
+        next(games.measure(options))
+    parser = argparse.ArgumentParser()
+    plateau.add_arguments(parser)
+    with pytest.raises(UserError, match="--rows: expected numbers from 1 to 7"):
+        next(plateau.measure(parser.parse_args(["--rows", "9"])))
+    parser = argparse.ArgumentParser()
+    throughput.add_arguments(parser)
+    with pytest.raises(UserError, match="--only: is for the table without --against"):
+        next(throughput.measure(parser.parse_args(["--against", "HEAD", "--only", "hrm"])))
+    with pytest.raises(UserError, match="--precision: is for the table of --against"):
+        next(throughput.measure(parser.parse_args(["--precision", "32-true"])))
+
+
+def test_what_ends_a_benchmark_ends_its_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, saved = (tmp_path / name for name in ("begun", "saved"))
+    script = f"""
+import pathlib, time
+try:
+    pathlib.Path({str(begun)!r}).touch()
+    time.sleep(60)
+except KeyboardInterrupt:
+    pathlib.Path({str(saved)!r}).touch()
+"""
+    communicate = subprocess.Popen.communicate
+
+    def interrupted(self: Any) -> Any:
+        if begun.exists():
+            return communicate(self)
+        while not begun.exists():
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess.Popen, "communicate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run([sys.executable, "-c", script])
+    assert saved.exists()
 
 
 @pytest.mark.parametrize("changes", [plateau.SMALL, plateau.LOG], ids=["small", "log"])

@@ -85,7 +85,9 @@ def _collect(rows: list[dict[str, Any]], measured: Iterable[dict[str, Any]], liv
             print("| " + " | ".join(cells) + " |")
             print("|" + "---|" * len(cells))
         if live:
-            print("| " + " | ".join(map(str, cells.values())) + " |", flush=True)
+            columns = [key for key in (rows or [row])[0] if not key.startswith("_")]
+            assert cells.keys() <= set(columns), "the first row has every column"
+            print("| " + " | ".join(str(cells.get(name, "")) for name in columns) + " |", flush=True)
         rows.append(row)
 
 
