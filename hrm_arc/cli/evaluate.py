@@ -259,7 +259,7 @@ def score_model(
         from hrm_arc.report.page import prepare_page, write_page
 
         prepare_page(folder, model.run)
-    # Another device or version rounds otherwise, and its answers are those of another evaluation.
+    # Another device or version rounds differently, and its answers are those of another evaluation.
     identity = {**settings, "runs_on": model.runs_on, "versions": versions()}
     journal = Journal(out, fingerprint(model.checksum, tasks, identity), work.rank)
     with journal.exclusive_lock() if work.is_main else contextlib.nullcontext():

@@ -2,8 +2,8 @@
 
   hrm validate model.onnx --data arc-agi-1 --augment 500       the validation of the log
   hrm validate model.onnx --data arc-agi-1 --fraction 0.1      a tenth of the samples, evenly spread
-  hrm validate model.onnx --resume                             continue after a kill or a loss of power
-  hrm validate model.onnx --against workstation.json           compare the result with that of another machine
+  hrm validate model.onnx --data arc-agi-1 --resume            continue after a kill: the same flags, and --resume
+  hrm validate model.onnx --data arc-agi-1 --against pc.json   compare with the result of another machine
 
 An exported file runs without torch; a run or a checkpoint needs torch.
 """
@@ -79,7 +79,7 @@ def _validate(options: argparse.Namespace) -> dict[str, Any]:
         )
     held_out = AugmentedSet(puzzles, augment=options.augment, seed=card.seed, canvas=card.canvas, label_canvas="full")
     indices = held_out.part(options.fraction)
-    # Another device or version rounds otherwise: what it counts does not go on with what was counted here.
+    # Another device or version rounds differently: what it counts does not go on with what was counted here.
     runs_on = (model.runs_on, model.precision, versions())
     checksums = (model.checksum, model.checkpoint)
     fingerprint = agreement.validation_fingerprint(corpus.solve, held_out, indices, checksums, runs_on)

@@ -155,7 +155,7 @@ def predict(
             numbers = [0 if symmetry == IDENTITY else OTHER for symmetry in voting]
         row = rows.get(task.id, UNSEEN)
         for group in answered_together(task, votes, canvas) if voted is None else [[key] for key in keys([task])]:
-            # All of a group or none: in other company, numbers may round otherwise, and a resumed evaluation differ.
+            # All of a group or none: in another batch numbers may round differently, and a resumed evaluation differ.
             if wanted.isdisjoint(group):
                 continue
             tests = [task.tests[index].input for _, index in group]

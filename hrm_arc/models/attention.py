@@ -2,7 +2,7 @@
 
 That is torch's fused attention in general. On a CPU in bfloat16 its gradients are slow, so :class:`StoredAttention`
 keeps the attention weights and computes the gradients by products; and without gradients it is slow for odd lengths, so
-samples are filled up.
+samples are padded.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from hrm_arc.models.dropout import attend_with_dropout
 ROOM = 1 << 21
 # Weights of a layer that are kept for the gradients; of more they are computed again. 128 MiB.
 MOST_STORED = 1 << 26
-# Samples of up to this many tokens are so quick that a block is filled up with samples that do not exist.
+# Samples of up to this many tokens are so quick that a block is padded with samples that do not exist.
 SMALL = 64
 # In bfloat16 torch's fused attention takes up to twice as long for lengths that are no multiple of it.
 ALIGNMENT = 32
@@ -80,8 +80,8 @@ class Block:
     """Samples of about the same number of tokens, whose scores are computed at once.
 
     Attributes:
-        samples: their number, filled up.
-        tokens: of a sample, filled up.
+        samples: their number, padded.
+        tokens: of a sample, padded.
         lengths: for each run of samples with equally many tokens the first sample, the one after the last, and the
             tokens.
     """
@@ -91,7 +91,7 @@ class Block:
     lengths: tuple[tuple[int, int, int], ...]
 
     def mask(self, scores: Tensor) -> None:
-        """Nothing attends to what is filled up; ``scores``: ``[samples * heads, tokens, tokens]``."""
+        """Nothing attends to padding; ``scores``: ``[samples * heads, tokens, tokens]``."""
         heads = len(scores) // self.samples
         for first, end, length in self.lengths:
             if length < self.tokens:
@@ -106,8 +106,8 @@ class Layout:
 
     Attributes:
         blocks: the blocks, one after the other.
-        rows: for each row of the blocks its row among the tokens; 0 for one that is filled up.
-        empty: the rows of the blocks that are filled up.
+        rows: for each row of the blocks its row among the tokens; 0 for padding.
+        empty: the rows of the blocks that are padding.
         back: for each row of the samples' tokens its row in the blocks.
         tokens: the number of tokens, with those that belong to no sample.
         heads: attention heads.
@@ -146,7 +146,7 @@ class Layout:
         return sum(block.samples * self.heads * block.tokens**2 for block in self.blocks)
 
 
-def filled_sample(tokens: int) -> int:
+def padded_sample(tokens: int) -> int:
     """The length at which a sample is computed: one of few, because a new size costs the library milliseconds."""
     for limit, step in ((64, 16), (256, 32), (512, 64)):
         if tokens <= limit:
@@ -166,7 +166,7 @@ def layout_of(sizes: tuple[tuple[int, int], ...], tokens: int, heads: int) -> La
     alike: dict[int, list[tuple[int, int]]] = {}
     start = 0
     for count, length in sizes:
-        samples = alike.setdefault(filled_sample(length), [])
+        samples = alike.setdefault(padded_sample(length), [])
         samples += [(start + n * length, length) for n in range(count)]
         start += count * length
     blocks: list[Block] = []
@@ -190,7 +190,7 @@ def layout_of(sizes: tuple[tuple[int, int], ...], tokens: int, heads: int) -> La
 
 
 def _cut(samples: list[tuple[int, int]], length: int, most: int) -> Iterator[tuple[int, list[tuple[int, int]]]]:
-    """Cut samples of about one length into blocks of 1, 2, 4, ... and no more than ``most``; the last may be filled."""
+    """Cut samples of about one length into blocks of 1, 2, 4, ... and no more than ``most``; the last may be padded."""
     left = samples
     while left:
         size = 1 << (min(most, len(left)).bit_length() - 1)
@@ -233,7 +233,7 @@ class StoredAttention(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         layout: Layout = ctx.layout
         scaled, keys, values, *kept = ctx.saved_tensors
-        # What is filled up has no gradient.
+        # Padding has no gradient.
         of_mixed = layout.gather(grads[0]).index_fill_(0, layout.empty, 0)
         of_q, of_k, of_v = (torch.empty_like(values) for _ in range(3))
         rows = layout.split(scaled, keys, values, of_mixed, of_q, of_k, of_v)

@@ -20,25 +20,25 @@ class Canvases:
     and then the cells, row by row. Token-wise layers run once for all of them; attention and convolutions
     ``split`` them by canvas.
 
-    Behind the samples follow tokens of zeros, up to one of few lengths (:func:`filled_up`), where lengths vary: if
+    Behind the samples follow tokens of zeros, up to one of few lengths (:func:`padded_length`), where lengths vary: if
     there are several canvases, and in inference on a CPU, where each test input has another canvas. They belong to no
     sample and have no gradient.
 
     Attributes:
         sizes: number of samples, height and width of each canvas.
         prefix: tokens in front of each sample's cells.
-        fills: whether zeros follow a single canvas, too.
+        pads: whether padding follows a single canvas, too.
     """
 
     sizes: tuple[tuple[int, int, int], ...]
     prefix: int
-    fills: bool = False
+    pads: bool = False
 
     @classmethod
     def of(cls, batches: Sequence[Batch], prefix: int) -> Canvases:
         """The layout of batches, each on its own canvas, with ``prefix`` tokens in front of each sample."""
         sizes = tuple((len(batch), batch.height, batch.width) for batch in batches)
-        return cls(sizes, prefix, fills=_is_cpu_inference(batches[0].inputs))
+        return cls(sizes, prefix, pads=_is_cpu_inference(batches[0].inputs))
 
     @property
     def lengths(self) -> list[int]:
@@ -51,20 +51,20 @@ class Canvases:
         return [count * length for (count, _, _), length in zip(self.sizes, self.lengths, strict=True)]
 
     @property
-    def filling(self) -> int:
+    def padding(self) -> int:
         """The number of tokens behind the samples."""
-        if len(self.sizes) == 1 and not self.fills:
+        if len(self.sizes) == 1 and not self.pads:
             return 0
         tokens = sum(self.counts)
-        return filled_up(tokens) - tokens
+        return padded_length(tokens) - tokens
 
     def join(self, parts: Sequence[Tensor]) -> Tensor:
         """Join tensors ``[samples, tokens, ...]``, one for each canvas, into ``[all tokens, ...]``."""
         flat = [part.flatten(0, 1) for part in parts]
-        if len(flat) == 1 and not self.filling:
+        if len(flat) == 1 and not self.padding:
             return flat[0]
-        if self.filling:
-            flat.append(flat[0].new_zeros(self.filling, *flat[0].shape[1:]))
+        if self.padding:
+            flat.append(flat[0].new_zeros(self.padding, *flat[0].shape[1:]))
         return torch.cat(flat)
 
     def split(self, x: Tensor) -> list[Tensor]:
@@ -72,7 +72,7 @@ class Canvases:
         if len(self.sizes) == 1:
             return [x[: self.counts[0]].view(self.sizes[0][0], self.lengths[0], *x.shape[1:])]
         # One split for all canvases: its gradient is one concatenation.
-        *parts, _ = torch.split(x, [*self.counts, self.filling])
+        *parts, _ = torch.split(x, [*self.counts, self.padding])
         return [
             part.view(count, length, *x.shape[1:])
             for part, (count, _, _), length in zip(parts, self.sizes, self.lengths, strict=True)
@@ -93,10 +93,10 @@ def _is_cpu_inference(inputs: Tensor) -> bool:
     return inputs.device.type == "cpu" and not torch.is_grad_enabled() and not graph
 
 
-def filled_up(tokens: int) -> int:
+def padded_length(tokens: int) -> int:
     """The next of few lengths: for a new size of a product oneDNN builds a kernel, which takes milliseconds.
 
-    From 512 tokens on there are 16 lengths for each doubling, so less than 1/16 is filled up; below, multiples of 32.
+    From 512 tokens on there are 16 lengths for each doubling, so less than 1/16 is padding; below, multiples of 32.
     """
     step = 1 << max(5, tokens.bit_length() - 5)
     return -(-tokens // step) * step

@@ -1,4 +1,4 @@
-"""Would more training help? A sentence from a run's curves: still rising, flat since a step, or memorised."""
+"""Would more training help? A sentence from a run's curves: still rising, flat since a step, or memorized."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FEWEST_ROWS = 24
 # The share of the rows at the end that is compared with as many before them.
 PART = 4
 # Training samples count as learned by heart from this share of exact ones on.
-MEMORISED = 0.99
+MEMORIZED = 0.99
 # A change counts if it is this many standard errors, and this share of the value.
 ERRORS, LEAST_CHANGE = 2.0, 0.02
 
@@ -44,12 +44,12 @@ def _series(rows: Rows, key: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _training(steps: np.ndarray, loss: np.ndarray, exact_steps: np.ndarray, exact: np.ndarray) -> str:
     means = _running(exact)
-    if len(means) and means[-1] >= MEMORISED:
+    if len(means) and means[-1] >= MEMORIZED:
         # From the last step on that was below.
-        below = np.flatnonzero(means < MEMORISED)
+        below = np.flatnonzero(means < MEMORIZED)
         since = exact_steps[0 if not len(below) else below[-1] + 1]
         return (
-            f"memorised: the training samples are exact since step {since:,}; more steps of the same teach little new"
+            f"memorized: the training samples are exact since step {since:,}; more steps of the same teach little new"
         )
     late, early = loss[-len(loss) // PART :], loss[-2 * len(loss) // PART : -len(loss) // PART]
     change = early.mean() - late.mean()
@@ -93,9 +93,17 @@ def _schedule(train: Rows, config: Mapping[str, Any]) -> list[str]:
     _, rates = _series(train, "lr")
     if kind not in ("cosine", "decay") or not rates.any():
         return []
-    limit = "training.max_minutes" if (config.get("training") or {}).get("max_minutes") else "training.max_steps"
+    limit = _limit(train, config.get("training") or {})
     now = f"the learning rate is at {rates[-1] / rates.max():.0%} of its peak"
     return [f"{now}; a longer run (--override {limit}) stretches the schedule, so it rises again before it falls"]
+
+
+def _limit(train: Rows, training: Mapping[str, Any]) -> str:
+    """The key of the limit that a run is nearer to."""
+    steps, seconds = train[-1].get("step") or 0, train[-1].get("seconds") or 0.0
+    of_steps = steps / training["max_steps"] if training.get("max_steps") else 0.0
+    of_time = seconds / (60 * training["max_minutes"]) if training.get("max_minutes") else 0.0
+    return "training.max_minutes" if of_time > of_steps else "training.max_steps"
 
 
 def _running(values: np.ndarray) -> np.ndarray:

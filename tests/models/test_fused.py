@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hrm_arc.models import attention, fused
-from hrm_arc.models.attention import attention_within, filled_sample, layout_of
+from hrm_arc.models.attention import attention_within, layout_of, padded_sample
 from hrm_arc.models.canvases import Canvases
 from hrm_arc.models.fused import add_rms_norm, rms_norm, silu_gate, split_heads
 
@@ -69,10 +69,10 @@ def test_gradients_by_hand_are_those_of_the_plain_form(
 
 @pytest.mark.parametrize("most", [1 << 25, 0], ids=["stored", "computed again"])
 def test_attention_over_stored_weights_is_torchs(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Canvases of equal and different lengths that are computed together, and one that needs no filling.
+    # Canvases of equal and different lengths that are computed together, and one that needs no padding.
     canvases = Canvases(((3, 2, 3), (2, 3, 2), (1, 2, 2), (1, 3, 4)), prefix=4)
-    tokens = sum(canvases.counts) + canvases.filling
-    assert canvases.filling
+    tokens = sum(canvases.counts) + canvases.padding
+    assert canvases.padding
 
     def mixed(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor]:
         return (attention_within(canvases, q, k, v),)
@@ -84,10 +84,10 @@ def test_attention_over_stored_weights_is_torchs(most: int, monkeypatch: pytest.
     check_same(ours, wanted, ROUGH)
 
 
-def test_samples_that_are_filled_up_have_the_attention_of_their_own_tokens() -> None:
-    # In inference: one canvas that is aligned with its prefix, and two that are filled up.
+def test_samples_that_are_padded_have_the_attention_of_their_own_tokens() -> None:
+    # In inference: one canvas that is aligned with its prefix, and two that are padded.
     canvases = Canvases(((2, 4, 7), (3, 2, 3), (1, 6, 6)), prefix=4)
-    tokens = sum(canvases.counts) + canvases.filling
+    tokens = sum(canvases.counts) + canvases.padding
     values = inputs(*[(tokens, HEADS, 8)] * 3, dtype=torch.bfloat16)
     with torch.no_grad():
         ours = attention_within(canvases, *values)
@@ -101,7 +101,7 @@ def test_blocks_hold_every_row_once() -> None:
     for heads in (1, 8):
         layout = layout_of(sizes, tokens + 3, heads)
         assert all(block.samples.bit_count() == 1 for block in layout.blocks), "few sizes"
-        assert {block.tokens for block in layout.blocks} == {filled_sample(length) for _, length in sizes}
+        assert {block.tokens for block in layout.blocks} == {padded_sample(length) for _, length in sizes}
         x = torch.arange(1, 1 + (tokens + 3) * heads).view(-1, heads, 1)
         rows = layout.gather(x)
         places = torch.full((len(rows),), True)

@@ -1,4 +1,4 @@
-"""Would more training help: rising, flat and memorised curves, made by rule."""
+"""Would more training help: rising, flat and memorized curves, made by rule."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def test_a_loss_that_stays_is_flat_since_it_came_there() -> None:
     assert 380 <= since <= 600
 
 
-def test_exact_training_samples_are_memorised() -> None:
+def test_exact_training_samples_are_memorized() -> None:
     exact = np.concatenate([np.linspace(0, 1, 50), np.ones(100)])
     (said, _) = outlook(rows(np.linspace(1, 0.01, 150), exact), RECIPE)
-    assert said.startswith("memorised: the training samples are exact since step ")
+    assert said.startswith("memorized: the training samples are exact since step ")
 
 
 def test_held_out_scores_have_a_sentence() -> None:
@@ -61,3 +61,10 @@ def test_held_out_scores_have_a_sentence() -> None:
 def test_few_rows_say_nothing(count: int) -> None:
     (said,) = outlook(rows(np.ones(count)), RECIPE)
     assert said.startswith(f"too few rows of metrics ({count})")
+
+
+@pytest.mark.parametrize(("minutes", "limit"), [(1.0, "max_minutes"), (100.0, "max_steps")])
+def test_the_limit_that_ended_a_run_is_the_one_to_raise(minutes: float, limit: str) -> None:
+    train = [{**row, "seconds": 0.06 * row["step"]} for row in rows(np.linspace(2, 1, 100))]
+    recipe = {"schedule": {"kind": "cosine"}, "training": {"max_steps": 1100, "max_minutes": minutes}}
+    assert f"--override training.{limit}" in outlook(train, recipe)[-1]

@@ -12,6 +12,7 @@ from hrm_arc.evaluation.evaluate import predict_tasks
 from hrm_arc.evaluation.provenance import tasks_to_score
 from hrm_arc.evaluation.torch_backend import load_model
 from hrm_arc.puzzles.sources import load_tasks
+from hrm_arc.training.recipes import load_recipe
 from hrm_arc.training.trainer import Trainer
 from tests.made import tiny_recipe, write_tasks
 
@@ -45,3 +46,24 @@ def test_a_maze_is_never_recolored_for_a_model_that_has_no_other_colors(tmp_path
     predictions = Solver.load(trainer.folder.path, "cpu").predict_all(load_tasks("maze-7x7:20"), votes=64)
     # Eight orientations, and no more.
     assert {prediction.limit for prediction in predictions} == {8}
+
+
+@pytest.mark.parametrize("name", ["hrm-sudoku", "trm-sudoku", "hrm-maze", "trm-maze"])
+def test_recipes_of_published_games_have_their_tokens(name: str, tmp_path: Path) -> None:
+    game = "sudoku-9x9:20" if name.endswith("sudoku") else "maze-11x11:20"
+    flags = [
+        "--data.solve",
+        f"[{game}]",
+        "--model.hidden_size",
+        "16",
+        "--model.num_heads",
+        "2",
+        "--model.segments",
+        "1",
+    ]
+    flags += ["--training.batch_size", "4", "--training.max_steps", "1", "--model.h_cycles", "1"]
+    flags += ["--training.accelerator", "cpu", "--training.precision", "32-true"]
+    trainer = Trainer(load_recipe(name, flags), root=tmp_path)
+    assert trainer.fit()["steps"] == 1
+    # The published counts: digits, blank and padding; the five signs of a maze and padding.
+    assert trainer.model.embed_tokens.num_embeddings == (11 if name.endswith("sudoku") else 6)  # type: ignore[union-attr, operator]
