@@ -80,7 +80,7 @@ def test_a_build_that_was_stopped_goes_on(number: signal.Signals, status: int, t
 @pytest.mark.parametrize("delay", [0.0, 0.15, 0.4])
 def test_the_workers_of_a_stopped_build_end_without_a_word(name: str, delay: float, tmp_path: Path) -> None:
     out = tmp_path / "set"
-    command = [*HRM, "data", "build", "arc-agi-1/training", "--augment", "60", "--workers", "2", "--out", str(out)]
+    command = [*HRM, "data", "build", "arc-agi-1/training", "--augment", "600", "--workers", "2", "--out", str(out)]
     # A group of its own, so that the signal reaches the workers, too, as that of a terminal does.
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     while process.poll() is None and not (out / "test" / "all__labels.npy").is_file():

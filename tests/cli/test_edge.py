@@ -156,3 +156,20 @@ def test_mistakes_of_export_are_one_line(exported: Path, tmp_path: Path) -> None
         "--finetune-seconds",
         "cannot be trained",
     )
+
+
+def test_two_machines_are_compared_on_the_same_samples_only(exported: Path, tmp_path: Path) -> None:
+    run_folder = (exported.parent / "run").read_text()
+    first, second = tmp_path / "first.json", tmp_path / "second.json"
+    answer("validate", exported, "--augment", "3", "--out", first)
+    single = ["--precision", "32-true"]
+    agreed = answer("validate", run_folder, "--augment", "3", *single, "--out", second, "--against", first)
+    assert agreed["against"]["agree"] is True  # type: ignore[index]
+    assert agreed["against"]["theirs"]["samples"] == agreed["samples"]  # type: ignore[index]
+    second.unlink()
+    for flags in (["--augment", "2"], ["--augment", "3", "--fraction", "0.5"]):
+        refused = hrm("validate", run_folder, *flags, "--out", second, "--against", first)
+        check_one_line(refused, str(first), "other samples")
+        assert not second.exists()
+    same_file = hrm("validate", exported, "--augment", "3", "--out", first, "--against", first)
+    check_one_line(same_file, "--against", "name another one with --out")

@@ -47,6 +47,12 @@ def test_eval_reads_grids_by_the_published_rule(run_folder: Path, tmp_path: Path
     published = answer("eval", run_folder, "--votes", "2", "--reading", "published", "--out", tmp_path / "published")
     assert (likely["reading"], published["reading"]) == ("likely", "published")
     assert (likely["early_exit"], published["test_outputs"]) == (True, likely["test_outputs"])
+    # The model has learned so little that its tokens are no whole grid, and the two rules cut other ones out of them.
+    singles = [
+        [json.loads(line)["single"] for line in (tmp_path / name / "predictions.jsonl").read_text().splitlines()]
+        for name in ("likely", "published")
+    ]
+    assert singles[0] != singles[1]
 
 
 def test_eval_on_another_source_writes_into_the_given_folder(run_folder: Path, tmp_path: Path) -> None:

@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hrm_arc.evaluation.evaluate import predict_tasks
+from hrm_arc.evaluation.journal import Journal
 from hrm_arc.evaluation.predict import Answers, answered_together, known_variants, predict, voting_symmetries
 from hrm_arc.evaluation.prediction import Prediction, keys, tally
 from hrm_arc.puzzles.augmented import AugmentedSet, Samples
@@ -15,6 +18,7 @@ from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.puzzles.symmetry import IDENTITY, Symmetry
 from hrm_arc.puzzles.task import Grid, Pair, Task, make_grid
+from hrm_arc.runs.card import Card
 from tests.strategies import tasks
 
 TASKS = load_tasks("arc-agi-1/training")[:15]
@@ -180,3 +184,30 @@ def test_a_prediction_is_the_same_after_json() -> None:
     for prediction in predict(Rule(IDENTITY), TASKS[:3], {}, votes=9, canvas="cropped", ignores_padding=True):
         row = json.loads(json.dumps(prediction.as_row()))
         assert Prediction.from_row(row).as_row() == prediction.as_row()
+
+
+class Announced(Rule):
+    """A backend that records what it was to prepare for."""
+
+    def __init__(self) -> None:
+        super().__init__(IDENTITY)
+        self.cells: list[int] = []
+
+    def prepare(self, cells: int) -> None:
+        self.cells.append(cells)
+
+    def refine(self, samples: Samples) -> np.ndarray:
+        raise NotImplementedError
+
+
+def test_what_is_prepared_for_does_not_depend_on_what_is_left(tmp_path: Path) -> None:
+    """The amount of work decides on compilation, which rounds differently: also where an evaluation is resumed."""
+    card = Card("grid-hrm", {}, [task.id for task in TASKS], "cropped", False, [], [], 15, 1, 0, [], 5, "run", {})
+    whole, part, resumed = Announced(), Announced(), Announced()
+    predict_tasks(whole, card, TASKS, votes=2)
+    predict_tasks(part, card, TASKS, votes=2, only=keys(TASKS[:3]))
+    journal = Journal(tmp_path, "fingerprint")
+    predict_tasks(Announced(), card, TASKS[:5], votes=2, journal=journal)
+    predict_tasks(resumed, card, TASKS, votes=2, journal=journal)
+    assert whole.cells == part.cells == resumed.cells
+    assert len(whole.cells) == 1

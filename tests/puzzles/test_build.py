@@ -58,17 +58,34 @@ def test_the_layout_is_the_published_one(built: Path) -> None:
         assert groups[-1] == len(puzzles) - 1 == len(arrays["all__puzzle_identifiers"]) == card["total_puzzles"]
         assert card["total_groups"] == len(groups) - 1 == 2 * len(tasks)
         assert card["num_puzzle_identifiers"] == len(names)
-        assert (card["seq_len"], card["vocab_size"], card["sets"]) == (900, 12, ["all"])
+        assert card == {
+            "seq_len": 900,
+            "vocab_size": 12,
+            "pad_id": 0,
+            "ignore_label_id": 0,
+            "blank_identifier_id": 0,
+            "num_puzzle_identifiers": len(names),
+            "total_groups": 2 * len(tasks),
+            "total_puzzles": card["total_puzzles"],
+            "mean_puzzle_examples": len(arrays["all__inputs"]) / card["total_puzzles"],
+            "sets": ["all"],
+        }
         # Every group begins with a task as it is.
         firsts = [names[arrays["all__puzzle_identifiers"][group]] for group in groups[:-1]]
         assert firsts == [task.id for task in tasks] * 2
-    assert list(json.loads((built / "test_puzzles.json").read_text())) == [task.id for task in TASKS[:5]]
+    written = json.loads((built / "test_puzzles.json").read_text())
+    assert list(written) == [task.id for task in TASKS[:5]]
+    for task in TASKS[:5]:
+        for part, pairs in (("train", task.demonstrations), ("test", task.tests)):
+            grids = [(pair.input.tolist(), None if pair.output is None else pair.output.tolist()) for pair in pairs]
+            assert [(pair["input"], pair["output"]) for pair in written[task.id][part]] == grids
 
 
 def test_the_name_of_a_variant_gives_its_symmetry(built: Path) -> None:
     names = json.loads((built / "identifiers.json").read_text())
-    identifiers, starts, inputs = (
-        np.load(built / "test" / f"all__{name}.npy") for name in ("puzzle_identifiers", "puzzle_indices", "inputs")
+    identifiers, starts, inputs, labels = (
+        np.load(built / "test" / f"all__{name}.npy")
+        for name in ("puzzle_identifiers", "puzzle_indices", "inputs", "labels")
     )
     theirs = [
         lambda g: g,
@@ -83,11 +100,12 @@ def test_the_name_of_a_variant_gives_its_symmetry(built: Path) -> None:
     by_id = {task.id: task for task in TASKS}
     for identifier, start in zip(identifiers, starts[:-1], strict=True):
         name, *how = names[identifier].split("|||")
-        grid = by_id[name].tests[0].input
-        if how:
-            grid = np.array([int(digit) for digit in how[1]], dtype=np.uint8)[theirs[int(how[0][1:])](grid)]
-        cells = inputs[start].reshape(30, 30)[: grid.shape[0], : grid.shape[1]]
-        assert np.array_equal(cells, grid + 2)
+        test = by_id[name].tests[0]
+        for grid, tokens in ((test.input, inputs[start]), (test.output, labels[start])):
+            assert grid is not None
+            turned = np.array([int(digit) for digit in how[1]])[theirs[int(how[0][1:])](grid)] if how else grid
+            cells = tokens.reshape(30, 30)[: turned.shape[0], : turned.shape[1]]
+            assert np.array_equal(cells, turned + 2)
     assert sorted(PUBLISHED_DIHEDRALS) == list(range(8))
     assert np.array_equal(turn(np.arange(4).reshape(2, 2), 0), np.arange(4).reshape(2, 2))
 

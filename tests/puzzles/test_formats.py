@@ -99,22 +99,22 @@ def test_a_missing_solution_is_named_and_does_not_stop_a_run(tmp_path: Path, cap
     assert not check([str(tmp_path)]).problems
 
 
-@pytest.mark.parametrize("count", [20_000, 300_000])
-def test_a_repeated_key_is_found_in_linear_time(tmp_path: Path, count: int) -> None:
-    path = tmp_path / "keys.json"
-    path.write_text("{" + ",".join(f'"k{n}":1' for n in range(count)) + f',"k{count - 1}":1}}')
-    started = time.process_time()
-    assert lines(path) == [f"keys.json: key 'k{count - 1}' appears twice in one object, expected once"]
-    assert time.process_time() - started < 2
+def test_a_repeated_key_is_found_in_linear_time(tmp_path: Path) -> None:
+    path, seconds = tmp_path / "keys.json", []
+    for count in (20_000, 300_000):
+        path.write_text("{" + ",".join(f'"k{n}":1' for n in range(count)) + f',"k{count - 1}":1}}')
+        started = time.process_time()
+        assert lines(path) == [f"keys.json: key 'k{count - 1}' appears twice in one object, expected once"]
+        seconds.append(time.process_time() - started)
+    # Fifteen times as many keys; in quadratic time it would be 225 times as long.
+    assert seconds[1] < 100 * seconds[0]
 
 
 def test_reading_stops_at_a_thousand_problems(tmp_path: Path) -> None:
     pair = {"input": [[99] * 30] * 30, "output": [[99] * 30] * 30}
     write(tmp_path / "wrong.json", {"train": [pair] * 400, "test": [pair]})
-    started = time.process_time()
     found = lines(tmp_path / "wrong.json")
     assert (len(found), found[-1]) == (1001, "wrong.json: more than 1000 problems; the rest is not listed")
-    assert time.process_time() - started < 2
 
 
 def test_a_byte_order_mark_is_accepted(tmp_path: Path) -> None:

@@ -243,3 +243,19 @@ def test_a_second_fit_goes_on_from_the_weights_and_not_from_their_average(tmp_pa
     twice.stopping = False
     assert twice.fit()["steps"] == 6
     assert all(torch.equal(tensor, saved[name]) for name, tensor in twice.model.state_dict().items())
+
+
+def test_a_run_with_a_time_limit_goes_on_with_the_time_that_is_left(tmp_path: Path) -> None:
+    recipe = tiny_recipe(write_tasks(tmp_path / "tasks"), "grid-hrm", "--training.max_minutes", "1")
+    run = stopped(recipe, tmp_path, 2)
+    (newest,) = list_checkpoints(run.checkpoints, LATEST)
+    card = read_card(newest)
+    assert card.training["seconds"] > 0
+    assert Trainer(recipe, resume=run)._clock.seconds() == card.training["seconds"]
+    # By steps it is a third of the way, and by the clock a thousandth of a second from the end.
+    resumed = Trainer(recipe, resume=run)
+    resumed._clock.go_on_from(59.999)
+    assert resumed._clock.progress(2) == pytest.approx(59.999 / 60)
+    ended = resumed.fit()
+    assert (ended["state"], ended["steps"]) == ("finished", 3)
+    assert ended["seconds"] >= 60

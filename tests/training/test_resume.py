@@ -257,7 +257,8 @@ def test_a_killed_run_ends_as_one_that_was_not(tmp_path: Path) -> None:
     straight_ = subprocess.run(
         [*HRM, "train", path, *flags, "--out", tmp_path / "straight", "--json"], capture_output=True, check=True
     )
-    whole = RunFolder(Path(json.loads(straight_.stdout)["folder"]))
+    trained = json.loads(straight_.stdout)
+    whole = RunFolder(Path(trained["folder"]))
     moments = random.Random(0)
     command: list[str | Path] = [*HRM, "train", path, *flags, "--out", tmp_path / "killed"]
     for _ in range(5):
@@ -267,7 +268,8 @@ def test_a_killed_run_ends_as_one_that_was_not(tmp_path: Path) -> None:
         before = metrics_size(runs)
         while process.poll() is None and metrics_size(runs) in (0, before):
             time.sleep(0.01)
-        time.sleep(moments.uniform(0, 0.5))
+        # Five kills take less than half of an undisturbed training.
+        time.sleep(moments.uniform(0, trained["seconds"] / 10))
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL, "it was still training"
         (folder,) = runs.iterdir()
