@@ -115,7 +115,7 @@ class Solver:
         return predict_tasks(self.backend, self.card, tasks, votes=votes, seed=seed)
 
     def solve(
-        self, task: Task, votes: int = VOTES, attempts: int = ATTEMPTS, seed: int = 0, finetune_seconds: float = 0.0
+        self, task: Task, votes: int = VOTES, *, attempts: int = ATTEMPTS, seed: int = 0, finetune_seconds: float = 0.0
     ) -> list[list[Grid]]:
         """The best grids for each test input of a task.
 
@@ -128,7 +128,12 @@ class Solver:
         Returns:
             for each test input at most ``attempts`` grids, uint8 ``[height, width]`` of colors 0 to 9, best
             first; fewer where the votes agree, none where no vote gave a readable grid.
+
+        Raises:
+            UserError: ``attempts`` is less than 1, or see :meth:`predict` and :meth:`fit`.
         """
+        if attempts < 1:
+            raise UserError("attempts", f"{attempts}, expected at least 1")
         solver = self.fit([task], finetune_seconds, seed) if finetune_seconds else self
         return [prediction.attempts(attempts) for prediction in solver.predict(task, votes, seed)]
 
@@ -194,7 +199,7 @@ def evaluate(
     tasks: Sequence[Task] | str,
     votes: int = VOTES,
     seed: int = 0,
-    metrics: Sequence[Metric] | None = None,
+    metrics: Sequence[Metric] = (),
 ) -> dict[str, Any]:
     """Score a model on tasks. Nothing is written.
 
@@ -221,4 +226,4 @@ def evaluate(
     if isinstance(tasks, str):
         tasks = load_tasks(tasks)
     predictions = solver.predict_all(tasks, votes, seed)
-    return scores_of(solver.card, tasks, predictions, {"votes": votes, "seed": seed}, metrics or ())
+    return scores_of(solver.card, tasks, predictions, {"votes": votes, "seed": seed}, metrics)

@@ -17,11 +17,22 @@ import torch
 from torch import nn
 
 import hrm_arc
-from hrm_arc import Batch, Carry, Corpus, Output, Reasoner, StepMetrics, Task, Trainer, load_recipe
-from hrm_arc.errors import UserError
-from hrm_arc.evaluation.metrics import METRICS, Outcome
+from hrm_arc import (
+    Batch,
+    Carry,
+    Corpus,
+    Outcome,
+    Output,
+    Reasoner,
+    Samples,
+    StepMetrics,
+    Task,
+    Trainer,
+    UserError,
+    load_recipe,
+)
+from hrm_arc.evaluation.metrics import METRICS
 from hrm_arc.models import MODELS, find_model
-from hrm_arc.puzzles.augmented import Samples
 from hrm_arc.puzzles.formats import task_json
 from hrm_arc.puzzles.sources import SOURCES
 from hrm_arc.puzzles.transforms import TRANSFORMS
@@ -179,6 +190,8 @@ def test_tasks_and_a_model_in_memory_are_trained_scored_and_loaded_again(tmp_pat
     for task in corpus.solve:
         for attempts in loaded.solve(task, votes=4):
             assert all(grid.dtype == np.uint8 for grid in attempts)
+    with pytest.raises(UserError, match="attempts: 0, expected at least 1"):
+        loaded.solve(corpus.solve[0], attempts=0)
 
 
 def test_a_callback_stops_the_run_and_it_goes_on(tmp_path: Path) -> None:
@@ -188,7 +201,7 @@ def test_a_callback_stops_the_run_and_it_goes_on(tmp_path: Path) -> None:
     assert trainer.fit()["state"] == counter.ended == "interrupted"
     assert counter.steps == [1, 2]
     rest = Counter()
-    again = Trainer(tiny(), corpus=corpus, callbacks=[rest], root=tmp_path, resume=trainer.folder)
+    again = Trainer(tiny(), corpus=corpus, callbacks=[rest], root=tmp_path, resume=str(trainer.folder.path))
     assert again.fit()["state"] == "finished"
     assert rest.steps == [3, 4]
 
@@ -258,7 +271,8 @@ def test_what_is_registered_is_used(tmp_path: Path) -> None:
     trainer.fit()
     assert (trainer.card().model, trainer.card().solve) == ("own", ["mine:easy"])
     scores = hrm_arc.evaluate(trainer.folder.path, "mine:easy", votes=2)
-    assert 0.0 <= scores["right_size"] <= 1.0
+    predictions = hrm_arc.Solver.load(trainer.folder.path, device="cpu").predict_all(flips("a", "b"), votes=2)
+    assert scores["right_size"] == np.mean([each.candidates[0].grid.shape == (4, 3) for each in predictions])
     assert "right_size" in [metric["name"] for metric in scores["metrics"]]
     assert calls == {"source easy", "loss", "augmentation", "metric"}
 

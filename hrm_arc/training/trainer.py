@@ -73,7 +73,7 @@ class Trainer:
             name it as ``package.module:Class``, so loading them needs that class to be importable.
         callbacks: called as the run goes, in the main process.
         root: where run folders are.
-        resume: the run to go on with; a new one is made otherwise.
+        resume: the run, or its folder, to go on with; a new one is made otherwise.
         overrides: dotted keys in which the recipe may differ from that of the run to go on with, and ``data``: grids
             of its tasks may have changed since.
         pretrained: weights to initialize a new run with, or one that has no checkpoint yet.
@@ -100,12 +100,13 @@ class Trainer:
         callbacks: Sequence[Callback] = (),
         *,
         root: str | Path = "runs",
-        resume: RunFolder | None = None,
+        resume: RunFolder | str | Path | None = None,
         overrides: Collection[str] = (),
         pretrained: Pretrained | None = None,
         profile: bool = False,
     ):
         if resume is not None:
+            resume = resume if isinstance(resume, RunFolder) else RunFolder(Path(resume))
             recipe = as_in_run(resume, recipe)
         self._distributed = distributed = Distributed(recipe.training)
         self.is_main = distributed.is_main
