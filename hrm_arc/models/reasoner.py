@@ -71,11 +71,14 @@ class Output(NamedTuple):
         q_halt: halting logits ``[batch, cycles]``, one for each cycle that has one; the last column is the
             sample's halting signal at the end of the segment.
         q_continue: logits ``[batch]`` of continuing, for a model that learns them too.
+        metrics: further figures of each sample, ``[batch, len(Reasoner.metrics)]``, for a model that names some. A run
+            logs their means over the samples of a step, each in its last segment.
     """
 
     logits: Tensor
     q_halt: Tensor
     q_continue: Tensor | None = None
+    metrics: Tensor | None = None
 
     def halt_logits(self) -> tuple[Tensor, Tensor]:
         """Halting logits at the end of the segment, and the logits they are compared with, both ``[batch]``."""
@@ -91,11 +94,14 @@ class Reasoner(torch.nn.Module):
         variants: the number of variants of each task that have a puzzle embedding of their own.
         task_tables: names of the parameters that have a row for each task (row 0: unseen tasks), of every model of
             the class. A fine-tuned run on other tasks gets new rows there.
+        metrics: names of the columns of :attr:`Output.metrics`: keys of the rows of metrics.jsonl, which the live views
+            and charts show as they show those of every run.
     """
 
     segments: int = 1
     variants: int = 1
     task_tables: ClassVar[tuple[str, ...]] = ()
+    metrics: ClassVar[tuple[str, ...]] = ()
 
     def initial_carry(self, batch: Batch) -> Carry:
         """The carry before the first segment: tensors ``[batch, ...]``."""

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from hrm_arc.runs.metrics import metrics_of_model
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -53,6 +55,8 @@ PANELS = (
     Panel("peak_memory_bytes", "peak memory, bytes", smooth=False, prefixes=True),
 )
 PANELS_IN_A_ROW = 4
+# Charts of metrics that a model names itself.
+MOST_OWN = 24
 # Every metric of training that a run logs, with the two that the page of a run draws large.
 CHARTS = (
     Panel("loss", "loss of the answer, nats per cell", "log"),
@@ -62,6 +66,11 @@ CHARTS = (
     Panel("samples_per_sec", "samples/s", prefixes=True),
     Panel("cells_per_sec", "cells that matter/s", prefixes=True),
 )
+
+
+def own_panels(names: Sequence[str]) -> list[Panel]:
+    """A chart for each of the metrics that a model names itself, up to a number."""
+    return [Panel(name, name.replace("_", " ")) for name in names[:MOST_OWN]]
 
 
 def training_curves(runs: Mapping[str, Rows]) -> str:
@@ -89,11 +98,14 @@ def training_curves(runs: Mapping[str, Rows]) -> str:
 def training_details(runs: Mapping[str, Rows]) -> str:
     """Small charts of the other metrics of training, as one SVG element; empty if the rows have none of them.
 
+    Metrics that the models name themselves come last.
+
     Args:
         runs: the rows of metrics.jsonl of one run or of two, by name.
     """
-    lines = {panel: [_training(rows, panel.key) for rows in runs.values()] for panel in PANELS}
-    panels = [panel for panel in PANELS if any(len(minutes) for minutes, _ in lines[panel])]
+    known = (*PANELS, *own_panels(metrics_of_model(row for rows in runs.values() for row in rows)))
+    lines = {panel: [_training(rows, panel.key) for rows in runs.values()] for panel in known}
+    panels = [panel for panel in known if any(len(minutes) for minutes, _ in lines[panel])]
     if not panels:
         return ""
     height = -(-len(panels) // PANELS_IN_A_ROW)

@@ -24,7 +24,7 @@ from hrm_arc.report.listing import missing_metrics, state_of
 from hrm_arc.report.names import BASELINES
 from hrm_arc.report.outlook import outlook
 from hrm_arc.runs.folder import RunFolder
-from hrm_arc.runs.metrics import SMALL_FILE, Row, check_row, read_metrics
+from hrm_arc.runs.metrics import SMALL_FILE, Row, check_row, metrics_of_model, read_metrics
 
 log = logging.getLogger(__name__)
 
@@ -208,7 +208,8 @@ def _missing(run: RunFolder, status: dict[str, Any]) -> list[tuple[str, Renderab
 
 def _curves(rows: Sequence[dict[str, Any]]) -> list[tuple[str, RenderableType]]:
     curves: list[tuple[str, RenderableType]] = []
-    for title, kind, key, form, logarithmic in CURVES:
+    own = ((key.replace("_", " "), "train", key, ".4g", False) for key in metrics_of_model(rows))
+    for title, kind, key, form, logarithmic in (*CURVES, *own):
         values = [row[key] for row in rows if row["kind"] == kind and row.get(key) is not None]
         if values:
             heights = [math.log(max(value, 1e-9)) for value in values] if logarithmic else values

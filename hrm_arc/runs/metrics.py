@@ -11,6 +11,7 @@ import logging
 import mmap
 import os
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -41,6 +42,8 @@ NUMBERS = (
     *("epoch", "seconds", "loss", "halt_loss", "halt_accuracy", "mean_segments", "grad_norm", "lr", "token_accuracy"),
     *("exact_accuracy", "samples_per_sec", "cells_per_sec", "model_flops_per_sec", "peak_memory_bytes"),
 )
+# Keys of a row that are no metric.
+PLACES = ("kind", "step", "epoch", "progress", "seconds", "full")
 # Validations that are read of a larger file: evenly spaced ones.
 MOST_VALIDATIONS = 2000
 
@@ -112,6 +115,14 @@ def check_row(row: Any) -> Row:
         if value is not None and not (type(value) in (int, float) and 0 <= value <= 1):
             raise ValueError(f"{name} is {value!r:.40}, expected 0 to 1")
     return row
+
+
+def metrics_of_model(rows: Iterable[Row]) -> list[str]:
+    """The metrics of training that not every run has: those that a model names itself."""
+    keys = dict.fromkeys(
+        key for row in rows if row["kind"] == "train" for key, value in row.items() if type(value) in (int, float)
+    )
+    return [key for key in keys if key not in NUMBERS and key not in PLACES]
 
 
 def read_metrics(path: Path) -> list[Row]:

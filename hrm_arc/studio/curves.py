@@ -7,16 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from hrm_arc.report.charts import CHARTS, Panel, smooth, thinned
+from hrm_arc.report.charts import CHARTS, Panel, own_panels, smooth, thinned
 from hrm_arc.report.names import BASELINES
 from hrm_arc.report.watch import MetricsFollower
 from hrm_arc.runs.folder import RunFolder
-from hrm_arc.runs.metrics import SMALL_FILE, Row, read_between
+from hrm_arc.runs.metrics import NUMBERS, PLACES, SMALL_FILE, Row, read_between
 
-# Keys of a row that are no metric.
-PLACES = ("kind", "step", "epoch", "progress", "seconds", "full")
-# Rows of the first view of a large file, and of a range of it; the most charts of metrics of one's own.
-ROWS, MOST_OWN = 800, 24
+# Rows of the first view of a large file, and of a range of it.
+ROWS = 800
 LAST_STEP = 2**62
 
 
@@ -73,9 +71,9 @@ class Columns:
         self._rows = list(rows)
         self.last = rows[-1]["step"] if rows else None
 
-    def metrics(self) -> list[str]:
-        """The names of all metrics."""
-        return [key for key in dict.fromkeys(key for _, key in self._columns) if key not in PLACES]
+    def metrics_of_model(self) -> list[str]:
+        """The names of the metrics that a model names itself."""
+        return [key for kind, key in self._columns if kind == "train" and key not in (*NUMBERS, *PLACES)]
 
     def column(self, kind: str, key: str) -> tuple[np.ndarray, np.ndarray]:
         """The steps at which a metric is known, and its values."""
@@ -103,9 +101,7 @@ def charts(rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def _charts(columns: Columns) -> dict[str, Any]:
-    known = {panel.key for panel in CHARTS}
-    # Metrics that this program does not know, such as those of a model of one's own.
-    own = [Panel(key, key.replace("_", " ")) for key in columns.metrics() if key not in known][:MOST_OWN]
+    own = own_panels(columns.metrics_of_model())
     drawn = [
         (panel, columns.column("train", panel.key), columns.column("validation", panel.key))
         for panel in (*CHARTS, *own)

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from hrm_arc import telemetry
 from hrm_arc.training.data import Batches
 from hrm_arc.training.distributed import Distributed
-from hrm_arc.training.metrics import Clock, StepMetrics
+from hrm_arc.training.metrics import Clock, StepMetrics, check_names
 from hrm_arc.training.step import StepOutput
 
 
@@ -23,9 +23,22 @@ class Meter:
         clock: of the run.
         batches: what a step draws.
         optimizers: of the model; the learning rate is that of their first group of parameters.
+        of_model: the names of the model's own metrics.
+
+    Raises:
+        UserError: one of them is the name of another metric.
     """
 
-    def __init__(self, distributed: Distributed, clock: Clock, batches: Batches, optimizers: Sequence[Optimizer]):
+    def __init__(
+        self,
+        distributed: Distributed,
+        clock: Clock,
+        batches: Batches,
+        optimizers: Sequence[Optimizer],
+        of_model: Sequence[str] = (),
+    ):
+        check_names(of_model)
+        self._of_model = of_model
         self._distributed = distributed
         self._clock = clock
         self._batches = batches
@@ -42,7 +55,8 @@ class Meter:
 
     def read(self, step: int, progress: float, output: StepOutput, over_all: bool) -> StepMetrics:
         """The metrics after ``step`` steps: means over all processes if ``over_all``, as all of them are then here."""
-        means = output.means(self._distributed, over_all)
+        means = output.means(self._distributed, over_all, self._of_model)
+        of_model = {name: means.pop(name) for name in self._of_model}
         rate = self.samples_per_second(step)
         cells, flops = means.pop("cells"), means.pop("flops")
         device, grad_norm = self._distributed.device, float(output.grad_norm)
@@ -61,4 +75,5 @@ class Meter:
             model_flops_per_sec=rate * flops if np.isfinite(flops) else None,
             peak_memory_bytes=torch.cuda.max_memory_allocated(device) if on_gpu else telemetry.peak_memory(),
             timing=self._clock.shares(),
+            of_model=of_model,
         )

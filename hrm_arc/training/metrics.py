@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.profiler import record_function
 from torch.utils.flop_counter import FlopCounterMode
 
+from hrm_arc.errors import UserError
 from hrm_arc.models.reasoner import Batch, Reasoner
 from hrm_arc.puzzles.identity import Identity
 from hrm_arc.puzzles.task import COLORS
@@ -46,6 +47,7 @@ class StepMetrics:
             they are not known.
         peak_memory_bytes: the most memory that the process, or its GPU, has held.
         timing: share of the time of each part of a step.
+        of_model: the metrics that the model names itself, see :attr:`hrm_arc.Reasoner.metrics`.
     """
 
     step: int
@@ -65,6 +67,7 @@ class StepMetrics:
     model_flops_per_sec: float | None
     peak_memory_bytes: int
     timing: dict[str, float]
+    of_model: dict[str, float] = field(default_factory=dict)
 
     @property
     def remaining(self) -> float:
@@ -75,7 +78,18 @@ class StepMetrics:
         """The metrics as a row of metrics.jsonl."""
         row = asdict(self)
         del row["progress"]
-        return row
+        return row | row.pop("of_model")
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Check that a model's own metrics do not have the name of another key of a row.
+
+    Raises:
+        UserError: naming the first one that does.
+    """
+    taken = {"kind", "full", "cells", "flops", *(each.name for each in fields(StepMetrics))}
+    if wrong := [name for name in names if name in taken]:
+        raise UserError("model.metrics", f"{wrong[0]} is a metric of every run; the model's own needs another name")
 
 
 class Clock:

@@ -57,9 +57,23 @@ class StepOutput(NamedTuple):
     grad_norm: Tensor
     flops: float
 
-    def means(self, distributed: Distributed, over_all: bool) -> dict[str, float]:
-        """Means over samples: of this process, or of all processes if all of them call this with ``over_all``."""
+    def means(self, distributed: Distributed, over_all: bool, of_model: Sequence[str] = ()) -> dict[str, float]:
+        """Means over samples: of this process, or of all processes if all of them call this with ``over_all``.
+
+        Args:
+            distributed: the processes that train.
+            over_all: see above.
+            of_model: the names of the model's own metrics.
+
+        Raises:
+            UserError: the model gave another number of metrics than it has names for.
+        """
         losses = self.losses
+        if losses.of_model.shape[1:] != (len(of_model),):
+            what = (
+                f"its output has metrics of shape {tuple(losses.of_model.shape)}, expected one for each of {of_model}"
+            )
+            raise UserError("model", what)
         sums = {
             "loss": float(losses.loss.sum()),
             "halt_loss": float(losses.halt_loss.sum()),
@@ -69,6 +83,7 @@ class StepOutput(NamedTuple):
             "mean_segments": float(self.segments.sum()),
             "cells": float(losses.cells.sum()),
             "flops": self.flops,
+            **dict(zip(of_model, losses.of_model.sum(dim=0).tolist(), strict=True)),
         }
         values = [*sums.values(), float(len(losses.total))]
         *values, count = distributed.all_reduce(values, "sum") if over_all else values

@@ -145,7 +145,7 @@ class Trainer:
         self.model = model.to(distributed.device)
         self._optimizers = build_optimizers(self.model, recipe.optimizer, distributed.muon_dtype)
         self._clock = Clock(options.max_steps, options.max_minutes)
-        self._meter = Meter(distributed, self._clock, self._batches, self._optimizers)
+        self._meter = Meter(distributed, self._clock, self._batches, self._optimizers, model.metrics)
         self._ema = EMA(self.model, recipe.optimizer.ema) if recipe.optimizer.ema else None
         self._training_step = TrainingStep(recipe, distributed, self.model, self._optimizers, self._ema, self._clock)
         # Weights are the same in all processes; dropout is not.

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 
+from hrm_arc.errors import UserError
 from hrm_arc.models import MODELS
 from hrm_arc.models.grid_hrm import GridHRM, GridHRMConfig
 from hrm_arc.models.reasoner import Batch, Carry, Output, Reasoner
 from hrm_arc.reading import read_lines
+from hrm_arc.report.charts import training_details
+from hrm_arc.report.watch import live_view
 from hrm_arc.runs.status import RunState
+from hrm_arc.studio.curves import charts
+from hrm_arc.training.build import load_corpus
 from hrm_arc.training.callbacks import Callback
 from hrm_arc.training.config import LossConfig
 from hrm_arc.training.losses import segment_losses
@@ -83,6 +90,61 @@ def test_a_run_logs_what_research_needs(model: str, tmp_path: Path) -> None:
     assert watching.calls == [
         *("start 0", "validating 3", "validated 3 3", "validating 6", "validated 6 3", "step-00000006", "finished"),
     ]
+
+
+class Measured(GridHRM):
+    """A model that logs the row of each sample's task, and the number of cells of its canvas."""
+
+    metrics = ("task_row", "canvas")
+
+    def forward_packed(self, carries: Sequence[Carry], batches: Sequence[Batch]) -> list[tuple[Carry, Output]]:
+        results = super().forward_packed(carries, batches)
+        return [
+            (carry, output._replace(metrics=self.measured(batch)))
+            for (carry, output), batch in zip(results, batches, strict=True)
+        ]
+
+    def measured(self, batch: Batch) -> torch.Tensor:
+        cells = torch.full((len(batch),), batch.inputs.shape[1])
+        return torch.stack([batch.identity.task, cells], dim=1)
+
+
+def trained(tmp_path: Path, kind: type[GridHRM]) -> Trainer:
+    recipe = tiny_recipe(write_tasks(tmp_path / "tasks"), "grid-hrm", "--training.log_every", "1")
+    corpus = load_corpus(recipe)
+    model = kind(GridHRMConfig(hidden_size=32, num_heads=4, h_layers=1, l_layers=1), len(corpus.tasks))
+    trainer = Trainer(recipe, corpus, model, root=tmp_path / "runs")
+    trainer.fit()
+    return trainer
+
+
+def test_a_model_logs_metrics_of_its_own(tmp_path: Path) -> None:
+    trainer = trained(tmp_path, Measured)
+    rows = [row for row in read_lines(trainer.folder.metrics_file) if row["kind"] == "train"]
+    for row in rows:
+        assert set(row) == {*ROW, "task_row", "canvas"}
+        # Three tasks on canvases of 2 x 2, with a margin for EOS or without.
+        assert 1 <= row["task_row"] <= 3
+        assert 4 <= row["canvas"] <= 9
+    assert {"task_row", "canvas"} <= {chart["key"] for chart in charts(rows)["charts"]}
+    assert "task row" in training_details({"run": rows})
+    console = Console(width=100, file=io.StringIO())
+    console.print(live_view(trainer.folder))
+    assert "task row" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_metrics_of_a_model_that_do_not_fit_its_names_are_refused(tmp_path: Path) -> None:
+    class TooFew(Measured):
+        def measured(self, batch: Batch) -> torch.Tensor:
+            return super().measured(batch)[:, :1]
+
+    class Taken(Measured):
+        metrics = ("task_row", "loss")
+
+    with pytest.raises(UserError, match="expected one for each of"):
+        trained(tmp_path / "few", TooFew)
+    with pytest.raises(UserError, match="loss is a metric of every run"):
+        trained(tmp_path / "taken", Taken)
 
 
 def test_the_gradients_norm_is_that_before_clipping(tmp_path: Path) -> None:
