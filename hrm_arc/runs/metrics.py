@@ -11,7 +11,7 @@ import logging
 import mmap
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -117,7 +117,7 @@ def check_row(row: Any) -> Row:
     return row
 
 
-def metrics_of_model(rows: Iterable[Row]) -> list[str]:
+def metrics_of_model(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     """The metrics of training that not every run has: those that a model names itself."""
     keys = dict.fromkeys(
         key for row in rows if row["kind"] == "train" for key, value in row.items() if type(value) in (int, float)
