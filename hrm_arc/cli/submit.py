@@ -45,8 +45,8 @@ def run(options: argparse.Namespace) -> None:
     alone("hrm submit")
 
     from hrm_arc.cli.progress import ConsoleProgress
+    from hrm_arc.competition.submitting import Competition, challenge_of
     from hrm_arc.files import check_target
-    from hrm_arc.training.submitting import Submitting, challenge_of
 
     start = start_of(options.model)
     if start is not None and is_exported(start):
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> None:
     check_target(options.out)
     source = challenge_of(options.folder)
     with ConsoleProgress() as progress:
-        work = Submitting(
+        work = Competition(
             source,
             options.out,
             options.runs,
@@ -65,8 +65,8 @@ def run(options: argparse.Namespace) -> None:
             progress=lambda: [progress],
             say=note,
         )
-        tests = sum(len(task.tests) for task in work.sheet.tasks)
-        note(f"{source}: {counted(len(work.sheet.tasks), 'tasks')} with {counted(tests, 'test inputs')}")
+        tests = sum(len(task.tests) for task in work.submission.tasks)
+        note(f"{source}: {counted(len(work.submission.tasks), 'tasks')} with {counted(tests, 'test inputs')}")
 
         def stop() -> None:
             work.stop()

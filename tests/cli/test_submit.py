@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hrm_arc.competition import answering, submitting
+from hrm_arc.competition.answering import SubmissionFile
+from hrm_arc.competition.submitting import Competition, challenge_of, learnable
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.evaluate import predict_tasks
 from hrm_arc.evaluation.guesses import guesses
@@ -20,9 +23,6 @@ from hrm_arc.evaluation.prediction import Candidate, Prediction
 from hrm_arc.evaluation.submission import read_submission
 from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.puzzles.task import Pair, Task, make_grid
-from hrm_arc.training import answering, submitting
-from hrm_arc.training.answering import Sheet
-from hrm_arc.training.submitting import Submitting, challenge_of, learnable
 from hrm_arc.training.trainer import Trainer
 from tests.cli.commands import HRM, check_one_line, hrm
 from tests.made import write_tasks
@@ -75,7 +75,7 @@ def test_everything_is_answered_within_the_time(
     monkeypatch.setattr(submitting, "Trainer", Slow)
     monkeypatch.setattr(answering, "predict_tasks", recorded)
     began = time.monotonic()
-    work = Submitting(f"{competition}/test", out, tmp_path / "runs", 20, began, say=said.append)
+    work = Competition(f"{competition}/test", out, tmp_path / "runs", 20, began, say=said.append)
     done = work.run()
     assert is_complete(out, competition)
     assert (len(done.tasks), done.trained_on, done.answered, done.stopped) == (4, 3, 5, False)
@@ -128,29 +128,29 @@ def test_a_guess_is_what_the_demonstrations_suggest() -> None:
 
 
 def test_a_guess_fills_the_second_attempt(competition: Path, tmp_path: Path) -> None:
-    sheet = Sheet(load_tasks(f"{competition}/test"), tmp_path / "s.json")
-    sheet.write()
+    submission_file = SubmissionFile(load_tasks(f"{competition}/test"), tmp_path / "s.json")
+    submission_file.write()
     answers = json.loads((tmp_path / "s.json").read_text())
     challenges = json.loads((competition / "arc-agi_test_challenges.json").read_text())
     for name in ("flip0", "flip1", "flip2"):
         (attempts,) = answers[name]
         assert attempts["attempt_1"] == challenges[name]["test"][0]["input"]
         assert attempts["attempt_2"] != attempts["attempt_1"]
-    assert sheet.answered == 0
+    assert submission_file.answered == 0
 
 
 def test_an_earlier_answer_is_the_second_attempt_before_a_guess(competition: Path, tmp_path: Path) -> None:
-    sheet = Sheet(load_tasks(f"{competition}/test"), tmp_path / "s.json")
+    submission_file = SubmissionFile(load_tasks(f"{competition}/test"), tmp_path / "s.json")
 
     def answer(*grids: list[list[int]]) -> list[list[list[int]]]:
         candidates = tuple(Candidate(make_grid(grid), 1, 0.5) for grid in grids)
-        sheet.add([Prediction("flip0", 0, candidates, None, np.zeros(900, dtype=np.uint8), 1.0)])
-        sheet.write()
+        submission_file.add([Prediction("flip0", 0, candidates, None, np.zeros(900, dtype=np.uint8), 1.0)])
+        submission_file.write()
         (attempts,) = json.loads((tmp_path / "s.json").read_text())["flip0"]
         return [attempts["attempt_1"], attempts["attempt_2"]]
 
     wide, tall = [[1, 2]], [[1], [2]]  # The same cells in another shape.
-    (task,) = [task for task in sheet.tasks if task.id == "flip0"]
+    (task,) = [task for task in submission_file.tasks if task.id == "flip0"]
     assert answer(wide) == [wide, task.tests[0].input.tolist()]
     assert answer(tall) == [tall, wide]
     assert answer(tall) == [tall, wide], "the same answer again displaces nothing"
@@ -160,11 +160,11 @@ def test_an_earlier_answer_is_the_second_attempt_before_a_guess(competition: Pat
 
 
 def test_as_many_tasks_are_learned_as_the_time_allows(competition: Path, tmp_path: Path) -> None:
-    sheet = Sheet(load_tasks("arc-agi-1/evaluation"), tmp_path / "s.json")
-    sizes = sorted(sheet.cells.values())
-    assert learnable(sheet, 1e12, 60, 1000) == sizes[-1]
-    assert learnable(sheet, 1.0, 60, 1000) == sizes[submitting.LEAST_TASKS - 1]
-    chosen = [learnable(sheet, speed, 60, 1000) for speed in (1e5, 1e6, 1e7)]
+    submission_file = SubmissionFile(load_tasks("arc-agi-1/evaluation"), tmp_path / "s.json")
+    sizes = sorted(submission_file.cells.values())
+    assert learnable(submission_file, 1e12, 60, 1000) == sizes[-1]
+    assert learnable(submission_file, 1.0, 60, 1000) == sizes[submitting.LEAST_TASKS - 1]
+    chosen = [learnable(submission_file, speed, 60, 1000) for speed in (1e5, 1e6, 1e7)]
     assert chosen == sorted(chosen)
     assert len(set(chosen)) == 3
 

@@ -27,7 +27,7 @@ OVERHEAD, PER_TOKEN = 16, 600
 CALL = 3000
 
 
-class Sheet:
+class SubmissionFile:
     """The answers so far, and the submission on disk, which is complete at every moment.
 
     Args:
@@ -83,15 +83,15 @@ def _blank(key: Key) -> Prediction:
     return Prediction(*key, (), None, np.full(FULL.cells, PAD, dtype=np.uint8), 0.0)
 
 
-class Answering:
+class TimedAnswerer:
     """Answers tasks within a time limit, the smallest first, and keeps the submission up to date.
 
     Args:
-        sheet: the answers.
+        submission_file: the answers.
     """
 
-    def __init__(self, sheet: Sheet):
-        self._sheet = sheet
+    def __init__(self, submission_file: SubmissionFile):
+        self._submission = submission_file
         self._cells_per_second: float | None = None
 
     def seconds(self, tasks: Sequence[Task], votes: int) -> float:
@@ -116,21 +116,21 @@ class Answering:
             tasks: those to answer; by default all that the model has a row for.
         """
         known = card.rows()
-        wanted = tasks or [task for task in self._sheet.tasks if task.id in known]
-        for task in sorted(wanted, key=lambda task: (self._sheet.cells[task.id], task.id)):
+        wanted = tasks or [task for task in self._submission.tasks if task.id in known]
+        for task in sorted(wanted, key=lambda task: (self._submission.cells[task.id], task.id)):
             began = time.monotonic()
             if began + 1.5 * self.seconds([task], votes) > stop:
                 break
-            self._sheet.add(predict_tasks(backend, card, [task], votes=votes))
+            self._submission.add(predict_tasks(backend, card, [task], votes=votes))
             rate = self._size(task, votes) / max(1e-6, time.monotonic() - began)
             # The slower of what is usual and what was just seen.
             usual = self._cells_per_second
             self._cells_per_second = rate if usual is None else min(rate, 0.8 * usual + 0.2 * rate)
-        self._sheet.write()
+        self._submission.write()
 
     def _size(self, task: Task, votes: int) -> int:
         """What answering a task costs, in cells; what does not depend on its canvas counted as cells, too."""
-        return (CALL + votes * cost(self._sheet.cells[task.id])) * len(task.tests)
+        return (CALL + votes * cost(self._submission.cells[task.id])) * len(task.tests)
 
 
 def cost(cells: int) -> int:

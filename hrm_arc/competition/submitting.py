@@ -14,13 +14,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from hrm_arc.competition.answering import SubmissionFile, TimedAnswerer, cost
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.submission import read_submission
 from hrm_arc.evaluation.torch_backend import load_model
 from hrm_arc.puzzles.listing import challenges, solutions_beside
 from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.puzzles.task import Task
-from hrm_arc.training.answering import Answering, Sheet, cost
 from hrm_arc.training.build import Pretrained
 from hrm_arc.training.callbacks import Callback
 from hrm_arc.training.config import Recipe
@@ -41,7 +41,7 @@ VOTES = (1, 4, 16)
 
 
 @dataclass(frozen=True)
-class Submitted:
+class SubmissionResult:
     """A submission that was written.
 
     Attributes:
@@ -83,11 +83,11 @@ def challenge_of(place: Path) -> str:
     return str(place)
 
 
-class _OnTheWay(Callback):
+class _AnswerDuringTraining(Callback):
     """Answers the tasks at some moments of a training, and ends it when its time is over."""
 
-    def __init__(self, answering: Answering, moments: Sequence[float], end: float):
-        self._answering = answering
+    def __init__(self, answerer: TimedAnswerer, moments: Sequence[float], end: float):
+        self._answerer = answerer
         self._moments = list(moments)
         self._end = end
         self._trainer: Trainer | None = None
@@ -105,19 +105,19 @@ class _OnTheWay(Callback):
         elif self._moments and now >= self._moments[0]:
             self._moments = [moment for moment in self._moments if moment > now]
             with self._trainer.averaged() as model:
-                self._answering.of_model(model, self._trainer.card(), VOTES[0], stop=self._end)
+                self._answerer.of_model(model, self._trainer.card(), VOTES[0], stop=self._end)
 
 
-def learnable(sheet: Sheet, cells_per_second: float, seconds: float, samples: int) -> int:
+def learnable(submission_file: SubmissionFile, cells_per_second: float, seconds: float, samples: int) -> int:
     """The largest canvas, in cells, up to which all tasks get enough samples.
 
     Args:
-        sheet: the tasks.
-        cells_per_second: this machine's speed in training, in the cells of :func:`~hrm_arc.training.answering.cost`.
+        submission_file: the tasks.
+        cells_per_second: this machine's speed in training, in the cells of :func:`~hrm_arc.competition.answering.cost`.
         seconds: of training.
         samples: that a task needs.
     """
-    sizes = sorted(sheet.cells.values())
+    sizes = sorted(submission_file.cells.values())
     total, largest = 0.0, sizes[min(LEAST_TASKS, len(sizes)) - 1]
     for cells in sizes:
         total += samples * cost(cells)
@@ -127,7 +127,7 @@ def learnable(sheet: Sheet, cells_per_second: float, seconds: float, samples: in
     return largest
 
 
-class Submitting:
+class Competition:
     """Trains and answers within a time limit.
 
     Args:
@@ -161,10 +161,10 @@ class Submitting:
         self._trainer: Trainer | None = None
         self._stopped = False
         self._margin = max(LEAST_MARGIN, MARGIN * seconds)
-        # Of a training, beside its steps: to build it and to save it, as the trial shows.
+        # Seconds to build and to save a trainer, measured in the trial.
         self._overhead = 0.0
-        self.sheet = Sheet(load_tasks(source), out)
-        self._answering = Answering(self.sheet)
+        self.submission = SubmissionFile(load_tasks(source), out)
+        self._answerer = TimedAnswerer(self.submission)
 
     def stop(self) -> None:
         """End the training after its step, answer once, and return."""
@@ -177,24 +177,24 @@ class Submitting:
         """Whether it was asked to end."""
         return self._stopped
 
-    def run(self) -> Submitted:
+    def run(self) -> SubmissionResult:
         """Train and answer; the submission on disk is complete from the first second on.
 
         Raises:
             UserError: a source or the weights are not usable.
             ReportedError: the submission or a run cannot be written.
         """
-        self.sheet.write()
+        self.submission.write()
         pretrained = self._answer_with_what_is_known()
         # Building a trainer and its first steps take some seconds, whatever the limit.
         end = max(self._at(TRIAL), time.monotonic() + LEAST_TRIAL)
         trial = self._train(self._recipe(pretrained, end), pretrained, (), end)
         self._answer(trial, VOTES[:1], max(self._at(2 * TRIAL), time.monotonic() + LEAST_TRIAL))
-        tasks, last = self.sheet.tasks, trial
+        tasks, last = self.submission.tasks, trial
         if not self._stopped:
             end = self._end_of_training()
             recipe, tasks = self._chosen(trial, pretrained, end)
-            self._say(f"{len(tasks)} of {len(self.sheet.tasks)} tasks are learned until the end")
+            self._say(f"{len(tasks)} of {len(self.submission.tasks)} tasks are learned until the end")
             learned = Pretrained.load(trial.folder.path)
             moments = [self._at(share) for share in ON_THE_WAY]
             last = self._train(recipe, learned, moments, end)
@@ -202,8 +202,9 @@ class Submitting:
         self._answer(last, VOTES[:1], self._at(1) - self._margin / 2, tasks)
         if not self._stopped:
             self._answer(last, VOTES[1:], self._at(1) - self._margin, tasks)
-        read_submission(self.sheet.path, self.sheet.tasks)  # Raises if the file does not answer the tasks.
-        return Submitted(self.sheet.path, self.sheet.tasks, len(tasks), self.sheet.answered, self._stopped)
+        path, answered = self.submission.path, self.submission.answered
+        read_submission(path, self.submission.tasks)  # Raises if the file does not answer the tasks.
+        return SubmissionResult(path, self.submission.tasks, len(tasks), answered, self._stopped)
 
     def _at(self, share: float) -> float:
         """The moment at which a share of the time is over."""
@@ -214,7 +215,7 @@ class Submitting:
         if self._start is None:
             return None
         backend, card = load_model(self._start)
-        self._answering.answer(backend, card, VOTES[0], self._at(TRIAL))
+        self._answerer.answer(backend, card, VOTES[0], self._at(TRIAL))
         return Pretrained.load(self._start)
 
     def _recipe(self, pretrained: Pretrained | None, end: float) -> Recipe:
@@ -228,24 +229,24 @@ class Submitting:
         if recipe.training.is_long:
             recipe = self._recipe(pretrained, end - COMPILATION)
         samples = SAMPLES if pretrained is None else FEWER_SAMPLES
-        largest = learnable(self.sheet, self._speed(trial), 60 * recipe.training.max_minutes, samples)
-        tasks = tuple(task for task in self.sheet.tasks if self.sheet.cells[task.id] <= largest)
+        largest = learnable(self.submission, self._speed(trial), 60 * recipe.training.max_minutes, samples)
+        tasks = tuple(task for task in self.submission.tasks if self.submission.cells[task.id] <= largest)
         return replace(recipe, data=replace(recipe.data, largest=largest)), tasks
 
     def _speed(self, trial: Trainer) -> float:
-        """The speed of a training that has ended, in the cells of :func:`~hrm_arc.training.answering.cost` a second."""
-        shares = {name: cells**-0.5 for name, cells in self.sheet.cells.items()}
-        mean = sum(shares[name] * cost(cells) for name, cells in self.sheet.cells.items()) / sum(shares.values())
+        """The speed of a training that has ended, in cells a second, see :func:`.answering.cost`."""
+        shares = {name: cells**-0.5 for name, cells in self.submission.cells.items()}
+        mean = sum(shares[name] * cost(cells) for name, cells in self.submission.cells.items()) / sum(shares.values())
         return trial.samples_per_second * mean
 
     def _end_of_training(self) -> float:
         """When the last answers begin: so early that all tasks get their votes, within a share of the time."""
-        answers = sum(self._answering.seconds(self.sheet.tasks, votes) for votes in VOTES)
+        answers = sum(self._answerer.seconds(self.submission.tasks, votes) for votes in VOTES)
         return self._at(1) - self._margin - min(1.2 * answers + 1, ANSWERING * self._total)
 
     def _train(self, recipe: Recipe, pretrained: Pretrained | None, moments: Sequence[float], end: float) -> Trainer:
         began = time.monotonic()
-        callbacks = [*self._progress(), _OnTheWay(self._answering, moments, end)]
+        callbacks = [*self._progress(), _AnswerDuringTraining(self._answerer, moments, end)]
         trainer = Trainer(recipe, callbacks=callbacks, root=self._root, pretrained=pretrained)
         self._trainer = trainer
         if self._stopped:
@@ -257,4 +258,4 @@ class Submitting:
     def _answer(self, trainer: Trainer, votes: Sequence[int], stop: float, tasks: Sequence[Task] = ()) -> None:
         card = trainer.card()
         for each in votes:
-            self._answering.of_model(trainer.model, card, each, stop, tasks)
+            self._answerer.of_model(trainer.model, card, each, stop, tasks)
