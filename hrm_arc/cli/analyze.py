@@ -134,7 +134,7 @@ def _test(row: Row) -> dict[str, Any]:
 
 def _learned(owner: RunFolder, name: str) -> dict[str, Any]:
     """The demonstrations of a task, and how the run's model answers them."""
-    from hrm_arc.cli.backends import open_run
+    from hrm_arc.deploy.opening import open_run
     from hrm_arc.evaluation.learned import how_learned, learned_pairs
 
     model = open_run(owner.path)

@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hrm_arc.cli.backends import is_exported, open_run
 from hrm_arc.cli.show import ACCURACY_COLUMNS, add_json, baseline_rows, counting, emit, note, table
+from hrm_arc.deploy.opening import is_exported, open_run
 from hrm_arc.errors import UserError
 
 if TYPE_CHECKING:

@@ -18,18 +18,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hrm_arc.cli.backends import Opened, add_runtime, open_model, results_beside, within_run
+from hrm_arc.cli.backends import add_runtime, open_model
 from hrm_arc.cli.show import GROUP_COLUMNS, add_json, counting, emit, group_rows, note, print_scores, table
+from hrm_arc.deploy.opening import Opened, more_metrics, results_beside, set_halting, usual_votes, within_run
 from hrm_arc.errors import UserError
 
 if TYPE_CHECKING:
     from hrm_arc.evaluation.journal import Journal
-    from hrm_arc.evaluation.metrics import Metric
     from hrm_arc.evaluation.prediction import Key, Prediction
     from hrm_arc.puzzles.task import Task
 
-# For a model without a recipe.
-VOTES = 64
 # Flags that mean nothing for a submission, with their defaults.
 OF_A_MODEL = {
     **dict.fromkeys(("votes", "out", "early_exit", "halt_at", "segments")),
@@ -136,57 +134,6 @@ def run(options: argparse.Namespace) -> None:
         emit(scores, options.json, _human)
 
 
-def set_halting(model: Opened, halt_at: float | None, segments: int | None) -> dict[str, Any]:
-    """Set when samples stop; returns what differs from the usual, for the result.
-
-    Args:
-        model: the opened model.
-        halt_at: the halting probability above which a sample stops; None: as the model's card says.
-        segments: the most segments; None: as many as in training.
-
-    Raises:
-        UserError: the probability is out of its range, or the number of segments of an exported file is fixed.
-    """
-    backend: Any = model.backend
-    if halt_at is not None:
-        if not 0 < halt_at < 1:
-            raise UserError("--halt-at", f"{halt_at:g}, expected a probability between 0 and 1")
-        backend.halt_at = halt_at
-    changed: dict[str, Any] = {} if backend.halt_at == 0.5 else {"halt_at": backend.halt_at}
-    if segments is not None:
-        if not hasattr(backend, "model"):
-            raise UserError("--segments", "is for a run or checkpoint; the segments of an exported file are fixed")
-        backend.model.segments = changed["segments"] = segments
-    return changed
-
-
-def usual_votes(model: Opened) -> int:
-    """The number of votes of a model's recipe, as far as it has so many.
-
-    Raises:
-        UserError: the recipe is damaged.
-    """
-    from hrm_arc.evaluation.prediction import MOST_VOTES
-    from hrm_arc.puzzles.symmetry import DIHEDRALS
-
-    if model.card.imported:
-        # Only variants with a row of their own were trained with it: the original, and those of hrm import --variants.
-        return model.card.variants
-    votes = _evaluation(model).get("votes", VOTES)
-    if type(votes) is not int or not 1 <= votes <= MOST_VOTES:
-        what = f"{votes!r:.40} in the model's recipe, expected 1 to {MOST_VOTES:,}; or give --votes"
-        raise UserError("evaluation.votes", what)
-    return votes if model.card.permutes_colors else min(votes, DIHEDRALS)
-
-
-def _evaluation(model: Opened) -> dict[str, Any]:
-    """The section ``evaluation`` of the model's recipe."""
-    section = (model.recipe or {}).get("evaluation") or {}
-    if not isinstance(section, dict):
-        raise UserError("evaluation", "of the model's recipe is damaged, expected keys and values")
-    return section
-
-
 def _score_submission(path: Path, data: str | None, lenient: bool) -> dict[str, Any]:
     """Score a submission; nothing is written. With ``lenient`` its problems are part of the result."""
     from hrm_arc.evaluation.breakdown import breakdown
@@ -273,16 +220,6 @@ def score_model(
     page = write_page(folder, model.run) if model.run else None
     took = {"seconds": round(time.monotonic() - started, 2)}
     return {**scores, **took, "folder": str(out), "report": str(page) if page else None}
-
-
-def more_metrics(model: Opened) -> list[Metric]:
-    """The metrics that the model's recipe lists, loaded before hours of work depend on them."""
-    from hrm_arc.evaluation.metrics import find_metrics
-
-    names = _evaluation(model).get("metrics") or []
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise UserError("evaluation.metrics", "of the model's recipe is damaged, expected a list of names")
-    return find_metrics(names)
 
 
 def _answers(

@@ -14,8 +14,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hrm_arc.cli.backends import is_exported
 from hrm_arc.cli.show import add_json, counting, emit, table
+from hrm_arc.deploy.opening import is_exported
 from hrm_arc.errors import UserError
 
 if TYPE_CHECKING:

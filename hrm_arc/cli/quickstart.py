@@ -10,10 +10,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hrm_arc.cli.backends import open_run
 from hrm_arc.cli.evaluate import score_model
 from hrm_arc.cli.show import add_json, alone, counting, emit, print_scores
 from hrm_arc.cli.train import train
+from hrm_arc.deploy.opening import open_run
 from hrm_arc.errors import UserError
 
 # The tasks that the weights which ship are scored on: those with the smallest canvases.

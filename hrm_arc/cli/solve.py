@@ -17,8 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hrm_arc.cli.backends import add_runtime, is_exported, open_model
+from hrm_arc.cli.backends import add_runtime, open_model
 from hrm_arc.cli.show import add_json, alone, counted, counting, emit, has_blocks, note, result_console
+from hrm_arc.deploy.opening import is_exported
 from hrm_arc.errors import UserError, printable
 
 if TYPE_CHECKING:

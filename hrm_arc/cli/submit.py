@@ -16,10 +16,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hrm_arc.cli.backends import is_exported
 from hrm_arc.cli.show import add_json, alone, counted, emit, note
 from hrm_arc.cli.signals import ending, handling
 from hrm_arc.cli.solve import add_model, start_of
+from hrm_arc.deploy.opening import is_exported
 from hrm_arc.errors import UserError
 
 LEAST_MINUTES, MOST_MINUTES = 1.0, 10_000.0

@@ -15,8 +15,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hrm_arc.cli.backends import add_runtime, is_exported, open_model, results_beside, within_run
+from hrm_arc.cli.backends import add_runtime, open_model
 from hrm_arc.cli.show import ACCURACY_COLUMNS, add_json, baseline_rows, counting, emit, note, table
+from hrm_arc.deploy.opening import is_exported, results_beside, within_run
 from hrm_arc.errors import UserError
 
 if TYPE_CHECKING:

@@ -119,8 +119,7 @@ def _tasks_to_score(path: Path, data: str | None, votes: int | None) -> Sequence
     Raises:
         UserError: the tasks or a metric cannot be loaded, or the recipe's number of votes is damaged.
     """
-    from hrm_arc.cli.backends import open_run
-    from hrm_arc.cli.evaluate import more_metrics, usual_votes
+    from hrm_arc.deploy.opening import more_metrics, open_run, usual_votes
     from hrm_arc.evaluation.provenance import tasks_to_score
 
     model = open_run(path)
@@ -135,8 +134,8 @@ def _tasks_to_score(path: Path, data: str | None, votes: int | None) -> Sequence
 
 def _scored(folder: Path, data: str | None, votes: int | None, tasks: Sequence[Task]) -> dict[str, Any]:
     """Score saved weights, and add the scores to their description."""
-    from hrm_arc.cli.backends import open_run
-    from hrm_arc.cli.evaluate import score_model, usual_votes
+    from hrm_arc.cli.evaluate import score_model
+    from hrm_arc.deploy.opening import open_run, usual_votes
     from hrm_arc.deploy.packing import add_scores
     from hrm_arc.evaluation.results import read_results, solved_tasks
     from hrm_arc.runs.folder import RunFolder

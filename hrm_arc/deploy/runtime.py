@@ -129,6 +129,12 @@ class OnnxBackend:
         parts = [self._answer(part) for part in self._parts(samples)]
         return Answers(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
+    def set_halting(self, halt_at: float, segments: int | None = None) -> None:
+        """See :class:`~hrm_arc.evaluation.predict.HaltingBackend`."""
+        if segments is not None:
+            raise UserError("--segments", "is for a run or checkpoint; the segments of an exported file are fixed")
+        self.halt_at = halt_at
+
     def segment_answers(self, samples: Samples) -> Iterator[SegmentAnswer]:
         """See :class:`~hrm_arc.evaluation.predict.SegmentsBackend`."""
         controller, segment = HaltingController(self.exported.segments, halt_at=self.halt_at), self._segment(samples)

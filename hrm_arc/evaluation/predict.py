@@ -74,6 +74,18 @@ class Backend(Protocol):
         ...
 
 
+class HaltingBackend(Backend, Protocol):
+    """A backend of a model with halting logits."""
+
+    def set_halting(self, halt_at: float, segments: int | None = None) -> None:
+        """Set the halting probability above which a sample stops, and the most segments; None: as in training.
+
+        Raises:
+            UserError: its number of segments is fixed.
+        """
+        ...
+
+
 class SegmentsBackend(Backend, Protocol):
     """A backend that can be followed from segment to segment."""
 

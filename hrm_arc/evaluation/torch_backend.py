@@ -131,6 +131,12 @@ class TorchBackend:
         """
         return cls(model, device, card.ignores_padding, not card.imported, precision, halt_at=card.halt_at)
 
+    def set_halting(self, halt_at: float, segments: int | None = None) -> None:
+        """See :class:`~hrm_arc.evaluation.predict.HaltingBackend`."""
+        self.halt_at = halt_at
+        if segments is not None:
+            self.model.segments = segments
+
     def prepare(self, cells: int) -> None:
         """See :class:`~hrm_arc.evaluation.predict.PreparedBackend`: for long work on a CPU the model is compiled.
 

@@ -16,6 +16,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hrm_arc.deploy.opening import open_exported, open_run
 from hrm_arc.errors import ReportedError, UserError, is_out_of_memory, not_installed
 from hrm_arc.puzzles.task import parse_task
 from hrm_arc.report.listing import signature_of
@@ -117,19 +118,11 @@ def open_model(path: Path, kind: str, signature: list[int] | None) -> tuple[Any,
     Raises:
         UserError: it is damaged, or another file has taken its place.
     """
-    if kind == "file" and not path.is_dir():
-        from hrm_arc.deploy.runtime import OnnxBackend
-
-        opened: Any = OnnxBackend(path)
-        card = opened.card
-    else:
-        from hrm_arc.evaluation.torch_backend import load_model
-
-        opened, card = load_model(path)
+    opened = open_exported(path) if kind == "file" and not path.is_dir() else open_run(path)
     now = signature_of(path)
     if signature is not None and (now is None or list(now) != signature):
         raise UserError(path.name, "was replaced after it had been chosen; press Solve again to use the new one")
-    return opened, card
+    return opened.backend, opened.card
 
 
 def _follower(output: Output, votes: int) -> Any:
