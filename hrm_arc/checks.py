@@ -44,6 +44,17 @@ def share(name: str, value: Any) -> float:
     return number(name, value, 0, 1)
 
 
+def flag(name: str, value: Any) -> bool:
+    """True or false.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} is {kind_of(value)}, expected true or false")
+    return value
+
+
 def text(name: str, value: Any, longest: int = 10_000) -> str:
     """A text.
 

@@ -6,7 +6,7 @@ in use side by side, each under a name of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,11 +33,6 @@ class SampleScores(NamedTuple):
     samples: int
     correct_cells: int
     exact: int
-
-    @classmethod
-    def total(cls, parts: Iterable[SampleScores]) -> SampleScores:
-        """The scores of all samples together."""
-        return cls(*(sum(values) for values in zip((0, 0, 0), *parts, strict=True)))
 
 
 def score_samples(samples: Samples, tokens: np.ndarray, complete: bool) -> SampleScores:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,28 +41,63 @@ def submission(tasks: Sequence[Task], predictions: Sequence[Prediction]) -> dict
 
 def submission_problems(data: Any, tasks: Sequence[Task]) -> Iterator[Problem]:
     """All problems of a submission for ``tasks``."""
+    entries, problems = _entries(data, tasks)
+    yield from problems
+    for entry in entries:
+        yield from entry.problems()
+
+
+class _Entry(NamedTuple):
+    """What a submission says of one test input.
+
+    Attributes:
+        task: the task.
+        number: of the test input, from 0.
+        attempts: an object with both attempts, or what stands in its place; None where nothing does.
+        is_there: whether there is an entry.
+    """
+
+    task: Task
+    number: int
+    attempts: Any
+    is_there: bool
+
+    def problems(self, most: int | None = None) -> Iterator[Problem]:
+        """The problems of its attempts, up to ``most`` of each grid, which can have one in each of its cells."""
+        place = f"{self.task.id}[{self.number}]"
+        if not self.is_there:
+            return
+        if not isinstance(self.attempts, dict):
+            yield Problem(place, "expected an object with attempt_1 and attempt_2")
+            return
+        for key in ATTEMPT_KEYS:
+            if key not in self.attempts:
+                yield Problem(f"{place}.{key}", "missing: every test input needs two attempts")
+            else:
+                yield from itertools.islice(grid_problems(self.attempts[key], f"{place}.{key}"), most)
+
+
+def _entries(data: Any, tasks: Sequence[Task]) -> tuple[list[_Entry], list[Problem]]:
+    """What a submission says of each test input, and the problems of everything around it."""
+    problems: list[Problem] = []
     if not isinstance(data, dict):
-        yield Problem("", "expected an object of lists of attempts, by task")
-        return
+        problems.append(Problem("", "expected an object of lists of attempts, by task"))
+        data = {}
     known = {task.id for task in tasks}
-    for name in [name for name in data if name not in known]:
-        yield Problem(str(name)[:40], "there is no such task in the data")
+    problems += [Problem(str(name)[:40], "there is no such task in the data") for name in data if name not in known]
+    entries = []
     for task in tasks:
+        outputs = data.get(task.id)
         if task.id not in data:
-            yield Problem(task.id, "missing: every task needs attempts")
-            continue
-        outputs = data[task.id]
-        if not isinstance(outputs, list) or len(outputs) != len(task.tests):
+            problems.append(Problem(task.id, "missing: every task needs attempts"))
+        elif not isinstance(outputs, list) or len(outputs) != len(task.tests):
             has = f"{len(outputs)} answers" if isinstance(outputs, list) else "not a list"
-            yield Problem(task.id, f"{has}, expected a list of {len(task.tests)}, one for each test input")
-            continue
-        for number, attempts in enumerate(outputs):
-            for key in ATTEMPT_KEYS:
-                place = f"{task.id}[{number}].{key}"
-                if not isinstance(attempts, dict) or key not in attempts:
-                    yield Problem(place, "missing: every test input needs two attempts")
-                else:
-                    yield from grid_problems(attempts[key], place)
+            problems.append(Problem(task.id, f"{has}, expected a list of {len(task.tests)}, one for each test input"))
+        given = outputs if isinstance(outputs, list) else []
+        for number in range(len(task.tests)):
+            is_there = number < len(given)
+            entries.append(_Entry(task, number, given[number] if is_there else None, is_there))
+    return entries, problems
 
 
 def read_answers(path: Path, tasks: Sequence[Task]) -> list[Prediction]:
@@ -98,11 +133,11 @@ def read_submission(path: Path, tasks: Sequence[Task]) -> list[Prediction]:
     Raises:
         UserError: the file cannot be read, or does not answer the tasks; it names the first problem.
     """
-    data = read_strict_json(path)
-    problems = list(submission_problems(data, tasks))
+    entries, problems = _entries(read_strict_json(path), tasks)
+    problems += [problem for entry in entries for problem in entry.problems()]
     if problems:
         raise UserError(path, f"{problems[0]}{and_more(problems)}")
-    return [_prediction(task, n, attempts) for task in tasks for n, attempts in enumerate(data[task.id])]
+    return [_prediction(entry.task, entry.number, entry.attempts) for entry in entries]
 
 
 def read_lenient(path: Path, tasks: Sequence[Task]) -> tuple[list[Prediction], list[str]]:
@@ -119,43 +154,10 @@ def read_lenient(path: Path, tasks: Sequence[Task]) -> tuple[list[Prediction], l
         raise UserError(
             "--lenient", f"is for a submission.json, and {path.name} holds the predictions of an evaluation"
         )
-    data = read_strict_json(path)
-    problems: list[Problem] = []
-    if not isinstance(data, dict):
-        problems.append(Problem("", "expected an object of lists of attempts, by task; every attempt is missing"))
-        data = {}
-    else:
-        known = {task.id for task in tasks}
-        problems += [Problem(name[:40], "there is no such task in the data") for name in data if name not in known]
-        problems += [Problem(task.id, "missing: every task needs attempts") for task in tasks if task.id not in data]
-    predictions = []
-    for task in tasks:
-        if task.id not in data:
-            predictions += [_prediction(task, number, None) for number in range(len(task.tests))]
-            continue
-        outputs = data[task.id]
-        if not isinstance(outputs, list) or len(outputs) != len(task.tests):
-            has = f"{len(outputs)} answers" if isinstance(outputs, list) else "not a list"
-            problems.append(Problem(task.id, f"{has}, expected a list of {len(task.tests)}, one for each test input"))
-        given = outputs if isinstance(outputs, list) else []
-        for number in range(len(task.tests)):
-            attempts = given[number] if number < len(given) else None
-            if number < len(given):
-                problems += _attempt_problems(attempts, f"{task.id}[{number}]")
-            predictions.append(_prediction(task, number, attempts))
+    entries, problems = _entries(read_strict_json(path), tasks)
+    problems += [problem for entry in entries for problem in entry.problems(most=1)]
+    predictions = [_prediction(entry.task, entry.number, entry.attempts) for entry in entries]
     return predictions, [str(problem) for problem in problems]
-
-
-def _attempt_problems(attempts: Any, place: str) -> Iterator[Problem]:
-    """The first problem of each of the two attempts at a test input; a grid can have one in each of its cells."""
-    if not isinstance(attempts, dict):
-        yield Problem(place, "expected an object with attempt_1 and attempt_2")
-        return
-    for key in ATTEMPT_KEYS:
-        if key not in attempts:
-            yield Problem(f"{place}.{key}", "missing: every test input needs two attempts")
-        else:
-            yield from itertools.islice(grid_problems(attempts[key], f"{place}.{key}"), 1)
 
 
 def _prediction(task: Task, number: int, attempts: Any) -> Prediction:

@@ -29,7 +29,6 @@ from hrm_arc.runs.metrics import SMALL_FILE, Row, check_row, metrics_of_model, r
 log = logging.getLogger(__name__)
 
 BARS = "▁▂▃▄▅▆▇█"
-ROW_KINDS = ("train", "validation")
 # A live view keeps this number of rows, and compares so many bytes to notice that a file was written anew. A last
 # row without a line break is kept for the next reading if it is shorter than LONGEST_KEPT.
 MOST_ROWS, TAIL, LONGEST_KEPT = 10_000, 256, 2**20

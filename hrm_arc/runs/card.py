@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, get_args
 
+from hrm_arc import checks
 from hrm_arc.puzzles.canvas import CanvasKind
 from hrm_arc.puzzles.fingerprint import GivenAnswers, test_digests
 from hrm_arc.puzzles.variant_names import DIGITS, check_symmetries
@@ -143,50 +144,25 @@ class Card:
         return card
 
 
-def _text(name: str, value: Any) -> None:
-    if not isinstance(value, str) or len(value) > 10_000:
-        raise ValueError(f"{name} is {kind_of(value)}, expected a short text")
-
-
-def _texts(name: str, value: Any) -> None:
-    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-        raise ValueError(f"{name} is {kind_of(value)}, expected a list of texts")
-
-
-def _truth(name: str, value: Any) -> None:
-    if not isinstance(value, bool):
-        raise ValueError(f"{name} is {kind_of(value)}, expected true or false")
-
-
 def _count(name: str, value: Any) -> None:
-    if type(value) is not int or not 0 <= value < 2**53:
-        raise ValueError(f"{name} is {value!r:.40}, expected a whole number from 0 on")
+    checks.whole(name, value, most=2**53 - 1)
 
 
 def _seed(name: str, value: Any) -> None:
-    if type(value) is not int or not -(2**63) <= value < 2**63:
-        raise ValueError(f"{name} is {value!r:.40}, expected a whole number of 64 bits")
+    checks.whole(name, value, -(2**63), 2**63 - 1)
 
 
 def _variants(name: str, value: Any) -> None:
-    if type(value) is not int or not 1 <= value <= LARGEST_OPTION:
-        raise ValueError(f"{name} is {value!r:.40}, expected 1 to {LARGEST_OPTION:,}")
+    checks.whole(name, value, 1, LARGEST_OPTION)
 
 
 def _probability(name: str, value: Any) -> None:
-    if type(value) not in (int, float) or not 0 < value < 1:
+    if not 0 < checks.number(name, value) < 1:
         raise ValueError(f"{name} is {value!r:.40}, expected a probability between 0 and 1")
 
 
-def _object(name: str, value: Any) -> None:
-    if not isinstance(value, dict):
-        raise ValueError(f"{name} is {kind_of(value)}, expected an object")
-
-
 def _paths(name: str, value: Any) -> None:
-    _object(name, value)
-    if not all(isinstance(each, str) for each in value.values()):
-        raise ValueError(f"{name} holds something else than texts")
+    checks.texts(name, list(checks.mapping(name, value).values()))
 
 
 def _canvas(name: str, value: Any) -> None:
@@ -200,8 +176,7 @@ def check_options(name: str, value: Any) -> None:
     Raises:
         ValueError: naming the option that is something else.
     """
-    _object(name, value)
-    for key, option in value.items():
+    for key, option in checks.mapping(name, value).items():
         for each in option if isinstance(option, list) else [option]:
             if isinstance(each, int | float) and not abs(each) <= LARGEST_OPTION:
                 raise ValueError(f"{name}.{key} is {each!r:.40}, expected at most {LARGEST_OPTION:,}")
@@ -212,14 +187,18 @@ def check_options(name: str, value: Any) -> None:
 def _couples(name: str, value: Any) -> None:
     if not isinstance(value, list) or not all(isinstance(each, list) and len(each) == 2 for each in value):
         raise ValueError(f"{name} is {kind_of(value)}, expected a list of pairs")
-    _texts(name, [text for each in value for text in each])
+    checks.texts(name, [text for each in value for text in each])
 
 
-EARLIER = {"names": _texts, "pairs": _texts, "chosen_by": _texts, "tests": _couples, "imported": _truth}
+EARLIER = {
+    **dict.fromkeys(("names", "pairs", "chosen_by"), checks.texts),
+    "tests": _couples,
+    "imported": checks.flag,
+}
 
 
 def _earlier(name: str, value: Any) -> None:
-    _object(name, value)
+    checks.mapping(name, value)
     for key, check in EARLIER.items():
         if key in value:
             check(f"{name}.{key}", value[key])
@@ -234,14 +213,14 @@ def _symmetries(name: str, value: Any) -> None:
             raise ValueError(f"{name}: {task:.40}: {error}") from None
 
 
-_CHECKS = {
-    **dict.fromkeys(("model", "run_id"), _text),
-    **dict.fromkeys(("tasks", "solve", "study", "leaks"), _texts),
+_CHECKS: dict[str, Callable[[str, Any], object]] = {
+    **dict.fromkeys(("model", "run_id"), checks.text),
+    **dict.fromkeys(("tasks", "solve", "study", "leaks"), checks.texts),
     **dict.fromkeys(("held_out", "step"), _count),
-    **dict.fromkeys(("training", "fingerprints"), _object),
+    **dict.fromkeys(("training", "fingerprints"), checks.mapping),
     **dict.fromkeys(("options", "loss"), check_options),
     "canvas": _canvas,
-    "ignores_padding": _truth,
+    "ignores_padding": checks.flag,
     "variants": _variants,
     "seed": _seed,
     "places": _paths,

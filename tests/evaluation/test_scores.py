@@ -92,12 +92,6 @@ def test_samples_are_scored_as_predictions_are(canvas: CanvasKind, complete: boo
     assert sum(outcome.token_accuracy for outcome in found) == pytest.approx(scores.correct_cells / 900)
 
 
-def test_scores_of_batches_add_up() -> None:
-    parts = [SampleScores(2, 1700, 1), SampleScores(1, 900, 1)]
-    assert SampleScores.total(parts) == SampleScores(3, 2600, 2)
-    assert SampleScores.total([]) == SampleScores(0, 0, 0)
-
-
 def test_samples_without_labels_on_the_full_canvas_are_refused() -> None:
     puzzles = Corpus(solve=load_tasks("arc-agi-1/training")[:1]).held_out_puzzles()
     (samples,) = AugmentedSet(puzzles, canvas="cropped").samples(np.zeros(1, dtype=np.int64))

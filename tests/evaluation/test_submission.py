@@ -130,7 +130,8 @@ def test_a_lenient_reader_counts_malformed_attempts_as_wrong(tmp_path: Path) -> 
     scores = score(tasks, predictions)
     assert (scores["solved_pass1"], scores["solved_pass2"], scores["test_outputs"]) == (1, 2, 5)
     places = [problem.split(":")[0] for problem in problems]
-    assert places == ["other", "d", "a[0].attempt_2[0][1]", "a[1].attempt_1[0][1]", "b", *MALFORMED_B, "c"]
+    # First what is around attempts, then the attempts.
+    assert places == ["other", "b", "c", "d", "a[0].attempt_2[0][1]", "a[1].attempt_1[0][1]", *MALFORMED_B]
     assert breakdown(tasks, predictions)["errors"] == [{"kind": "no readable grid", "count": 3, "share": 1.0}]
 
 
