@@ -138,11 +138,11 @@ def _learned(owner: RunFolder, name: str) -> dict[str, Any]:
     from hrm_arc.evaluation.learned import how_learned, learned_pairs
 
     model = open_run(owner.path)
-    was_told = name in model.card.rows()
+    trained_on = name in model.card.rows()
     task = _find(owner, model.card, name)
     if task is None:
         note(f"{name} is not in the sources of the run: whether its demonstrations are learned is not known")
-        return {"demonstrations": None, "learned": None, "trained_on": was_told}
+        return {"demonstrations": None, "learned": None, "trained_on": trained_on}
     pairs = learned_pairs(model.backend, model.card, task)  # type: ignore[arg-type]
     shown = [
         {
@@ -154,7 +154,7 @@ def _learned(owner: RunFolder, name: str) -> dict[str, Any]:
         }
         for pair, each in zip(task.demonstrations, pairs, strict=True)
     ]
-    return {"demonstrations": shown, "learned": how_learned(pairs), "trained_on": was_told}
+    return {"demonstrations": shown, "learned": how_learned(pairs), "trained_on": trained_on}
 
 
 def _find(owner: RunFolder, card: Card, name: str) -> Task | None:

@@ -120,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         note(f"error: {missing}")
         return missing.status
     except OSError as error:
-        # Of a file that no verb has foreseen to be absent, forbidden or too long a name; or of the machine as a whole.
+        # A file that is absent, forbidden or has too long a name, which no verb foresaw; or the machine as a whole.
         is_shortage = error.errno in SHORTAGES
         if error.filename is None and not is_shortage:
             raise

@@ -67,7 +67,7 @@ def interrupt_on_signals() -> None:
             raise TerminatedError
 
     for number in ending_signals():
-        # Of a job in the background Ctrl-C is ignored; it stays so.
+        # A job in the background ignores Ctrl-C; it stays so.
         if number != signal.SIGINT:
             signal.signal(number, interrupt)
 

@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> None:
             start,
             options.seed,
             progress=lambda: [progress],
-            say=note,
+            note=note,
         )
         tests = sum(len(task.tests) for task in work.submission.tasks)
         note(f"{source}: {counted(len(work.submission.tasks), 'tasks')} with {counted(tests, 'test inputs')}")

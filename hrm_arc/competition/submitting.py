@@ -139,7 +139,7 @@ class Competition:
         start: the weights to begin with; None: none.
         seed: of weights, variants and votes.
         progress: makes the callbacks that follow a training.
-        say: called with a line that tells what happens.
+        note: called with a line that tells what happens.
     """
 
     def __init__(
@@ -152,12 +152,12 @@ class Competition:
         start: Path | None = None,
         seed: int = 0,
         progress: Callable[[], Sequence[Callback]] = tuple,
-        say: Callable[[str], None] = log.info,
+        note: Callable[[str], None] = log.info,
     ):
         self._source, self._root, self._seed = source, root, seed
         self._began, self._total = began, seconds
         self._start = start
-        self._progress, self._say = progress, say
+        self._progress, self._note = progress, note
         self._trainer: Trainer | None = None
         self._stopped = False
         self._margin = max(LEAST_MARGIN, MARGIN * seconds)
@@ -194,7 +194,7 @@ class Competition:
         if not self._stopped:
             end = self._end_of_training()
             recipe, tasks = self._chosen(trial, pretrained, end)
-            self._say(f"{len(tasks)} of {len(self.submission.tasks)} tasks are learned until the end")
+            self._note(f"{len(tasks)} of {len(self.submission.tasks)} tasks are learned until the end")
             learned = Pretrained.load(trial.folder.path)
             moments = [self._at(share) for share in ON_THE_WAY]
             last = self._train(recipe, learned, moments, end)

@@ -31,7 +31,7 @@ from hrm_arc.runs.versions import versions
 # The most demonstrations, and the most cells over all segments, to calibrate eight bits on.
 CALIBRATION_SAMPLES = 128
 CALIBRATION_CELLS = 16_384
-# Of a weight, at least.
+# Minimum bytes of a weight.
 BYTES: dict[Precision, int] = {"fp32": 4, "fp16": 2, "int8": 1}
 
 log = logging.getLogger("hrm_arc.deploy")

@@ -28,7 +28,7 @@ KEY = "hrm-arc"
 # Field 14 of a ModelProto, metadata_props: an entry of key (field 1) and value (field 2).
 _HEAD = b"\x72\x4a\x0a\x06sha256\x12\x40"
 _TAIL = len(_HEAD) + 64
-# Of a model. A longer loop or a larger size is that of no model, and would hang or exhaust the memory.
+# Upper bounds for a model: no model has a longer loop or a larger size, and one would hang or exhaust the memory.
 LARGEST_SEGMENTS, LARGEST_SIZE = 65_536, 65_536
 # ONNX files of two gigabytes or more need external data, which is not supported here.
 LARGEST_FILE = 2**31

@@ -17,8 +17,7 @@ from hrm_arc.errors import UserError
 from hrm_arc.evaluation.halting import HaltingController, SegmentOutput, run_until_halted
 from hrm_arc.evaluation.predict import Answers, SegmentAnswer
 from hrm_arc.puzzles.augmented import Samples
-from hrm_arc.puzzles.canvas import most_likely_grids
-from hrm_arc.puzzles.readings import Reading, largest_rectangles
+from hrm_arc.puzzles.readings import Reading, read_tokens
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -176,10 +175,7 @@ class OnnxBackend:
         return samples.parts(self._memory * 10**6 // matrices)
 
     def _tokens(self, logits: np.ndarray, samples: Samples) -> np.ndarray:
-        if self.card.ignores_padding and self.reading == "likely":
-            return most_likely_grids(logits, samples.canvas)
-        tokens = logits.argmax(axis=-1).astype(np.uint8)
-        return largest_rectangles(tokens, samples.canvas) if self.reading == "published" else tokens
+        return read_tokens(logits, samples.canvas, self.card.ignores_padding, self.reading)
 
 
 def _probability(logits: np.ndarray) -> np.ndarray:

@@ -21,8 +21,7 @@ from hrm_arc.models import build_model
 from hrm_arc.models.compiled import can_compile, compile_token_wise, has_token_wise, try_to_compile
 from hrm_arc.models.reasoner import Batch, Reasoner, select_carry
 from hrm_arc.puzzles.augmented import Samples
-from hrm_arc.puzzles.canvas import most_likely_grids
-from hrm_arc.puzzles.readings import Reading, largest_rectangles
+from hrm_arc.puzzles.readings import Reading, read_tokens
 from hrm_arc.runs.card import Card
 from hrm_arc.runs.checkpoint import WEIGHTS, newest_checkpoint, read_card, read_tensors
 
@@ -228,10 +227,7 @@ class TorchBackend:
             self.model.train(was_training)
 
     def _tokens(self, logits: Tensor, samples: Samples) -> np.ndarray:
-        if self.ignores_padding and self.reading == "likely":
-            return most_likely_grids(_numpy(logits.float()), samples.canvas)
-        tokens = _numpy(logits.argmax(dim=-1).to(torch.uint8))
-        return largest_rectangles(tokens, samples.canvas) if self.reading == "published" else tokens
+        return read_tokens(_numpy(logits.float()), samples.canvas, self.ignores_padding, self.reading)
 
 
 def load_model(path: Path, device: str = "auto", precision: str = "auto") -> tuple[TorchBackend, Card]:

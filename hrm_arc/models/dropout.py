@@ -44,7 +44,7 @@ def drop(x: Tensor, rate: float) -> Tensor:
 
 def _cut(rate: float) -> tuple[int, float]:
     """The 16-bit threshold below which an element is dropped, and the scale of the kept elements."""
-    # Of a rate next to 1 something is kept.
+    # At least one element in 65,536 is kept, so that the scale is finite.
     dropped = min(round(rate * 2**16), 2**16 - 1)
     return dropped - 2**15, 1 / (1 - dropped / 2**16)
 
@@ -123,7 +123,7 @@ class _Scratch:
         room = min(heads, count) * rows * tokens
         self._draws = torch.empty((room + 3) // 4, dtype=torch.int64)
         self.buffer = torch.empty(room, dtype=q.dtype)
-        # Of the weights' type: a product with a mask of truth values would convert it each time.
+        # In the weights' type: a product with a boolean mask would convert it each time.
         self._kept = torch.empty(room, dtype=q.dtype)
 
     def weights(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,11 +6,27 @@ from typing import Literal
 
 import numpy as np
 
-from hrm_arc.puzzles.canvas import EOS, FIRST_COLOR, PAD, VOCABULARY, Canvas
+from hrm_arc.puzzles.canvas import EOS, FIRST_COLOR, PAD, VOCABULARY, Canvas, most_likely_grids
 
 # ``likely``: the most likely grid of a model that was trained without padding; the tokens of another one as they are.
 # ``published``: the largest rectangle of colors, see :func:`largest_rectangles`.
 Reading = Literal["likely", "published"]
+
+
+def read_tokens(logits: np.ndarray, canvas: Canvas, ignores_padding: bool, reading: Reading) -> np.ndarray:
+    """The tokens that a model's logits say, ``[n, cells]``, uint8.
+
+    Args:
+        logits: ``[n, cells, 12]``.
+        canvas: of the samples.
+        ignores_padding: the model was not trained on padding, so that its tokens there say nothing.
+        reading: ``likely``: of such a model the most likely grid, else the most likely token of each cell;
+            ``published``: the largest rectangle of colors at the corner.
+    """
+    if ignores_padding and reading == "likely":
+        return most_likely_grids(logits, canvas)
+    tokens = logits.argmax(axis=-1).astype(np.uint8)
+    return largest_rectangles(tokens, canvas) if reading == "published" else tokens
 
 
 def largest_rectangles(tokens: np.ndarray, canvas: Canvas) -> np.ndarray:

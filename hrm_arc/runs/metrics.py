@@ -31,7 +31,7 @@ SMALL_FILE = 4 * 2**20
 THINNED_ROWS = 2000
 TAIL_BYTES = 256 * 2**10
 CHUNK = 8 * 2**20
-# Of a range of steps that is read as a whole.
+# Largest part of a file that is read as a whole for a range of steps.
 RANGE_BYTES = 2 * 2**20
 # Bytes of a row of a large file; what is longer is no row, such as zeros that a loss of power left.
 LONGEST_ROW = 64 * 2**10

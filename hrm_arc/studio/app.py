@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib import resources
 from typing import Any
@@ -35,6 +36,7 @@ from hrm_arc.studio.jobs import MOST_SECONDS, MOST_VOTES, Jobs
 from hrm_arc.studio.launching import Trainings
 from hrm_arc.studio.live import Topic, server_sent
 from hrm_arc.studio.places import Places
+from hrm_arc.studio.security import PICTURE_POLICY
 from hrm_arc.training.packaged import recipe_names
 
 MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
@@ -169,8 +171,6 @@ class Studio:
         return Response(page, media_type="text/html")
 
     async def report_picture(self, request: Request) -> Response:
-        from hrm_arc.studio.security import PICTURE_POLICY
-
         folder = self.places.run(self._keys(request)[0])
         picture = await asyncio.to_thread(run_view.report_picture, folder, request.path_params["picture"])
         if picture is None:
@@ -266,9 +266,7 @@ class Studio:
 
 
 async def _changes(contents: AsyncIterator[bytes | None]) -> AsyncIterator[bytes | None]:
-    """Of a stream of objects: all keys first, then those whose value has changed; a key that is gone is null."""
-    import json
-
+    """A stream of objects as changes: all keys first, then those whose value changed; a key that is gone is null."""
     sent: dict[str, Any] = {}
     is_first = True
     async for content in contents:

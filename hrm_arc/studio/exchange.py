@@ -15,7 +15,7 @@ from hrm_arc.reading import MIB, kind_of, parse_json
 
 # Kaggle's largest file of ARC tasks has 7 MB.
 LARGEST_BODY = 8 * MIB
-# Of a body that is too large so much is read and dropped, so that its sender sees the answer; and for so long.
+# How much of a body that is too large is read and dropped, and for how long, so that its sender sees the answer.
 DRAINED, DRAIN_SECONDS = 256 * MIB, 20.0
 # Letters of an error's message.
 LONGEST_MESSAGE = 2000

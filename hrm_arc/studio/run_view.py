@@ -104,7 +104,7 @@ def _facts(run: RunFolder) -> dict[str, Any]:
     said: list[str] = []
     try:
         recipe = run.config()
-        # Of the whole run, thinned: what is said of it does not depend on every row.
+        # Rows of the whole run, thinned: the sentence does not depend on every row.
         said = outlook(read_between(run.metrics_file, 0, LAST_STEP, ROWS), recipe)
     except UserError as error:
         problem = printable(error)

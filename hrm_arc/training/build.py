@@ -8,13 +8,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from hrm_arc.errors import UserError, and_more
 from hrm_arc.evaluation.provenance import answers_seen
 from hrm_arc.files import existing
 from hrm_arc.models.reasoner import Reasoner, load_pretrained
-from hrm_arc.models.spec import find_model, options_of, reference_to
+from hrm_arc.models.spec import build_model, find_model, options_of, reference_to
 from hrm_arc.puzzles.augmented import AugmentedSet
 from hrm_arc.puzzles.canvas import CanvasKind
 from hrm_arc.puzzles.corpus import Corpus
@@ -52,17 +53,30 @@ def absolute_sources(recipe: Recipe) -> Recipe:
     return replace(recipe, data=replace(recipe.data, **paths))
 
 
-def with_model(recipe: Recipe, model: Reasoner) -> Recipe:
-    """The recipe with the name and the options of a model in memory."""
-    return replace(recipe, model={"name": reference_to(model), **options_of(model)})
+def complete_recipe(recipe: Recipe, corpus: Corpus | None, model: Reasoner | None) -> Recipe:
+    """The recipe as a run's config.yaml has it: with absolute sources and every option of its model.
 
-
-def with_model_defaults(recipe: Recipe) -> Recipe:
-    """The recipe with every option of its model, as a run's config.yaml lists them.
+    Args:
+        recipe: the recipe.
+        corpus: tasks in memory in place of its sources, which are then left out: whoever scores the run would read
+            them again.
+        model: a model in memory in place of the recipe's.
 
     Raises:
-        UserError: there is no such model, or an option does not fit it.
+        UserError: a task in memory gives away what is to be solved, there is no such model, or an option does not fit
+            it.
     """
+    if corpus is not None:
+        check_leaks(recipe, corpus)
+        recipe = replace(recipe, data=replace(recipe.data, solve=[], study=[]))
+    if model is not None:
+        recipe = replace(recipe, model={"name": reference_to(model), **options_of(model)})
+    else:
+        recipe = _with_model_defaults(recipe)
+    return absolute_sources(recipe)
+
+
+def _with_model_defaults(recipe: Recipe) -> Recipe:
     name = recipe.model["name"]
     try:
         options = asdict(find_model(name).config(**recipe.model_options))
@@ -189,6 +203,22 @@ class Pretrained:
         """What the weights were trained on that answers one of the tasks to be solved."""
         seen = answers_seen(self.card, tasks)
         return [*self.card.leaks, *(f"{name}, given away in the training that it began with" for name in seen)]
+
+
+def model_of_run(recipe: Recipe, corpus: Corpus, variants: int, model: Reasoner | None) -> Reasoner:
+    """The model of a run: the one in memory, or that of the recipe, with weights by the recipe's seed.
+
+    Args:
+        recipe: the recipe.
+        corpus: the tasks, of which each has a row in a task table.
+        variants: the number of variants of each task.
+        model: a model in memory.
+
+    Raises:
+        UserError: it cannot be built.
+    """
+    torch.manual_seed(recipe.seed)
+    return model or build_model(recipe.model["name"], recipe.model_options, len(corpus.tasks), variants)
 
 
 def initialize(model: Reasoner, recipe: Recipe, corpus: Corpus, pretrained: Pretrained | None) -> None:

@@ -163,7 +163,7 @@ class Provenance:
 
     @classmethod
     def of(cls, recipe: Recipe, corpus: Corpus, pretrained: Pretrained | None) -> Provenance:
-        """That of a new run, and of the weights that it begins with."""
+        """The provenance of a new run, including that of the weights that it begins with."""
         own = map(str, leaks(corpus) if recipe.data.allow_leak else ())
         if pretrained is None:
             return cls([*own], {})

@@ -17,9 +17,9 @@ Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 Compile = Literal["auto", "always", "never"]
 BoardKind = Literal["variants", "symmetries", "fresh"]
 Sampling = Literal["samples", "tasks", "inverse-size"]
-# Of a task; there are not many more that differ.
+# Most variants of a task; few tasks have more that differ.
 MOST_VARIANTS = 1_000_000
-# Of any optimizer: what single precision can hold. Far less than that trains nothing, which the run says by itself.
+# Upper bound of learning rates and weight decays: the range of single precision. Far smaller values already diverge.
 LARGEST_RATE = 1e38
 
 

@@ -66,7 +66,7 @@ class Cores:
         # Who sets the number of threads has decided.
         self._adapts = adapts and "OMP_NUM_THREADS" not in os.environ
         self._before = read()
-        self._said = False
+        self._warned = False
 
     def start(self) -> None:
         """Choose the threads of a training that starts, by what the cores did since this was made."""
@@ -76,7 +76,7 @@ class Cores:
         busy, threads = self._measured(), torch.get_num_threads()
         if busy < NOTICED or threads < 2:
             return
-        self._said = True
+        self._warned = True
         what = f"other processes keep {busy:.1f} of {_cores()} cores busy"
         if not self._adapts:
             log.warning("%s: slow, and OMP_NUM_THREADS=%d may be faster", what, max(1, threads - round(busy)))
@@ -84,13 +84,13 @@ class Cores:
         torch.set_num_threads(max(1, threads - round(busy)))
         log.warning("%s: training with %d of %d threads", what, torch.get_num_threads(), threads)
 
-    def look(self) -> None:
-        """Say once if the cores have become busy; for every step."""
-        if self._said or self._before is None or time.monotonic() - self._before.clock < BETWEEN:
+    def warn_if_busy(self) -> None:
+        """Warn once if the cores have become busy; called after every step."""
+        if self._warned or self._before is None or time.monotonic() - self._before.clock < BETWEEN:
             return
         busy = self._measured()
         if busy >= NOTICED and torch.get_num_threads() > 1:
-            self._said = True
+            self._warned = True
             log.warning("other processes keep %.1f of %d cores busy now: training is slow", busy, _cores())
 
     def _measured(self) -> float:

@@ -20,7 +20,7 @@ TrainingSet: TypeAlias = AugmentedSet | VariedBoards | FreshSet
 
 # Separates the random numbers of transforms from those that choose samples.
 TRANSFORM_STREAM = 0x7F5
-# Mean draws of a task in one round of ``inverse-size``: so many that shares are met to a few percent.
+# Mean draws of a task in one round of ``inverse-size``: enough to match the shares within a few percent.
 DRAWS_PER_TASK = 64
 
 

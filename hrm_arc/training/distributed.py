@@ -24,7 +24,7 @@ from hrm_arc.training.config import Recipe, TrainingConfig
 
 log = logging.getLogger(__name__)
 
-# It says at every start which precision it is in, which config.yaml records.
+# Fabric logs its precision at every start; config.yaml records it.
 logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
 
 

@@ -12,7 +12,6 @@ import contextlib
 import logging
 import time
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from hrm_arc.evaluation.baselines import Baselines
 from hrm_arc.files import exclusive_lock
 from hrm_arc.models.compiled import has_token_wise, try_to_compile
 from hrm_arc.models.reasoner import Reasoner
-from hrm_arc.models.spec import build_model
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.transforms import find_transforms
 from hrm_arc.runs.card import Card
@@ -32,14 +30,12 @@ from hrm_arc.runs.folder import RunFolder, create_run
 from hrm_arc.runs.status import RunState
 from hrm_arc.training.build import (
     Pretrained,
-    absolute_sources,
-    check_leaks,
+    complete_recipe,
     held_out_set,
     initialize,
     load_corpus,
+    model_of_run,
     training_set,
-    with_model,
-    with_model_defaults,
 )
 from hrm_arc.training.callbacks import Callback, RunRecorder
 from hrm_arc.training.checkpointing import Checkpoints, Provenance, make_card
@@ -111,16 +107,10 @@ class Trainer:
         self._distributed = distributed = Distributed(recipe.training)
         self.is_main = distributed.is_main
         recipe = settled(recipe, distributed)
-        if corpus is not None:
-            check_leaks(recipe, corpus)
-            # A recipe's sources would be read again by whoever scores the run.
-            recipe = replace(recipe, data=replace(recipe.data, solve=[], study=[]))
-        given_model = model
-        recipe = with_model_defaults(recipe) if model is None else with_model(recipe, model)
-        self.recipe = recipe = absolute_sources(recipe)
+        self.recipe = recipe = complete_recipe(recipe, corpus, model)
         self.corpus = corpus or load_corpus(recipe)
         # Tasks and a model in memory are none of the recipe's.
-        aside = [*([] if corpus is None else IN_MEMORY), *([] if given_model is None else ["model"])]
+        aside = [*([] if corpus is None else IN_MEMORY), *([] if model is None else ["model"])]
         self._accepted = {} if resume is None else accepted_changes(resume, recipe, overrides, aside)
         samples = training_set(recipe, self.corpus)
         options = recipe.training
@@ -135,10 +125,7 @@ class Trainer:
         )
         # On a CPU a thread for the samples would take time from the computation.
         self._draw = self._batches.step if distributed.device.type == "cpu" else Prefetcher(self._batches).step
-        torch.manual_seed(recipe.seed)
-        model = model or build_model(
-            recipe.model["name"], recipe.model_options, len(self.corpus.tasks), int(samples.variants.max())
-        )
+        model = model_of_run(recipe, self.corpus, int(samples.variants.max()), model)
         initialize(model, recipe, self.corpus, pretrained)
         if pretrained is not None and self.is_main and (others := pretrained.other_options(recipe)):
             log.warning("the weights to begin with are those of a model with other options: here %s", others)
@@ -293,7 +280,7 @@ class Trainer:
                 break
             output = self._one_step(progress)
             if self._cores is not None:
-                self._cores.look()
+                self._cores.warn_if_busy()
             progress = self._progress()
             is_row = self.step % options.log_every == 0 or progress >= 1
             if is_row or time.monotonic() - last_call > CALLBACK_SECONDS:

@@ -21,7 +21,8 @@ from hrm_arc.evaluation.scores import score_samples
 from hrm_arc.evaluation.torch_backend import infer
 from hrm_arc.models.reasoner import Batch, Output, Reasoner
 from hrm_arc.puzzles.augmented import AugmentedSet, Samples
-from hrm_arc.puzzles.canvas import FULL, clip, most_likely_grids
+from hrm_arc.puzzles.canvas import FULL, clip
+from hrm_arc.puzzles.readings import read_tokens
 from hrm_arc.training.config import LossConfig, ValidationConfig
 from hrm_arc.training.losses import segment_losses
 from hrm_arc.training.optim import EMA, swapped_in
@@ -240,10 +241,7 @@ def validate(
         labels = torch.as_tensor(clip(samples.labels, samples.canvas)).long().to(device)
         single = Output(output.logits.float(), output.q_halt[:, None].float())
         total += segment_losses(single, labels, loss).loss.sum().item()
-        if loss.ignore_padding:
-            tokens = most_likely_grids(output.logits.float().cpu().numpy(), samples.canvas)
-        else:
-            tokens = output.logits.argmax(dim=-1).to(torch.uint8).cpu().numpy()
+        tokens = read_tokens(output.logits.float().cpu().numpy(), samples.canvas, loss.ignore_padding, "likely")
         scored = score_samples(samples, tokens, complete=loss.ignore_padding)
         correct_cells += scored.correct_cells
         exact += scored.exact

@@ -75,7 +75,7 @@ def test_everything_is_answered_within_the_time(
     monkeypatch.setattr(submitting, "Trainer", Slow)
     monkeypatch.setattr(answering, "predict_tasks", recorded)
     began = time.monotonic()
-    work = Competition(f"{competition}/test", out, tmp_path / "runs", 20, began, say=said.append)
+    work = Competition(f"{competition}/test", out, tmp_path / "runs", 20, began, note=said.append)
     done = work.run()
     assert is_complete(out, competition)
     assert (len(done.tasks), done.trained_on, done.answered, done.stopped) == (4, 3, 5, False)

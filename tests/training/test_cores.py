@@ -78,7 +78,7 @@ def test_what_is_said_once_is_not_repeated(
             assert caplog.records == []
             for clock, ticks in ((20.0, 5000), (40.0, 9000), (80.0, 13000)):
                 at(times, monkeypatch, clock, ticks, 0)
-                watched.look()
+                watched.warn_if_busy()
         (record,) = caplog.records
         assert "training is slow" in record.getMessage()
         assert torch.get_num_threads() == 2
@@ -89,5 +89,5 @@ def test_what_is_said_once_is_not_repeated(
 def test_a_system_without_readings_is_left_alone(times: Path) -> None:
     watched = Cores(True)
     watched.start()
-    watched.look()
+    watched.warn_if_busy()
     assert read() is None
