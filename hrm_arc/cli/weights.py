@@ -78,7 +78,7 @@ def _print_list(result: dict[str, Any]) -> None:
 
 def _print_about(name: str, about: dict[str, Any]) -> None:
     print(f"{name}: {about['title']}")
-    print(f"  {about['parameters']:,} parameters, {about['steps']:,} steps, {about['licence']}")
+    print(f"  {about['parameters']:,} parameters, {about['steps']:,} steps in the last training, {about['licence']}")
     for line in about["learned_from"]:
         print(f"  learned from {line}")
     for command in about["made_with"]:
@@ -106,7 +106,11 @@ def _save(options: argparse.Namespace) -> None:
         raise UserError("--votes", f"{options.votes}, expected 1 to {MOST_VOTES:,}")
     alone("hrm weights save")
     tasks = () if options.no_scores else _tasks_to_score(options.path, options.data, options.votes)
-    about = save_weights(options.path, options.out, options.title, options.made_with)
+    scoring = [
+        *(["--data", options.data] if options.data else []),
+        *(["--votes", str(options.votes)] if options.votes else []),
+    ]
+    about = save_weights(options.path, options.out, options.title, options.made_with, scoring)
     if tasks:
         about = _scored(options.out, options.data, options.votes, tasks)
     result = {"folder": str(options.out), "bytes": _size(options.out), **about}

@@ -33,7 +33,9 @@ LICENCE = "Apache-2.0"
 OF_THE_WEIGHTS = ("imported", "chosen")
 
 
-def save_weights(path: Path, out: Path, title: str | None = None, made_with: Sequence[str] = ()) -> dict[str, Any]:
+def save_weights(
+    path: Path, out: Path, title: str | None = None, made_with: Sequence[str] = (), scoring: Sequence[str] = ()
+) -> dict[str, Any]:
     """Save the weights of a run's newest checkpoint, or of a checkpoint, to give them away.
 
     Floating-point tensors are rounded to bfloat16. The state of the optimizers is left out, so a run cannot be
@@ -45,6 +47,7 @@ def save_weights(path: Path, out: Path, title: str | None = None, made_with: Seq
         title: one line that says what the weights are; None: the name of the recipe.
         made_with: the commands that make them again, such as those of several stages; none: the recipe's command, with
             the flags in which the run differs from the recipe of that name.
+        scoring: the flags with which ``hrm weights save`` scores them.
 
     Returns:
         what about.json says, see :func:`hrm_arc.runs.named.read_about`.
@@ -68,7 +71,10 @@ def save_weights(path: Path, out: Path, title: str | None = None, made_with: Seq
         "title": title or str(recipe["name"]),
         "licence": LICENCE,
         "learned_from": _learned_from(card),
-        "made_with": [*(made_with or [_command(recipe, start)]), f"hrm weights save runs/RUN {out.name}"],
+        "made_with": [
+            *(made_with or [_command(recipe, start)]),
+            shlex.join(["hrm", "weights", "save", "runs/RUN", out.name, *scoring]),
+        ],
         "parameters": sum(each.numel() for each in weights.values()),
         "steps": card.step,
         "scores": [],
