@@ -12,7 +12,7 @@ from hrm_arc.evaluation.journal import Journal
 from hrm_arc.evaluation.metrics import Metric
 from hrm_arc.evaluation.predict import Backend, PreparedBackend, Voted, predict
 from hrm_arc.evaluation.prediction import MOST_VOTES, Key, Prediction, keys
-from hrm_arc.evaluation.provenance import answers_seen, changed_tasks, rules_seen, was_chosen_by
+from hrm_arc.evaluation.provenance import answers_seen, boards_not_held_out, changed_tasks, rules_seen, was_chosen_by
 from hrm_arc.evaluation.refinement import refinement
 from hrm_arc.evaluation.results import result_row, write_results
 from hrm_arc.evaluation.scores import outcomes, score, unknown_answers
@@ -237,6 +237,8 @@ def warnings(card: Card, tasks: Sequence[Task]) -> list[str]:
         found.append(f"the checkpoint was trained on the test outputs of {seen} of these tasks: not a fair score")
     if rules := rules_seen(card, tasks):
         found.append(f"the checkpoint was trained on other pairs by the rules of {len(rules)} of these tasks (RE-ARC)")
+    for name in boards_not_held_out(card, tasks):
+        found.append(f"{name}: its training had fresh boards, and these are not those that were kept out of them")
     if leaks:
         found.append(f"its training allowed {len(leaks)} leaks, such as: {leaks[0]}; not a fair score")
     if unseen:

@@ -123,6 +123,12 @@ def rules_seen(card: Card, tasks: Sequence[Task]) -> list[str]:
     return [task.id for task in tasks if f"re-{task.id}" in given]
 
 
+def boards_not_held_out(card: Card, tasks: Sequence[Task]) -> list[str]:
+    """Games with other boards than those that a training on fresh boards left out: it may have had these."""
+    known = {name: card.fingerprints.get(name, {}).get("tests") for name in card.tasks} if card.fresh else {}
+    return [each.id for each in tasks if each.id in known and task_fingerprint(each)["tests"] != known[each.id]]
+
+
 def changed_tasks(card: Card, tasks: Sequence[Task], *, games: bool = False) -> dict[str, list[str]]:
     """Tasks that differ from those of the same name that the checkpoint was trained on, with what differs.
 

@@ -46,6 +46,7 @@ class Card:
             these rows, the original first: eleven digits each, see
             :func:`hrm_arc.puzzles.variant_names.read_symmetries`. They stand in place of those that ``seed`` selects.
         halt_at: the halting probability above which a sample stops before its last segment.
+        fresh: whether it was trained on generated boards without end; none is an image of a board that was held out.
         loss: the keys of the recipe's ``loss`` section; empty where they are not known, as of an imported checkpoint.
     """
 
@@ -68,6 +69,7 @@ class Card:
     earlier: dict[str, Any] = field(default_factory=dict)
     symmetries: dict[str, str] = field(default_factory=dict)
     halt_at: float = 0.5
+    fresh: bool = False
     loss: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -220,7 +222,7 @@ _CHECKS: dict[str, Callable[[str, Any], object]] = {
     **dict.fromkeys(("training", "fingerprints"), checks.mapping),
     **dict.fromkeys(("options", "loss"), check_options),
     "canvas": _canvas,
-    "ignores_padding": checks.flag,
+    **dict.fromkeys(("ignores_padding", "fresh"), checks.flag),
     "variants": _variants,
     "seed": _seed,
     "places": _paths,

@@ -210,6 +210,7 @@ def make_card(
         places=places_of([*recipe.data.solve, *recipe.data.study], run),
         earlier=provenance.earlier,
         halt_at=recipe.evaluation.halt_at,
+        fresh=recipe.data.boards == "fresh",
         loss=asdict(recipe.loss),
     )
     try:

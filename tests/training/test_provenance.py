@@ -332,3 +332,15 @@ def test_a_card_names_no_other_file(tmp_path: Path) -> None:
     card.write_text(json.dumps({**body, "card_sha256": _text_digest(body)}))
     with pytest.raises(UserError, match="names other files"):
         read_card(card.parent)
+
+
+def test_boards_that_fresh_boards_may_have_been_are_named(tmp_path: Path) -> None:
+    flags = ("--data.solve", "[sudoku-4x4/test:20]", "--data.boards", "fresh", "--training.max_steps", "1")
+    trainer = Trainer(tiny_recipe(write_tasks(tmp_path / "tasks"), "grid-hrm", *flags), root=tmp_path / "r")
+    trainer.fit()
+    card = trainer.card()
+    said = "sudoku-4x4: its training had fresh boards, and these are not those that were kept out of them"
+    assert said not in warnings(card, load_tasks("sudoku-4x4/test:20"))
+    for other in ("sudoku-4x4/validation:20", "sudoku-4x4/test:30"):
+        assert said in warnings(card, load_tasks(other))
+    assert said not in warnings(replace(card, fresh=False), load_tasks("sudoku-4x4/validation:20"))
