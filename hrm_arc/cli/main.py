@@ -73,7 +73,7 @@ VERBS = {
 LONGEST_PLACE, LONGEST_MESSAGE = 300, 2000
 # What no other input would change: no space, a broken disk, no more memory, processes, threads or open files.
 SHORTAGES = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE)
-# Of any whole number of the command line but a seed.
+# The largest whole number that a flag takes, seeds excepted.
 LARGEST_NUMBER = 2**31 - 1
 
 

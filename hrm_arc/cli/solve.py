@@ -134,7 +134,7 @@ def _learn(
     from hrm_arc.training.distributed import accelerator_of
     from hrm_arc.training.recipes import finetuning_recipe
 
-    # Before a minute of training depends on it.
+    # The device is checked before a minute of training depends on it.
     device = find_device(options.device)
     pretrained = None if start is None else Pretrained.load(start)
     card = None if pretrained is None else pretrained.card

@@ -78,7 +78,7 @@ def _print_list(result: dict[str, Any]) -> None:
 
 def _print_about(name: str, about: dict[str, Any]) -> None:
     print(f"{name}: {about['title']}")
-    print(f"  {about['parameters']:,} parameters, {about['steps']:,} steps in the last training, {about['licence']}")
+    print(f"  {about['parameters']:,} parameters, {about['steps']:,} steps in the last training, {about['license']}")
     for line in about["learned_from"]:
         print(f"  learned from {line}")
     for command in about["made_with"]:

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 # Shares of the time: the trial; when answers are made on the way; the most for the last answers; what is kept free.
 TRIAL, ON_THE_WAY, ANSWERING, MARGIN = 0.06, (0.25, 0.5, 0.75), 0.15, 0.03
-# Seconds of the trial and that are kept free, at least, and what compilation may take.
+# The fewest seconds of the trial and of the margin, and the most that compilation may take.
 LEAST_TRIAL, LEAST_MARGIN, COMPILATION = 8.0, 4.0, 45.0
 # Samples that a task needs before its answers can be expected to be exact: from scratch, from weights that know it.
 SAMPLES, FEWER_SAMPLES = 1500, 500

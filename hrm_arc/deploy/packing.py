@@ -28,7 +28,7 @@ from hrm_arc.runs.checkpoint import (
 from hrm_arc.runs.named import ABOUT, RECIPE, read_about
 from hrm_arc.training.recipes import load_recipe
 
-LICENCE = "Apache-2.0"
+LICENSE = "Apache-2.0"
 # What a card's field ``training`` says of the weights themselves; the rest is for resuming.
 OF_THE_WEIGHTS = ("imported", "chosen")
 
@@ -69,7 +69,7 @@ def save_weights(
     rounded = {name: each.to(torch.bfloat16) if each.is_floating_point() else each for name, each in weights.items()}
     about = {
         "title": title or str(recipe["name"]),
-        "licence": LICENCE,
+        "license": LICENSE,
         "learned_from": _learned_from(card),
         "made_with": [
             *(made_with or [_command(recipe, start)]),

@@ -19,7 +19,7 @@ from hrm_arc.runs.card import Card
 
 # Logits are compared on about this many batches.
 LOGIT_BATCHES = 20
-# Below this is no logit, but the mark of a token that a model's vocabulary lacks; half precision cuts the mark off.
+# Logits below this mark tokens missing from a model's vocabulary; half precision clips the mark.
 ABSENT = -5000.0
 
 

@@ -156,7 +156,7 @@ class OnnxBackend:
         controller = HaltingController(self.exported.segments, self.early_exit, self.halt_at)
         output, segments = run_until_halted(self._segment(samples), controller)
         confidence = _probability(output.q_halt)
-        # NaN or infinity in any logit: the answer is none, and the confidence says so.
+        # NaN or +infinity in any logit: the answer is none, and the confidence says so.
         broken = (np.isnan(output.logits) | np.isposinf(output.logits)).any(axis=(1, 2))
         confidence[broken], output.logits[broken] = np.nan, 0
         return Answers(self._tokens(output.logits, samples), confidence, segments)

@@ -53,7 +53,7 @@ def push(path: Path, repository: str, private: bool = False) -> str:
 def model_card(repository: str, card: Card, about: Mapping[str, Any]) -> str:
     """The model card: the hub's metadata in YAML, then what the weights are, in Markdown."""
     head: dict[str, Any] = {
-        "license": str(about["licence"]).lower(),
+        "license": str(about["license"]).lower(),
         "library_name": "hrm-arc",
         "tags": ["arc-agi", "hierarchical-reasoning-model", card.model],
         # A path or a module of somebody's machine is no data set.

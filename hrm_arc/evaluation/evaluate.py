@@ -76,7 +76,7 @@ def predict_tasks(
     wanted = keys(tasks) if only is None else only
     left = set(wanted).difference(() if journal is None else journal.read())
     if left and isinstance(backend, PreparedBackend):
-        # Of all tasks, whoever answers them and when: an evaluation that is resumed or shared rounds as any other.
+        # The work of all tasks, not of those left here, so that a resumed or shared evaluation rounds as any other.
         backend.prepare(
             votes * sum(placed(visible_canvas(task), card.canvas).cells * len(task.tests) for task in tasks)
         )
@@ -182,7 +182,7 @@ def _change_warnings(changes: Mapping[str, Sequence[str]], apart: bool) -> list[
 
 
 def all_warnings(card: Card, tasks: Sequence[Task]) -> list[str]:
-    """What a score of all these tasks together does not say: what is not fair, not known, or has changed."""
+    """Warnings about a score of all these tasks: what is not fair, not known, or has changed."""
     changes = changed_tasks(card, tasks).items()
     changed = [f"{name}: {', '.join(said)} since training" for name, said in changes]
     return [*warnings(card, tasks), *unknown_answers(tasks), *changed]

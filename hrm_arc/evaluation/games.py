@@ -16,7 +16,7 @@ from hrm_arc.puzzles.task import Grid, Task
 
 # Groups of boards by difficulty; with fewer different values, each is a group.
 MOST_GROUPS = 8
-# A standard normal deviation of 95%.
+# The z value of a 95% interval.
 DEVIATION = 1.959964
 
 

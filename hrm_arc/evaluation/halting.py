@@ -1,8 +1,8 @@
 """Halting: which samples stop after a segment, and the loop that runs segments until all have.
 
-One rule serves training, inference in torch and inference in ONNX Runtime: a sample halts when its halting
-logit exceeds its logit of continuing (0 for a model that has none), at the latest after the last segment. It
-uses only operations that NumPy arrays and tensors share.
+One rule serves training, inference in torch and inference in ONNX Runtime: a sample halts when its halting logit
+exceeds its logit of continuing (0 for a model that has none) by the log odds of ``halt_at`` (0 for 0.5), at the latest
+after the last segment. It uses only operations that NumPy arrays and tensors share.
 """
 
 from __future__ import annotations

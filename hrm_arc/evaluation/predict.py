@@ -99,7 +99,7 @@ class PreparedBackend(Backend, Protocol):
     """A backend that prepares itself for long work."""
 
     def prepare(self, cells: int) -> None:
-        """Samples of so many cells in all will be answered."""
+        """Announce that samples with ``cells`` cells in total will be answered."""
         ...
 
 
@@ -135,7 +135,7 @@ def predict(
         tasks: their test outputs are removed before anything else.
         rows: the row of each task ID in the model's task table; a task without a row is answered as unseen.
         votes: number of variants of each test input that are answered. The first is the input as it is, the
-            next seven are its other orientations.
+            next seven are its other orientations, unless its variants have rows.
         canvas: the canvas that the model was trained on.
         ignores_padding: the model was not trained on padding.
         variants: the number of variants of each task that have a row of their own; if it is more than 1, only

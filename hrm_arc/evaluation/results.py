@@ -50,7 +50,7 @@ def result_row(task: Task, prediction: Prediction, groups: Sequence[str]) -> Row
         "groups": list(groups),
         # Each board of a game counts as a task.
         "board": bool(task.boards),
-        # Once for each task.
+        # Demonstrations are stored once, with a task's first test.
         "demonstrations": [] if task.boards or prediction.test else _demonstrations(task),
     }
     return row | _outcome(prediction, row)
@@ -92,7 +92,7 @@ def read_results(folder: RunFolder) -> Results:
         raise UserError(path, "there is no such file; run hrm eval again") from None
     if digest != scores["predictions"]["sha256"]:
         expected = scores["predictions"]["rows"]
-        # The first damaged row is named, if there is one.
+        # Reading the rows raises for the first damaged one, if there is one.
         list(read_rows(path, folder.path))
         what = f"it has {has} rows, and scores.json was made of {expected}" if has != expected else "it has changed"
         raise UserError(path, f"not the predictions that scores.json was made of: {what}; run hrm eval again")

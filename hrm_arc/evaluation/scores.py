@@ -194,7 +194,7 @@ class _Averages:
             name: [each for each in column if each is not None] for name, column in values.items() if None not in column
         }
         metrics = [metric for metric in metrics if metric.name in known]
-        # Beside each other: metrics of one aggregate. Values are put back into the order of the metrics.
+        # Metrics of one aggregate are computed side by side; _order puts the values back into the order of the metrics.
         self._names = [metric.name for metric in metrics]
         self._outputs = [metric for metric in metrics if metric.aggregate == "outputs"]
         self._means = [metric for metric in metrics if metric.aggregate == "tasks_mean"]

@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 
 Found = TypeVar("Found")
 
-# From so many operations on, of products with weights, the time that compiled parts save is longer than compilation: on
-# a processor with bfloat16 that are some minutes.
+# From this number of operations of products with weights on, compiled parts save more time than compilation takes: some
+# minutes of work on a processor with bfloat16.
 LONG_OPERATIONS = 1e13
 
 
@@ -156,7 +156,7 @@ class TorchBackend:
             log.warning("compilation: %s; going on without, slower and with other rounding", reason)
 
     def answer(self, samples: Samples) -> Answers:
-        """See :class:`~hrm_arc.evaluation.predict.Backend`; where memory runs out, in halves and halves of those.
+        """See :class:`~hrm_arc.evaluation.predict.Backend`; if memory runs out, the batch is halved, again and again.
 
         Raises:
             UserError: one sample alone does not fit.
@@ -183,7 +183,7 @@ class TorchBackend:
         with self._evaluating():
             batch = Batch.from_samples(samples, self.device)
             output, segments = infer(self.model, batch, self.early_exit, self.halt_at)
-        # NaN or infinity in any logit: the answer is none, and the confidence says so.
+        # NaN or +infinity in any logit: the answer is none, and the confidence says so.
         broken = (output.logits.isnan() | output.logits.isposinf()).flatten(1).any(dim=1)
         confidence = output.q_halt.float().sigmoid().masked_fill(broken, torch.nan)
         logits = output.logits.masked_fill(broken[:, None, None], 0)

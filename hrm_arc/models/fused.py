@@ -81,7 +81,7 @@ def split_heads(
     q, k, v = heads.unbind(1)
     dtype = q.dtype
     if torch.compiler.is_compiling():
-        # As by hand. There it costs nothing, because it stays in registers.
+        # In single precision as below; in a compiled function it costs nothing, because it stays in registers.
         q, k = q.float(), k.float()
     if normalize:
         q, k = (F.rms_norm(part, part.shape[-1:]) for part in (q, k))

@@ -20,7 +20,7 @@ from hrm_arc.puzzles.identity import Identity
 from hrm_arc.puzzles.orbit import Orbit, Orbits
 from hrm_arc.puzzles.token_cache import TokenCache
 
-# Indices of samples are computed with in 64 bits.
+# Index arithmetic is done in 64-bit integers; this leaves room for it.
 LARGEST_SET = 2**40
 
 

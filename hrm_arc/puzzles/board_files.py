@@ -17,7 +17,7 @@ from hrm_arc.reading import open_regular
 
 # Reading a file stops after this number of problems; a line has at most two boards of 900 cells.
 MOST_PROBLEMS, LONGEST_LINE = 1000, 2**20
-# Bytes of a file that is read whole; its boards take some four times as much memory.
+# The largest file, in bytes, that is read whole; its boards take about four times as much memory.
 LARGEST_WHOLE = 2**31
 
 

@@ -48,7 +48,7 @@ def _of_sudokus(side: int, boards: np.ndarray) -> np.ndarray:
         stack = np.repeat(column.reshape(count, -1, width).sum(axis=2), width, axis=1)
         of_box = (flat @ in_boxes)[:, box].reshape(cell.shape)
         of_digit = (flat[:, None] @ has_digit)[:, 0]
-        # Blanks are alike whatever their number is called.
+        # Each cell gets the sum over all cells with its digit (column 0: over the blanks).
         of_digit = np.take_along_axis(of_digit, boards.astype(np.int64), axis=1).reshape(cell.shape)
         down, across = mix(row, band)[:, :, None], mix(column, stack)[:, None]
         # A transposition exchanges rows and columns, where there is one.

@@ -221,8 +221,8 @@ def units(side: int) -> list[tuple[int, int, int]]:
 def _make_sudoku(side: int, random: np.random.Generator) -> Pair:
     """A random full board, and the board with as many of its cells blank as leave one solution."""
     state = _Sudoku(np.zeros((side, side), dtype=np.uint8))
-    # Another order of digits in each cell: with one for all, every full board would be the image of one grid. The
-    # search fills rows one after the other, so rows, columns and their roles are mixed then; a board stays valid.
+    # The search tries digits in a new random order in each cell; with one order for all cells every full board would be
+    # an image of one grid. It fills rows in order, so bands, rows, stacks and columns are shuffled afterwards.
     next(state.search(random))
     height, width = BOXES[side]
     rows = np.concatenate([band * height + random.permutation(height) for band in random.permutation(side // height)])

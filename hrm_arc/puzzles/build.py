@@ -90,7 +90,7 @@ def build(
         "part": part,
     }
     if plan.vocabulary != VOCABULARY:
-        # A build that was begun with other tokens is another one.
+        # The vocabulary identifies the build, too.
         record["vocabulary"] = plan.vocabulary
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -166,7 +166,7 @@ class _Plan:
             if split_variant(task.id)[0] != task.id:
                 raise UserError(task.id, "is the name of a variant in the published sets; rename the task")
         if len({task.boards for task in corpus.tasks}) > 1:
-            # Boards have no identifiers there, and tasks are told apart by them.
+            # In the published layout boards have no identifiers, and tasks are told apart by identifiers alone.
             raise UserError("hrm data build", "tasks and games together; write each into a folder of its own")
         # Games with boards of one size are written at that size, as in the published sets.
         is_one_size = all(task.boards for task in corpus.tasks) and len(boards) == 1

@@ -73,7 +73,7 @@ def open_journal(out: Path, record: dict[str, Any], arrays: Sequence[Path]) -> s
     """
     journal = out / JOURNAL
     if not is_there(out / RECORD):
-        # A process that was killed at its first write has left that file alone.
+        # A process killed during its first write leaves only a temporary file.
         if any(not is_temporary(file.name) for file in out.iterdir()):
             raise UserError(out, "is not empty; choose another folder or remove it")
         write_compact(out / RECORD, record | {"finished": False})

@@ -24,8 +24,8 @@ class Checked:
         files: the number of files that were read.
         tasks: the tasks without a problem, also those of files that are no part of the source.
         in_source: the number of tasks that training would take from the same path or source.
-        problems: every problem, with the file that it is in; also answers that a solutions file lacks, with which
-            a run would go on.
+        problems: every problem, with the file that it is in; and answers missing from a solutions file, which
+            do not stop a run.
     """
 
     files: int = 0
@@ -63,8 +63,8 @@ def check(paths: Sequence[str]) -> Checked:
 def _check_files(found: Checked, path: Path, split: str, counts: Counts) -> None:
     listing = list_folder(path) if path.is_dir() and not split else Listing()
     found.problems += listing.problems
-    # Files that are one source, as training takes them. Kaggle's folder has others beside: its test challenges
-    # may have the tasks of the other splits again.
+    # `together` are the files of one source, as training reads them. Kaggle's folder has further files, whose tasks
+    # may repeat.
     together = [] if listing.problems else [file for file, _ in puzzle_files(path, split)]
     files = [*together, *(file for file in listing.files if file not in set(together))]
     if not files and not listing.problems:
@@ -85,7 +85,7 @@ def _check_files(found: Checked, path: Path, split: str, counts: Counts) -> None
                 what = f"task {task.id} is also in {here[task.id]}; ids have to differ"
                 found.problems.append((file, Problem("", what)))
             here.setdefault(task.id, file)
-    # What loading refuses although every file is good.
+    # Loading refuses these, too, although every file is valid.
     if counts != ALL and own and not own[0].boards:
         found.problems.append((path, Problem("", COUNT_OF_TASKS)))
     if not found.problems and not own:

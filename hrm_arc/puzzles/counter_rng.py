@@ -41,7 +41,7 @@ def below(limit: int | np.ndarray, *parts: int | np.ndarray) -> np.ndarray:
 
 def name_key(name: str) -> int:
     """A number for a name. Unlike ``hash``, it is the same in every process and on every machine."""
-    # A name may have half of a surrogate pair, which UTF-8 has not.
+    # A name may hold a lone surrogate, which UTF-8 cannot encode.
     return zlib.crc32(name.encode("utf-8", "surrogatepass"))
 
 

@@ -7,7 +7,6 @@ both use it, so that ``hrm data check`` reports exactly the problems that would 
 from __future__ import annotations
 
 import contextlib
-import functools
 import gc
 import itertools
 import json
@@ -19,7 +18,7 @@ from typing import Any
 
 from hrm_arc.errors import UserError, and_more
 from hrm_arc.puzzles.board_files import ALL, Counts, read_boards
-from hrm_arc.puzzles.listing import solutions_beside
+from hrm_arc.puzzles.listing import solutions_beside, warn_once
 from hrm_arc.puzzles.task import Problem, PuzzleError, Task, build_task, grid_problems, name_problem, task_problems
 from hrm_arc.reading import read_text
 
@@ -64,14 +63,8 @@ class Examined:
             raise PuzzleError(path, f"{problem}{and_more(self.problems)}")
         if self.gaps:
             path, gap = self.gaps[0]
-            _warn_once(f"{path}: {gap}{and_more(self.gaps)}")
+            warn_once(f"{path}: {gap}{and_more(self.gaps)}")
         return tuple(self.tasks)
-
-
-@functools.cache
-def _warn_once(message: str) -> None:
-    """Log a warning, once: the tasks of a source are loaded more than once."""
-    log.warning(message)
 
 
 class _TooManyError(Exception):

@@ -32,7 +32,7 @@ USES = {"sudoku": 128, "maze": 8}
 BASE, GIVENS, SYMMETRY, CELLS = 0, 1, 2, 3
 # Streams of random numbers: boards to train on, boards to choose settings by, boards to score.
 TRAINING, SPLITS = 0xF2E5, {"validation": 0xA11D, "test": 0x7E57}
-# A sample that is to be solved is replaced by another one so many times.
+# The most draws of one sample, until it is not a board to be solved.
 MAX_ATTEMPTS = 64
 
 

@@ -116,7 +116,7 @@ def is_there(path: Path) -> bool:
 
 
 def name_of(folder: Path) -> str:
-    """The name of a folder, also of ``.`` and ``..``; a link has its own."""
+    """The name of a folder, also of ``.`` and ``..``; a link is not resolved."""
     return os.path.basename(os.path.abspath(folder))
 
 

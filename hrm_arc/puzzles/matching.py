@@ -142,7 +142,7 @@ class Option(NamedTuple):
     Attributes:
         target: its index.
         relation: of the colors, as bits.
-        forbidden: what no color may become beside this, as bits.
+        forbidden: pairs of colors that contradict this relation, as bits.
     """
 
     target: int
@@ -150,7 +150,7 @@ class Option(NamedTuple):
     forbidden: int
 
     def suits(self, forbidden: int) -> bool:
-        """Whether its colors map one to one, also together with what has forbidden these bits."""
+        """Whether its colors map one to one, and agree with the relation that forbids these bits."""
         return not self.relation & (self.forbidden | forbidden)
 
 

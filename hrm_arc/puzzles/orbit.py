@@ -18,10 +18,14 @@ from hrm_arc.puzzles.matching import Item, color_group, distinct, mappings
 from hrm_arc.puzzles.symmetry import COMPOSED, DIHEDRALS
 from hrm_arc.puzzles.task import COLORS
 
-CHANGING = COLORS - 1
+# Colors 1 to 9; black stays.
+PERMUTED_COLORS = COLORS - 1
 # _PLACES[m, k]: the number of ways to place the remaining colors when k + 1 of m colors are placed.
 _PLACES = np.array(
-    [[math.perm(CHANGING - 1 - k, max(m - 1 - k, 0)) for k in range(CHANGING)] for m in range(CHANGING + 1)]
+    [
+        [math.perm(PERMUTED_COLORS - 1 - k, max(m - 1 - k, 0)) for k in range(PERMUTED_COLORS)]
+        for m in range(PERMUTED_COLORS + 1)
+    ]
 )
 
 
@@ -57,13 +61,13 @@ class Orbit:
         # Each image comes from as many colorings as there are permutations of colors that change nothing.
         kernel, self._generators = color_group(items)
         self.distinct_colorings = kernel == 1
-        self.per_dihedral = math.perm(CHANGING, self.used) // kernel
+        self.per_dihedral = math.perm(PERMUTED_COLORS, self.used) // kernel
         self.size = len(self.dihedrals) * self.per_dihedral
 
     @cached_property
     def colorings(self) -> np.ndarray:
         """The lowest rank of each class of colorings that make the same image, in ascending order."""
-        count, used = math.perm(CHANGING, self.used), self.order[: self.used]
+        count, used = math.perm(PERMUTED_COLORS, self.used), self.order[: self.used]
         ranks = np.arange(count)
         maps = color_maps(ranks, np.tile(self.order, (count, 1)), np.full(count, self.used))
         weights = 10 ** np.arange(self.used, dtype=np.int64)
@@ -91,7 +95,7 @@ class Orbits:
 
     def __init__(self, orbits: Sequence[Orbit]):
         self.sizes = np.array([orbit.size for orbit in orbits], dtype=np.int64)
-        self._order = np.array([orbit.order for orbit in orbits], dtype=np.uint8).reshape(-1, CHANGING)
+        self._order = np.array([orbit.order for orbit in orbits], dtype=np.uint8).reshape(-1, PERMUTED_COLORS)
         self._used = np.array([orbit.used for orbit in orbits], dtype=np.int64)
         self._per_dihedral = np.array([orbit.per_dihedral for orbit in orbits], dtype=np.int64)
         self._dihedrals = np.zeros((len(orbits), DIHEDRALS), dtype=np.uint8)
@@ -129,7 +133,7 @@ def color_maps(rank: np.ndarray, order: np.ndarray, used: np.ndarray) -> np.ndar
     """
     maps = np.zeros((len(rank), COLORS), dtype=np.uint8)
     rows, left = np.arange(len(rank)), order
-    for k in range(CHANGING):
+    for k in range(PERMUTED_COLORS):
         digit, rank = np.divmod(rank, _PLACES[used, k])
         digit = np.where(k < used, digit, left.argmin(axis=1))
         maps[rows, order[:, k]] = left[rows, digit]

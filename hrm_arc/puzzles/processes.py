@@ -22,8 +22,8 @@ def processes(count: int, prepare: Callable[[Any], None], data: Any) -> Iterator
     Args:
         count: the number of processes.
         prepare: called in each process first, with ``data``.
-        data: what every process needs. It is sent when the process runs: started with it, a process of which the
-            start is interrupted would print a traceback.
+        data: what every process needs. It is sent through a queue once the process runs, because a process whose
+            start is interrupted while it unpickles data prints a traceback.
     """
     context = multiprocessing.get_context("spawn")
     # This starts multiprocessing's process that removes semaphores. It ignores SIGINT and SIGTERM, but not SIGHUP.

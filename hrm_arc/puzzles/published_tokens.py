@@ -1,4 +1,4 @@
-"""The tokens of the published Sudoku and Maze sets, and which of the games some boards are of."""
+"""The tokens of the published Sudoku and Maze sets, and which game a set of boards belongs to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BOARD_TOKENS = {SUDOKU_VOCABULARY: tuple(range(10)), MAZE_VOCABULARY: (WALL, FRE
 def board_vocabulary(task: Task) -> int:
     """The number of tokens in the published set of a game: 11 for Sudoku, 6 for Maze, 12 for anything else.
 
-    A solved Sudoku has no blank, and every digit as often as its side; a maze has one start and one goal.
+    A solved Sudoku has no blank and no digit above its side; a maze has one start and one goal.
     """
     boards = [pair.output if pair.output is not None else pair.input for pair in (*task.demonstrations, *task.tests)]
     if not task.boards or not boards:

@@ -33,7 +33,7 @@ EXCLUDED = ("40853293", "caa06a1f")
 PAIRS, MOST_PAIRS, TEST_EVERY = 20, 10_000, 10
 # The share of each range (sides, objects, colors) that a generator draws from: small and easy grids.
 EASY = (0.0, 0.2)
-# Draws of one pair before the task is given up: a few are not what its verifier says.
+# Draws in a row without a new pair, after which a task keeps those that it has: a few are not what its verifier says.
 MOST_DRAWS = 100
 # What loaded modules are called, so that an import of the package itself is not disturbed.
 LOADED_AS = "_hrm_arc_re_arc"

@@ -34,7 +34,7 @@ def largest_rectangles(tokens: np.ndarray, canvas: Canvas) -> np.ndarray:
 
     This is how the evaluations of HRM and TRM read an answer: of all rectangles at the corner that hold colors only,
     the one with the most cells; of two with as many cells, the one with fewer rows. A single wrong token inside a grid
-    makes it smaller, and one in its mark makes it larger.
+    makes it smaller, and a wrong EOS mark can make it larger.
 
     Args:
         tokens: the most likely token of each cell, ``[n, cells]``.
@@ -42,7 +42,7 @@ def largest_rectangles(tokens: np.ndarray, canvas: Canvas) -> np.ndarray:
 
     Returns:
         Tokens ``[n, cells]``, uint8; padding everywhere for an answer whose first cell is no color. There the
-        published evaluations have an empty grid, which is an answer without a chance to be right; here it is none.
+        published evaluations count an empty, wrong grid; here it counts as no answer.
     """
     cells = np.asarray(tokens).reshape(-1, canvas.height, canvas.width)
     colors = (cells >= FIRST_COLOR) & (cells < VOCABULARY)

@@ -49,7 +49,7 @@ def is_valid(game: GameName, board: Grid, answer: Grid | None) -> bool:
     marked = answer == PATH
     if shortest is None or (answer[~marked] != board[~marked]).any() or (board[marked] != FREE).any():
         return False
-    # As many marked cells as the shortest path has: it is one if they connect the start with the goal.
+    # The number of marked cells is checked below; they are a shortest path if they also connect start and goal.
     only_marked = np.where(marked | (board == START) | (board == GOAL), np.where(marked, FREE, board), WALL)
     return bool(marked.sum() == (shortest == PATH).sum()) and shortest_path(make_grid(only_marked)) is not None
 

@@ -4,7 +4,8 @@ A source is a string:
 
 - ``arc-agi-1`` or ``arc-agi-2``, alone or with ``/training`` or ``/evaluation``;
 - ``re-arc``: fresh pairs of ARC-AGI-1's training tasks (:mod:`hrm_arc.puzzles.re_arc`);
-- ``sudoku-9x9`` (or 4x4, 6x6) or ``maze-11x11`` (5 to 30): generated boards;
+- ``sudoku-9x9`` (or 4x4, 6x6) or ``maze-11x11`` (5 to 30): generated boards; ``sudoku-9x9/test``, ``/validation`` and
+  ``/test-30``: boards to solve without boards to train on, of any number of givens or of 30;
 - a name given to :func:`register_source`, alone or as ``name:rest`` or ``name/rest``;
 - the path of a JSON file with one task or many, of Kaggle's challenges, or of boards in CSV;
 - the path of a folder of such files, of ConceptARC's folder of folders, of Kaggle's folder or of

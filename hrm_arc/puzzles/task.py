@@ -13,7 +13,7 @@ from hrm_arc.puzzles.html import table_html
 
 MAX_SIDE = 30
 COLORS = 10
-# Characters of a task's name; the names of files have at most as many.
+# The longest name of a task, in characters; file systems allow no longer file names.
 LONGEST_NAME = 255
 # Demonstrations, and tests, that a notebook shows of a task.
 MOST_SHOWN = 12

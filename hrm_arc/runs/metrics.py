@@ -83,12 +83,10 @@ class History:
 
     Attributes:
         rows: rows in the order of the file.
-        complete: whether these are all rows; otherwise the training rows are thinned.
         damaged: numbers of damaged lines with what is wrong with each; of a large file, those that were read.
     """
 
     rows: list[Row] = field(default_factory=list)
-    complete: bool = True
     damaged: list[str] = field(default_factory=list)
 
 
@@ -201,7 +199,7 @@ def _place_of(file: BinaryIO, step: int) -> int:
     while low < high:
         middle = (low + high) // 2
         start, line = _line_at(file, middle)
-        # Past damaged rows, which say nothing of their step.
+        # Skip damaged rows, which do not tell their step.
         while line and (found := _step_of(line)) is None:
             line = file.readline(LONGEST_ROW)
         if not line or start >= high or (found is not None and found >= step):
@@ -223,7 +221,7 @@ def _thinned(file: BinaryIO) -> History:
     while line:
         lines[position] = line
         position, line = file.tell(), file.readline(LONGEST_ROW)
-    history = History(complete=False)
+    history = History()
     for start in sorted(lines):
         if not lines[start].endswith(b"\n"):
             # The last row may be just being written.

@@ -46,7 +46,7 @@ def read_about(folder: Path) -> dict[str, Any]:
     """What about.json says of weights.
 
     Returns:
-        ``title``, ``licence``, ``parameters``, ``steps``, ``learned_from``, ``made_with`` (commands), and ``scores``:
+        ``title``, ``license``, ``parameters``, ``steps``, ``learned_from``, ``made_with`` (commands), and ``scores``:
         rows with ``data``, ``tasks``, ``votes``, ``test_outputs``, ``solved``, ``pass@2`` and its ``interval``, and
         where it is known ``solved_tasks``: the tasks of which every test output was solved, and ``warnings``: why the
         score is not fair.
@@ -57,7 +57,7 @@ def read_about(folder: Path) -> dict[str, Any]:
     path = folder / ABOUT
     try:
         about = read_json_object(path, MIB, within=folder)
-        for key in ("title", "licence"):
+        for key in ("title", "license"):
             text(key, field(about, key))
         for key in ("learned_from", "made_with"):
             texts(key, field(about, key))

@@ -28,7 +28,7 @@ from hrm_arc.studio.tasks import verdict
 WORKER = (sys.executable, "-m", "hrm_arc.studio.worker")
 MOST_WAITING = 16
 MOST_VOTES, MOST_SECONDS = 512, 600.0
-# Beyond the seconds of learning, a job may take so long from the start of its process on.
+# Seconds that a job may take beyond its learning time, from the start of its process.
 JOB_SECONDS = 1200.0
 # Bytes of a line of a worker: a few grids.
 LONGEST_LINE = 4 * 2**20
@@ -164,7 +164,7 @@ class Jobs:
 
 
 async def _compared(events: AsyncIterator[Event], task: Task) -> AsyncIterator[Event]:
-    """The events of a worker; at the end its attempts are held against the test outputs that are known."""
+    """The events of a worker; at the end its attempts are compared with the test outputs that are known."""
     answers: list[Event] = []
     card: Card | None = None
     async for event in events:

@@ -32,7 +32,7 @@ WORD = re.compile(r"[a-z0-9_-]{1,40}")
 CODE_OR_FILES = ("model.name", "data.", "training.trackers", "evaluation.metrics")
 # Keys without a section; every other flag without a dot is the command's own, such as --out and --resume.
 PLAIN_KEYS = ("name", "seed")
-# Seconds until a training has to have made its folder, and that it may take to save its state.
+# Seconds that a training has to make its folder, and to save its state at the end.
 START_SECONDS, SAVE_SECONDS = 120.0, 60.0
 STARTED, ERROR = "run ", "error: "
 

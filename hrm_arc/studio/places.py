@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -106,7 +106,7 @@ class Places:
         Raises:
             RefusedError: there is none.
         """
-        return _of(self.models(), key, "model")
+        return _of(self.models(), key)
 
     def source(self, name: Any) -> str:
         """A source, if it is one of those that are here.
@@ -131,19 +131,19 @@ def _of_run(key: str, row: dict[str, Any]) -> Model:
     return Model(f"run:{key}", "run", name, run.path, run.checkpoints.is_dir(), scored)
 
 
-def _of(models: Sequence[Model], key: Any, what: str) -> Model:
+def _of(models: Sequence[Model], key: Any) -> Model:
     found = next((model for model in models if model.key == key), None)
     if found is None:
-        raise RefusedError(what, f"there is no model {key!r:.60} here any more; choose another one", 404)
+        raise RefusedError("model", f"there is no model {key!r:.60} here any more; choose another one", 404)
     return found
 
 
-def check_files(files: Sequence[Path], exists: Callable[[Path], bool] = Path.exists) -> None:
+def check_files(files: Sequence[Path]) -> None:
     """Check that files that the command names are there.
 
     Raises:
         UserError: naming the first that is not.
     """
     for file in files:
-        if not exists(file):
+        if not file.exists():
             raise UserError(file, "there is no such file; expected an exported .onnx file or a checkpoint folder")

@@ -2,7 +2,7 @@
 
 Its standard input is one line of JSON, the order; a later line ``stop`` ends the learning early, and the end of the
 input ends the process, so that nothing is left when the server is gone. Its standard output is one JSON object a line.
-The order has no test outputs: the answers are held against them elsewhere.
+The order has no test outputs: the answers are compared with them elsewhere.
 """
 
 from __future__ import annotations

@@ -199,8 +199,8 @@ class TrainingConfig:
         max_steps: number of batches; each batch gives ``segments`` optimizer updates.
         max_minutes: stop after this many minutes of training, if that comes first; the schedule then follows the
             clock. 0: no limit, and the run is reproducible, bit by bit on a CPU.
-        batch_size: samples of one forward pass, over all processes.
-        grad_accum_steps: forward passes of one step, each with other samples; their gradients add up.
+        batch_size: samples of one batch, over all processes.
+        grad_accum_steps: batches of one step, each with other samples; their gradients add up.
         precision: ``32-true``, ``bf16-mixed`` or ``16-mixed``; ``auto``: bf16-mixed where the device multiplies
             bfloat16 in hardware, 32-true elsewhere. The run records which it was.
         compile: whether a block's token-wise parts run through torch.compile: ``always``, ``never``; ``auto``: on a

@@ -17,9 +17,9 @@ import torch
 log = logging.getLogger(__name__)
 
 STAT = Path("/proc/stat")
-# Seconds of a measurement: at least, and between two of a training that runs.
+# The shortest measurement, and the time between two during training, in seconds.
 SHORTEST, BETWEEN = 0.2, 30.0
-# So many busy cores are noticed.
+# Fewer busy cores than this are ignored.
 NOTICED = 0.5
 
 
@@ -63,7 +63,7 @@ class Cores:
     """
 
     def __init__(self, adapts: bool):
-        # Who sets the number of threads has decided.
+        # A user who sets OMP_NUM_THREADS has decided.
         self._adapts = adapts and "OMP_NUM_THREADS" not in os.environ
         self._before = read()
         self._warned = False

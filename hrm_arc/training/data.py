@@ -32,8 +32,8 @@ class Batches:
 
     Args:
         data: the set to draw from.
-        batch_size: samples of one forward pass, over all processes; a multiple of ``world_size``.
-        grad_accum_steps: forward passes of one step.
+        batch_size: samples of one batch, over all processes; a multiple of ``world_size``.
+        grad_accum_steps: batches of one step.
         sampling: ``samples``: every sample once an epoch, in a pseudorandom order. ``tasks``: every task
             equally often, each time with a random sample of it. ``inverse-size``: every task in inverse proportion to
             the square root of its canvas's cells, likewise.

@@ -70,7 +70,7 @@ class Meter:
             grad_norm=grad_norm if np.isfinite(grad_norm) else None,
             lr=self._optimizers[0].param_groups[0]["lr"],
             samples_per_sec=rate,
-            # Of this step's mix of canvases, at the run's speed in samples.
+            # For this step's mix of canvases, at the run's speed in samples.
             cells_per_sec=rate * cells,
             model_flops_per_sec=rate * flops if np.isfinite(flops) else None,
             peak_memory_bytes=torch.cuda.max_memory_allocated(device) if on_gpu else telemetry.peak_memory(),

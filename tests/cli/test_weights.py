@@ -212,7 +212,7 @@ GOOD_SCORE = {
 }
 GOOD = {
     "title": "a",
-    "licence": "b",
+    "license": "b",
     "learned_from": [],
     "made_with": [],
     "parameters": 1,
