@@ -47,7 +47,10 @@ def run(command: Sequence[str], watch: bool = False) -> Ran:
         UserError: it failed; its standard error is printed.
     """
     started = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # In a session of its own: Ctrl-C reaches it once, through interrupt, and not once more from the terminal.
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     peak = [0]
     watcher = threading.Thread(target=_watch, args=(process, peak), daemon=True)
     if watch:

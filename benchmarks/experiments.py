@@ -165,7 +165,8 @@ def _check_scale(folder: Path, scale: float) -> None:
         UserError: the record was begun with another scale.
     """
     about = folder / ABOUT
-    if about.is_file() and (known := json.loads(about.read_text()).get("scale")) != scale:
+    known = json.loads(about.read_text()).get("scale", scale) if about.is_file() else scale
+    if known != scale:
         what = f"was begun with --scale {known}, not {scale:g}; name another folder with --records"
         raise UserError(folder, what)
 
@@ -225,7 +226,10 @@ def _hrm(arguments: list[str], folder: Path, ends: float) -> str:
     if left <= 0:
         return "stopped"
     with (folder / "errors.txt").open("a") as errors:
-        process = subprocess.Popen([sys.executable, "-m", "hrm_arc", *arguments], stdout=errors, stderr=errors)
+        # In a session of its own: Ctrl-C reaches it once, through interrupt, and not once more from the terminal.
+        process = subprocess.Popen(
+            [sys.executable, "-m", "hrm_arc", *arguments], stdout=errors, stderr=errors, start_new_session=True
+        )
         try:
             process.wait(left)
             state = "done" if process.returncode == 0 else "failed"
@@ -255,10 +259,11 @@ def _describe(experiment: Experiment, folder: Path, scale: float) -> None:
     # Untracked files, such as earlier records, do not make the code a modified one.
     modified = "-modified" if git("status", "--porcelain", "--untracked-files=no") else ""
     known = json.loads((folder / ABOUT).read_text()) if (folder / ABOUT).is_file() else {"code": [], "seconds": 0.0}
+    earlier = [known["code"]] if isinstance(known["code"], str) else known["code"]
     about = {
         "experiment": experiment.name,
         "scale": scale,
-        "code": list(dict.fromkeys([*known["code"], git("rev-parse", "HEAD") + modified])),
+        "code": list(dict.fromkeys([*earlier, git("rev-parse", "HEAD") + modified])),
         "hardware": device,
         "torch": torch.__version__,
         "python": platform.python_version(),

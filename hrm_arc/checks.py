@@ -77,13 +77,13 @@ def listed(name: str, value: Any) -> list[Any]:
     return value
 
 
-def texts(name: str, value: Any) -> list[str]:
+def texts(name: str, value: Any, longest: int = 10_000) -> list[str]:
     """A list of texts.
 
     Raises:
         ValueError: it is something else.
     """
-    return [text(name, each) for each in listed(name, value)]
+    return [text(name, each, longest) for each in listed(name, value)]
 
 
 def mapping(name: str, value: Any) -> dict[str, Any]:

@@ -58,6 +58,9 @@ class Registry(Generic[T]):
             return import_reference(found or name, self.kind, where or self.kind)
         return found
 
+    def __len__(self) -> int:
+        return len(self._known)
+
     def __contains__(self, name: object) -> bool:
         return name in self._known
 

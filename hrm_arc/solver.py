@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hrm_arc.errors import UserError
-from hrm_arc.evaluation.evaluate import predict_tasks, scores_of, unseen_tasks
+from hrm_arc.evaluation.evaluate import limited_votes, predict_tasks, scores_of, unseen_tasks
 from hrm_arc.evaluation.metrics import Metric
 from hrm_arc.evaluation.predict import Backend
 from hrm_arc.evaluation.prediction import Prediction
@@ -20,6 +20,7 @@ from hrm_arc.models.spec import has_task_table
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.puzzles.task import ATTEMPTS, Grid, Task
+from hrm_arc.puzzles.varied import have_symmetries
 from hrm_arc.runs.card import Card
 from hrm_arc.runs.named import pull
 from hrm_arc.training.build import Pretrained
@@ -166,7 +167,7 @@ class Solver:
         if not seconds > 0 or not tasks:
             raise UserError("fit", f"{seconds:g} seconds for {len(tasks)} tasks, expected more than 0 of both")
         device, precision = accelerator_of(self.backend.device), self.backend.precision
-        boards = all(task.boards for task in tasks)
+        boards = have_symmetries(tasks)
         recipe = finetuning_recipe("", seconds, seed, self.card, device, precision, boards)
         weights = {name: tensor.detach().float() for name, tensor in self.backend.model.state_dict().items()}
         with tempfile.TemporaryDirectory() as scratch:
@@ -226,4 +227,6 @@ def evaluate(
     if isinstance(tasks, str):
         tasks = load_tasks(tasks)
     predictions = solver.predict_all(tasks, votes, seed)
-    return scores_of(solver.card, tasks, predictions, {"votes": votes, "seed": seed}, metrics)
+    return scores_of(
+        solver.card, tasks, predictions, {"votes": limited_votes(solver.card, votes), "seed": seed}, metrics
+    )

@@ -152,6 +152,11 @@ def test_a_record_of_another_scale_is_not_the_result(tmp_path: Path) -> None:
     options = parser.parse_args(["--records", str(tmp_path), "--only", "record-arc1"])
     with pytest.raises(UserError, match=r"was begun with --scale 0\.001, not 1"):
         next(experiments.measure(options))
+    # An earlier record has no scale.
+    (folder / "about.json").write_text(json.dumps({"code": "1234567", "seconds": 1.0}))
+    experiments._check_scale(folder, 1.0)
+    experiments._describe(experiments.RECORD[0], folder, 1.0)
+    assert json.loads((folder / "about.json").read_text())["code"][0] == "1234567"
     with pytest.raises(UserError, match="no experiment has such a name"):
         next(experiments.measure(parser.parse_args(["--only", "recrod"])))
 

@@ -45,7 +45,23 @@ def open_model(
     Raises:
         UserError: there is none, it is damaged, or its device or provider is not available here.
     """
-    if not is_exported(path):
+    check_runtime(path, options)
+    if is_exported(path):
+        return open_exported(path, options.provider, options.threads, options.memory, early_exit, reading)
+    return open_run(path, options.device, early_exit, options.precision, reading)
+
+
+def check_runtime(path: Path | None, options: argparse.Namespace) -> None:
+    """Check that no flag is for another kind of model.
+
+    Args:
+        path: of the model; None for one that is still to be trained.
+        options: those of :func:`add_runtime`.
+
+    Raises:
+        UserError: naming the first flag that is.
+    """
+    if path is None or not is_exported(path):
         for flag, value, usual in (
             ("--provider", options.provider, "cpu"),
             ("--threads", options.threads, 0),
@@ -53,10 +69,9 @@ def open_model(
         ):
             if value != usual:
                 raise UserError(flag, f"{value}, but it is for an exported file; a run or checkpoint has --device")
-        return open_run(path, options.device, early_exit, options.precision, reading)
+        return
     if options.device not in ("auto", "cpu") or options.precision != "auto":
         flag = "--precision" if options.precision != "auto" else "--device"
         raise UserError(flag, "is for a run or checkpoint; an exported file has --provider, and its own precision")
     if options.threads < 0 or options.memory < 1:
         raise UserError("--threads, --memory", "expected at least 0 threads and at least 1 MB")
-    return open_exported(path, options.provider, options.threads, options.memory, early_exit, reading)

@@ -20,7 +20,15 @@ from typing import TYPE_CHECKING, Any
 
 from hrm_arc.cli.backends import add_runtime, open_model
 from hrm_arc.cli.show import GROUP_COLUMNS, add_json, counting, emit, group_rows, note, print_scores, table
-from hrm_arc.deploy.opening import Opened, more_metrics, results_beside, set_halting, usual_votes, within_run
+from hrm_arc.deploy.opening import (
+    Opened,
+    check_votes,
+    more_metrics,
+    results_beside,
+    set_halting,
+    usual_votes,
+    within_run,
+)
 from hrm_arc.errors import UserError
 
 if TYPE_CHECKING:
@@ -96,7 +104,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from hrm_arc.evaluation.prediction import MOST_SEGMENTS, MOST_VOTES
-    from hrm_arc.puzzles.symmetry import DIHEDRALS
 
     if options.votes is not None and not 1 <= options.votes <= MOST_VOTES:
         raise UserError("--votes", f"{options.votes}, expected 1 to {MOST_VOTES:,}")
@@ -116,11 +123,7 @@ def run(options: argparse.Namespace) -> None:
     halting = set_halting(model, options.halt_at, options.segments)
     out = options.out or within_run(model, results_beside(options.path, options.data))
     votes = options.votes or usual_votes(model)
-    if not model.card.permutes_colors and votes > DIHEDRALS:
-        what = (
-            "the tokens of a published Maze model have no other colors, so its boards have 8 orientations and no more"
-        )
-        raise UserError("--votes", f"{votes}, but {what}")
+    check_votes(model.card, votes)
     settings = {
         "votes": votes,
         "seed": options.seed,

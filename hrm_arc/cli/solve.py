@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hrm_arc.cli.backends import add_runtime, open_model
+from hrm_arc.cli.backends import add_runtime, check_runtime, open_model
 from hrm_arc.cli.show import add_json, alone, counted, counting, emit, has_blocks, note, result_console
 from hrm_arc.deploy.opening import is_exported
 from hrm_arc.errors import UserError, printable
@@ -59,6 +59,7 @@ def run(options: argparse.Namespace) -> None:
     from hrm_arc.evaluation.evaluate import predict_tasks, warnings
     from hrm_arc.evaluation.prediction import MOST_VOTES, keys
     from hrm_arc.puzzles.sources import load_tasks
+    from hrm_arc.puzzles.varied import have_symmetries
 
     start = start_of(options.model)
     seconds = options.finetune_seconds
@@ -72,13 +73,14 @@ def run(options: argparse.Namespace) -> None:
         raise UserError("--votes", f"{options.votes}, expected 1 to {MOST_VOTES:,}")
     if options.out is not None and not seconds:
         raise UserError("--out", "keeps the run that learns the task, and --finetune-seconds 0 learns nothing")
+    check_runtime(start, options)
     alone("hrm solve")
     tasks = load_tasks(options.task)
     given = _given(start, tasks)
     with tempfile.TemporaryDirectory() as scratch:
         path, stopped = start, False
         if seconds:
-            boards = all(task.boards for task in tasks)
+            boards = have_symmetries(tasks)
             path, stopped = _learn(options, start, seconds, options.out or Path(scratch), boards)
         assert path is not None, "without a model something is learned"
         model = open_model(path, options)

@@ -123,7 +123,7 @@ def _tasks_to_score(path: Path, data: str | None, votes: int | None) -> Sequence
     Raises:
         UserError: the tasks or a metric cannot be loaded, or the recipe's number of votes is damaged.
     """
-    from hrm_arc.deploy.opening import more_metrics, open_run, usual_votes
+    from hrm_arc.deploy.opening import check_votes, more_metrics, open_run, usual_votes
     from hrm_arc.evaluation.provenance import tasks_to_score
 
     model = open_run(path)
@@ -131,8 +131,7 @@ def _tasks_to_score(path: Path, data: str | None, votes: int | None) -> Sequence
         note("nothing was held out from this run: the weights are saved without scores; --data SOURCE scores them")
         return ()
     more_metrics(model)
-    if votes is None:
-        usual_votes(model)
+    check_votes(model.card, usual_votes(model) if votes is None else votes)
     return tasks_to_score(model.card, data, model.run)
 
 

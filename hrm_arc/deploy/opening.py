@@ -148,8 +148,8 @@ def usual_votes(model: Opened) -> int:
     Raises:
         UserError: the recipe is damaged.
     """
+    from hrm_arc.evaluation.evaluate import limited_votes
     from hrm_arc.evaluation.prediction import MOST_VOTES
-    from hrm_arc.puzzles.symmetry import DIHEDRALS
 
     if model.card.imported:
         # Only variants with a row of their own were trained with it: the original, and those of hrm import --variants.
@@ -158,7 +158,20 @@ def usual_votes(model: Opened) -> int:
     if type(votes) is not int or not 1 <= votes <= MOST_VOTES:
         what = f"{votes!r:.40} in the model's recipe, expected 1 to {MOST_VOTES:,}; or give --votes"
         raise UserError("evaluation.votes", what)
-    return votes if model.card.permutes_colors else min(votes, DIHEDRALS)
+    return limited_votes(model.card, votes)
+
+
+def check_votes(card: Card, votes: int) -> None:
+    """Check a number of votes that was asked for.
+
+    Raises:
+        UserError: the model has fewer variants of a test input.
+    """
+    from hrm_arc.evaluation.evaluate import limited_votes
+
+    if (most := limited_votes(card, votes)) < votes:
+        what = f"the tokens of a published Maze model have no other colors, so its boards have {most} orientations"
+        raise UserError("--votes", f"{votes}, but {what} and no more")
 
 
 def more_metrics(model: Opened) -> list[Metric]:

@@ -71,8 +71,7 @@ def predict_tasks(
     """
     if not 1 <= votes <= MOST_VOTES:
         raise UserError("votes", f"{votes}, expected 1 to {MOST_VOTES:,}")
-    if not card.permutes_colors:
-        votes = min(votes, DIHEDRALS)
+    votes = limited_votes(card, votes)
     wanted = keys(tasks) if only is None else only
     left = set(wanted).difference(() if journal is None else journal.read())
     if left and isinstance(backend, PreparedBackend):
@@ -106,6 +105,11 @@ def predict_tasks(
         what = f"the answer to {missing[0][0]}{and_more(missing)} was removed; the same command makes it again"
         raise ReportedError(journal.folder, what)
     return [found[key] for key in wanted]
+
+
+def limited_votes(card: Card, votes: int) -> int:
+    """As many votes as a model can give: one without all colors has no more variants than orientations."""
+    return votes if card.permutes_colors else min(votes, DIHEDRALS)
 
 
 def scores_of(

@@ -119,6 +119,7 @@ def load_tasks(source: str) -> tuple[Task, ...]:
     if name.startswith(hub.PREFIX):
         repository = name.removeprefix(hub.PREFIX)
         folder = hub.download(repository)
+        repository = hub.NAMES.get(repository, repository)
         tasks = _from_path(folder, "", counts, source)
         # A game has the name of its folder, which in the hub's cache is that of a version.
         return tuple(

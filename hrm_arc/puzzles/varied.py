@@ -14,7 +14,13 @@ from hrm_arc.puzzles.corpus import Puzzle
 from hrm_arc.puzzles.counter_rng import name_key, permute
 from hrm_arc.puzzles.identity import Identity
 from hrm_arc.puzzles.rules import game_of
-from hrm_arc.puzzles.task import COLORS
+from hrm_arc.puzzles.task import COLORS, Task
+
+
+def have_symmetries(tasks: Sequence[Task]) -> bool:
+    """Whether every demonstration of some tasks is a board of a game whose symmetries are known."""
+    pairs = [pair for task in tasks for pair in task.demonstrations]
+    return all(task.boards for task in tasks) and all(game_of(pair.input) is not None for pair in pairs)
 
 
 class VariedBoards:

@@ -34,6 +34,8 @@ CODE_OR_FILES = ("model.name", "data.", "training.trackers", "evaluation.metrics
 PLAIN_KEYS = ("name", "seed")
 # Seconds that a training has to make its folder, and to save its state at the end.
 START_SECONDS, SAVE_SECONDS = 120.0, 60.0
+# Seconds that a process has to end after its last state was written.
+END_SECONDS = 10.0
 STARTED, ERROR = "run ", "error: "
 
 
@@ -77,8 +79,12 @@ class Trainings:
             raise RefusedError(run.run_id, "is training already", 409)
         self._resuming.add(path)
         try:
-            if process is not None:  # It may have saved its state and not ended yet.
-                await process.wait()
+            if process is not None and is_on:  # It may have saved its state and not ended yet.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(END_SECONDS):
+                        await process.wait()
+                if process.returncode is None:
+                    raise RefusedError(run.run_id, "is training already", 409)
             return await self._train("--resume", str(run.path))
         finally:
             self._resuming.remove(path)

@@ -16,7 +16,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hrm_arc.deploy.opening import open_exported, open_run
+from hrm_arc.deploy.opening import open_exported
 from hrm_arc.errors import ReportedError, UserError, is_out_of_memory, not_installed
 from hrm_arc.puzzles.task import parse_task
 from hrm_arc.report.listing import signature_of
@@ -83,7 +83,7 @@ def work(order: dict[str, Any], output: Output, stopping: threading.Event) -> No
     Raises:
         ReportedError: the model cannot be loaded, or was replaced meanwhile.
     """
-    from hrm_arc.evaluation.evaluate import predict_tasks
+    from hrm_arc.evaluation.evaluate import limited_votes, predict_tasks
     from hrm_arc.evaluation.predict import segment_grids
 
     task = parse_task(order["task"], order["id"], "task")
@@ -98,7 +98,7 @@ def work(order: dict[str, Any], output: Output, stopping: threading.Event) -> No
         for number, each in enumerate(segment_grids(backend, task, index, card.rows(), card.canvas), start=1):
             grid = None if each.grid is None else each.grid.tolist()
             output("segment", test=index, segment=number, grid=grid, halting=each.confidence, halted=each.halted)
-        follow = _follower(output, order["votes"])
+        follow = _follower(output, limited_votes(card, order["votes"]))
         (prediction,) = predict_tasks(
             backend, card, [task], votes=order["votes"], seed=order["seed"], only=[(task.id, index)], voted=follow
         )
@@ -118,11 +118,18 @@ def open_model(path: Path, kind: str, signature: list[int] | None) -> tuple[Any,
     Raises:
         UserError: it is damaged, or another file has taken its place.
     """
-    opened = open_exported(path) if kind == "file" and not path.is_dir() else open_run(path)
+    if kind == "file" and not path.is_dir():
+        exported = open_exported(path)
+        backend: Any = exported.backend
+        card = exported.card
+    else:
+        from hrm_arc.evaluation.torch_backend import load_model
+
+        backend, card = load_model(path)
     now = signature_of(path)
     if signature is not None and (now is None or list(now) != signature):
         raise UserError(path.name, "was replaced after it had been chosen; press Solve again to use the new one")
-    return opened.backend, opened.card
+    return backend, card
 
 
 def _follower(output: Output, votes: int) -> Any:

@@ -79,6 +79,7 @@ class RunRecorder(Callback):
             ReportedError: a file cannot be written, or a tracker is not installed.
         """
         step, recipe = trainer.step, trainer.recipe
+        self._trackers = []
         self._log_every, self._trainer = recipe.training.log_every, trainer
         self._had_recipe = self._folder.config_file.is_file()
         self._open.enter_context(self.status)

@@ -15,6 +15,7 @@ from torch.profiler import record_function
 from torch.utils.flop_counter import FlopCounterMode
 
 from hrm_arc.errors import UserError
+from hrm_arc.files import CHECKSUM
 from hrm_arc.models.reasoner import Batch, Reasoner
 from hrm_arc.puzzles.identity import Identity
 from hrm_arc.puzzles.task import COLORS
@@ -87,9 +88,11 @@ def check_names(names: Sequence[str]) -> None:
     Raises:
         UserError: naming the first one that does.
     """
-    taken = {"kind", "full", "cells", "flops", *(each.name for each in fields(StepMetrics))}
+    taken = {"kind", "full", "cells", "flops", CHECKSUM, *(each.name for each in fields(StepMetrics))}
     if wrong := [name for name in names if name in taken]:
         raise UserError("model.metrics", f"{wrong[0]} is a metric of every run; the model's own needs another name")
+    if len(set(names)) < len(names):
+        raise UserError("model.metrics", f"{', '.join(names)}: two have the same name")
 
 
 class Clock:
@@ -109,6 +112,7 @@ class Clock:
         self._limit = max_minutes * 60
         self._earlier = seconds
         self._started: float | None = None
+        self._ended: float | None = None
         self._spent = dict.fromkeys(PARTS, 0.0)
 
     def go_on_from(self, seconds: float) -> None:
@@ -116,9 +120,14 @@ class Clock:
         self._earlier = seconds
 
     def start(self) -> None:
-        """Start the time of this process; what was timed before does not count."""
+        """Start the time of this process, or go on with it; what was timed before the first start does not count."""
+        self._earlier = self.seconds() if self._started is not None else self._earlier
         self._spent = dict.fromkeys(PARTS, 0.0)
-        self._started = time.perf_counter()
+        self._started, self._ended = time.perf_counter(), None
+
+    def stop(self) -> None:
+        """Stop the time, which another :meth:`start` lets go on."""
+        self._ended = time.perf_counter()
 
     @contextlib.contextmanager
     def timing(self, part: str) -> Iterator[None]:
@@ -131,8 +140,9 @@ class Clock:
             self._spent[part] += time.perf_counter() - started
 
     def wall_seconds(self) -> float:
-        """Time since ``start``, everything included."""
-        return time.perf_counter() - self._started if self._started is not None else 0.0
+        """Time from ``start`` on until now or ``stop``, everything included."""
+        now = time.perf_counter() if self._ended is None else self._ended
+        return now - self._started if self._started is not None else 0.0
 
     def own_seconds(self) -> float:
         """Training time of this process."""

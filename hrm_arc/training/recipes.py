@@ -139,8 +139,8 @@ def finetuning_recipe(
         seed: of weights, variants and the order of samples.
         card: of a checkpoint to start from, which then decides on the model, its canvas and its loss.
         accelerator, precision: as in a recipe's ``training``.
-        boards: whether the tasks are boards of games: variants of those are images under the symmetries of their game,
-            without rows of their own.
+        boards: whether the tasks are boards of games whose symmetries are known: variants of those are images under
+            these symmetries, without rows of their own.
 
     Raises:
         UserError: the loss of the checkpoint is not available here.

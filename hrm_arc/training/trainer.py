@@ -166,7 +166,7 @@ class Trainer:
         # Compared again in the lock: another process may be about to end.
         self._known_checkpoints = self._checkpoints.names()
         restored = resume is not None and self._restore("data" in overrides, pretrained)
-        self._unsaved = not restored
+        self._restored, self._unsaved = restored, not restored
         self._first_step = self.step
         self._begins_trained = pretrained is not None
         self.card()  # Raises now what the first checkpoint would raise.
@@ -228,6 +228,7 @@ class Trainer:
                     raise
                 raise out_of_memory(self.recipe.training) from None
             finally:
+                self._clock.stop()
                 for callback in self._callbacks:
                     callback.on_run_end(ended)
         gate = self._validator.gate
@@ -269,6 +270,7 @@ class Trainer:
             self._compile()
         last_call, saved = 0.0, self.step
         self._clock.start()
+        self._meter.go_on_from(self.step)
         progress, saved_at = self._progress(), time.monotonic()
         while progress < 1:
             stopping, overdue = self._requests(saved_at)
@@ -368,7 +370,8 @@ class Trainer:
 
     def _accept(self, finished: bool = False) -> None:
         """Make what was accepted the run's own recipe, once it has trained with it or has ended by it."""
-        used = finished or self.step > self._first_step
+        # A checkpoint of a run that has none yet is one of the changed recipe, also before its first step.
+        used = finished or not self._restored or self.step > self._first_step
         if self.is_main and used and self._recorder.accept(self._accepted):
             self._accepted = {}
 

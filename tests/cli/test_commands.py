@@ -206,6 +206,7 @@ def test_bad_puzzles_are_one_line(name: str, tmp_path: Path) -> None:
         (["train", "quickstart", "--override", "training.max_steps"], "--override", "a run that is resumed"),
         (["solve", "0d3d703e", "--finetune-seconds", "0", "--out", "kept"], "--out", "learns nothing"),
         (["solve", "0d3d703e", "--device", "cuda:99"], "--device", "not available here"),
+        (["solve", "0d3d703e", "--threads", "4"], "--threads", "it is for an exported file"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

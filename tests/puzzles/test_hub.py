@@ -52,7 +52,12 @@ def test_a_download_is_a_source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         (game,) = load_tasks("hub:sudoku-extreme:2")
         assert (game.id, game.boards) == ("sudoku-extreme", True)
         assert load_tasks("hub:me/boards:2")[0].id == "boards"
-        assert requested == ["sapientinc/sudoku-extreme", "me/boards"]
+        # A short name and the name of its repository are one game.
+        short, whole = (
+            load_tasks(f"hub:{name}:2")[0].id for name in ("maze-30x30-hard", "sapientinc/maze-30x30-hard-1k")
+        )
+        assert short == whole == "maze-30x30-hard-1k"
+        assert requested[:2] == ["sapientinc/sudoku-extreme", "me/boards"]
 
 
 @pytest.mark.parametrize(

@@ -181,6 +181,15 @@ def test_checkpoints_come_back_as_they_were(tmp_path: Path) -> None:
     assert set(read_tensors(folder, TRAINING)) == {"m"}
 
 
+def test_a_card_with_a_thousand_symmetries_of_each_task_is_read() -> None:
+    """As an import of a published model with all its variants writes it."""
+    symmetries = {"a": "00123456789" * 1001}
+    card = Card("hrm", {}, ["a"], "full", True, [], [], 1, 1001, 0, [], 5, "run", {}, symmetries=symmetries)
+    assert Card.from_json(card.as_json()) == card
+    with pytest.raises(ValueError, match="more than 1000 variants"):
+        Card.from_json({**card.as_json(), "variants": 1000})
+
+
 @pytest.mark.parametrize("probability", [0, 1, -0.5, True, "0.5", None, float("nan")])
 def test_a_card_whose_halting_probability_is_none_is_refused(probability: object) -> None:
     assert Card.from_json(replace(CARD, halt_at=0.95).as_json()).halt_at == 0.95

@@ -205,3 +205,17 @@ def test_an_override_that_is_no_key_is_named(tmp_path: Path) -> None:
     for wrong in ("training.max_step", "training.max_steps=9"):
         with pytest.raises(UserError, match=f"--override: {wrong} is no key of the recipe"):
             resumed_recipe(run, None, [], [wrong])
+
+
+def test_the_first_checkpoint_of_a_run_is_one_of_its_changed_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tiny_recipe(write_tasks(tmp_path / "tasks"))
+    run = Trainer(recipe, root=tmp_path).folder
+    overrides = ["model.hidden_size"]
+    wider = resumed_recipe(run, None, ["--model.hidden_size", "64"], overrides)
+    trainer = Trainer(wider, resume=run, overrides=overrides)
+    trainer.stop()
+    assert trainer.fit()["steps"] == 0
+    # Its checkpoint has the new size, and goes on without the override.
+    assert Trainer(resumed_recipe(run, None, [], []), resume=run).fit()["steps"] == 6

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+import hrm_arc
 from hrm_arc import Solver
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.evaluate import predict_tasks
 from hrm_arc.evaluation.provenance import tasks_to_score
 from hrm_arc.evaluation.torch_backend import load_model
 from hrm_arc.puzzles.sources import load_tasks
+from hrm_arc.puzzles.varied import have_symmetries
 from hrm_arc.training.recipes import load_recipe
 from hrm_arc.training.trainer import Trainer
 from tests.made import tiny_recipe, write_tasks
@@ -43,9 +45,11 @@ def test_a_maze_is_never_recolored_for_a_model_that_has_no_other_colors(tmp_path
     more = ("--data.boards", "symmetries", "--training.max_steps", "1", "--validation.every", "0")
     trainer = Trainer(tiny_recipe(tmp_path / "tasks", "hrm", *flags, *more), root=tmp_path / "runs")
     trainer.fit()
-    predictions = Solver.load(trainer.folder.path, "cpu").predict_all(load_tasks("maze-7x7:20"), votes=64)
+    solver = Solver.load(trainer.folder.path, "cpu")
+    predictions = solver.predict_all(load_tasks("maze-7x7:20"), votes=64)
     # Eight orientations, and no more.
     assert {prediction.limit for prediction in predictions} == {8}
+    assert hrm_arc.evaluate(solver, "maze-7x7:20", votes=64)["votes"] == 8
 
 
 @pytest.mark.parametrize("name", ["hrm-sudoku", "trm-sudoku", "hrm-maze", "trm-maze"])
@@ -67,3 +71,15 @@ def test_recipes_of_published_games_have_their_tokens(name: str, tmp_path: Path)
     assert trainer.fit()["steps"] == 1
     # The published counts: digits, blank and padding; the five signs of a maze and padding.
     assert trainer.model.embed_tokens.num_embeddings == (11 if name.endswith("sudoku") else 6)  # type: ignore[union-attr, operator]
+
+
+def test_boards_of_a_game_without_known_symmetries_are_learned_as_variants(tmp_path: Path) -> None:
+    # A latin square of 5 x 5 is neither a Sudoku nor a maze.
+    rows = ["".join(str(1 + (row + column) % 5) for column in range(5)) for row in range(5)]
+    answer = "".join(rows)
+    (tmp_path / "latin.csv").write_text("question,answer\n" + "".join(f".{answer[1:]},{answer}\n" for _ in range(3)))
+    tasks = load_tasks(str(tmp_path / "latin.csv"))
+    assert not have_symmetries(tasks)
+    assert have_symmetries(load_tasks("sudoku-4x4:20"))
+    assert not have_symmetries(load_tasks("0d3d703e"))
+    assert Solver.load("arc1-cpu", "cpu").fit(tasks, seconds=0.1).card.tasks == ["latin"]

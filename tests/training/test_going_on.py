@@ -18,6 +18,7 @@ from hrm_arc.runs.checkpoint import LATEST, list_checkpoints, read_card, read_te
 from hrm_arc.runs.folder import RunFolder
 from hrm_arc.runs.metrics import Metrics, read_history
 from hrm_arc.runs.status import Status, amend_status, read_status
+from hrm_arc.training import metrics as metrics_module
 from hrm_arc.training.callbacks import Callback
 from hrm_arc.training.checkpointing import Checkpoints
 from hrm_arc.training.distributed import Distributed
@@ -259,3 +260,27 @@ def test_a_run_with_a_time_limit_goes_on_with_the_time_that_is_left(tmp_path: Pa
     ended = resumed.fit()
     assert (ended["state"], ended["steps"]) == ("finished", 3)
     assert ended["seconds"] >= 60
+
+
+def test_the_time_of_a_second_fit_is_added_to_that_of_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(metrics_module.time, "perf_counter", lambda: now[0])
+    clock = metrics_module.Clock(max_steps=10, max_minutes=1)
+    clock.start()
+    now[0] += 20
+    clock.stop()
+    now[0] += 3600  # Between two fits nothing is counted.
+    assert clock.seconds() == 20
+    clock.start()
+    now[0] += 10
+    assert (clock.seconds(), clock.progress(0)) == (30, 0.5)
+
+
+def test_trackers_are_opened_anew_by_a_second_fit(tmp_path: Path) -> None:
+    recipe = tiny_recipe(write_tasks(tmp_path / "tasks"), "grid-hrm", "--training.trackers", "[csv]")
+    trainer = Trainer(recipe, root=tmp_path)
+    trainer.stop()
+    trainer.fit()
+    trainer.stopping = False
+    assert trainer.fit()["state"] == "finished"
+    assert "train,6,loss," in (trainer.folder.path / "metrics.csv").read_text()

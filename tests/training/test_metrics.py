@@ -143,8 +143,18 @@ def test_metrics_of_a_model_that_do_not_fit_its_names_are_refused(tmp_path: Path
 
     with pytest.raises(UserError, match="expected one for each of"):
         trained(tmp_path / "few", TooFew)
-    with pytest.raises(UserError, match="loss is a metric of every run"):
-        trained(tmp_path / "taken", Taken)
+
+    class Twice(Measured):
+        metrics = ("canvas", "canvas")
+
+    class Checksum(Measured):
+        metrics = ("task_row", "crc32")
+
+    for kind, name in ((Taken, "loss"), (Checksum, "crc32")):
+        with pytest.raises(UserError, match=f"{name} is a metric of every run"):
+            trained(tmp_path / name, kind)
+    with pytest.raises(UserError, match="canvas, canvas: two have the same name"):
+        trained(tmp_path / "twice", Twice)
 
 
 def test_the_gradients_norm_is_that_before_clipping(tmp_path: Path) -> None:
