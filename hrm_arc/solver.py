@@ -12,7 +12,7 @@ from hrm_arc.errors import UserError
 from hrm_arc.evaluation.evaluate import limited_votes, predict_tasks, scores_of, unseen_tasks
 from hrm_arc.evaluation.metrics import Metric
 from hrm_arc.evaluation.predict import Backend
-from hrm_arc.evaluation.prediction import Prediction
+from hrm_arc.evaluation.prediction import DEFAULT_VOTES, Prediction
 from hrm_arc.evaluation.torch_backend import TorchBackend, load_model
 from hrm_arc.models import find_model
 from hrm_arc.models.reasoner import Reasoner
@@ -30,7 +30,6 @@ from hrm_arc.training.recipes import finetuning_recipe
 from hrm_arc.training.trainer import Trainer
 
 LOG = logging.getLogger("hrm_arc.solver")
-VOTES = 64
 
 
 class Solver:
@@ -94,7 +93,7 @@ class Solver:
         device = next((parameter.device for parameter in model.parameters()), "cpu")
         return cls(TorchBackend.of_card(model, card, device), card)
 
-    def predict(self, task: Task, votes: int = VOTES, seed: int = 0) -> list[Prediction]:
+    def predict(self, task: Task, votes: int = DEFAULT_VOTES, seed: int = 0) -> list[Prediction]:
         """Predict the test outputs of a task.
 
         Args:
@@ -110,13 +109,19 @@ class Solver:
         """
         return self.predict_all([task], votes, seed)
 
-    def predict_all(self, tasks: Sequence[Task], votes: int = VOTES, seed: int = 0) -> list[Prediction]:
+    def predict_all(self, tasks: Sequence[Task], votes: int = DEFAULT_VOTES, seed: int = 0) -> list[Prediction]:
         """Predict the test outputs of several tasks; see :meth:`predict`."""
         self._warn_if_unseen(tasks)
         return predict_tasks(self.backend, self.card, tasks, votes=votes, seed=seed)
 
     def solve(
-        self, task: Task, votes: int = VOTES, *, attempts: int = ATTEMPTS, seed: int = 0, finetune_seconds: float = 0.0
+        self,
+        task: Task,
+        votes: int = DEFAULT_VOTES,
+        *,
+        attempts: int = ATTEMPTS,
+        seed: int = 0,
+        finetune_seconds: float = 0.0,
     ) -> list[list[Grid]]:
         """The best grids for each test input of a task.
 
@@ -198,7 +203,7 @@ class Solver:
 def evaluate(
     solver: Solver | str | Path,
     tasks: Sequence[Task] | str,
-    votes: int = VOTES,
+    votes: int = DEFAULT_VOTES,
     seed: int = 0,
     metrics: Sequence[Metric] = (),
 ) -> dict[str, Any]:

@@ -163,21 +163,21 @@ def _result(tasks: tuple[Task, ...], predictions: list[Prediction]) -> dict[str,
 def _solved(tasks: tuple[Task, ...], predictions: list[Prediction]) -> tuple[int, int | None]:
     """The number of test outputs that are known, and of those that two attempts solve; None: none is known."""
     from hrm_arc.evaluation.scores import outcomes
-    from hrm_arc.puzzles.task import ATTEMPTS
 
     found = outcomes(tasks, predictions)
-    solved = sum(outcome.rank is not None and outcome.rank <= ATTEMPTS for outcome in found)
+    solved = sum(outcome.solved for outcome in found)
     return len(found), solved if found else None
 
 
 def _human(tasks: tuple[Task, ...], predictions: list[Prediction], result: dict[str, Any]) -> None:
+    from hrm_arc.evaluation.prediction import truths
     from hrm_arc.report.grids import terminal_answer
 
     console = result_console()
     inputs = {(task.id, n): test.input for task in tasks for n, test in enumerate(task.tests)}
-    truths = {(task.id, n): test.output for task in tasks for n, test in enumerate(task.tests)}
+    outputs = truths(tasks)
     for prediction in predictions:
-        truth = truths[prediction.task, prediction.test]
+        truth = outputs[prediction.key]
         attempts = [(grid, f"{share:.0%} of the votes{_mark(grid, truth)}") for grid, share in prediction.shares()]
         title = f"{printable(prediction.task)}, test {prediction.test + 1}"
         question = inputs[prediction.task, prediction.test]

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from hrm_arc.runs.card import Card
     from hrm_arc.runs.folder import RunFolder
 
-# Votes for a model without a recipe.
-VOTES = 64
-
 
 class Opened(NamedTuple):
     """A model that is ready for inference.
@@ -149,12 +146,12 @@ def usual_votes(model: Opened) -> int:
         UserError: the recipe is damaged.
     """
     from hrm_arc.evaluation.evaluate import limited_votes
-    from hrm_arc.evaluation.prediction import MOST_VOTES
+    from hrm_arc.evaluation.prediction import DEFAULT_VOTES, MOST_VOTES
 
     if model.card.imported:
         # Only variants with a row of their own were trained with it: the original, and those of hrm import --variants.
         return model.card.variants
-    votes = _evaluation(model).get("votes", VOTES)
+    votes = _evaluation(model).get("votes", DEFAULT_VOTES)
     if type(votes) is not int or not 1 <= votes <= MOST_VOTES:
         what = f"{votes!r:.40} in the model's recipe, expected 1 to {MOST_VOTES:,}; or give --votes"
         raise UserError("evaluation.votes", what)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from hrm_arc.evaluation.bootstrap import ratio_interval
-from hrm_arc.evaluation.prediction import Prediction
+from hrm_arc.evaluation.prediction import Prediction, by_key
 from hrm_arc.evaluation.scores import same
 from hrm_arc.puzzles.symmetry import DIHEDRALS, turn
 from hrm_arc.puzzles.task import Grid, Task
@@ -154,7 +154,7 @@ def breakdown(tasks: Sequence[Task], predictions: Sequence[Prediction], seed: in
         ``errors``: the first attempts at the test outputs that two attempts did not solve, as rows of ``kind``,
         ``count`` and ``share``, the most frequent kind first.
     """
-    given = {(p.task, p.test): p for p in predictions}
+    given = by_key(predictions)
     by_group: dict[str, list[list[bool]]] = {}
     kinds: dict[str, int] = {}
     for task in tasks:

@@ -20,7 +20,7 @@ from hrm_arc.evaluation.submission import submission, submission_problems
 from hrm_arc.files import write_json
 from hrm_arc.puzzles.canvas import placed, visible_canvas
 from hrm_arc.puzzles.symmetry import DIHEDRALS
-from hrm_arc.puzzles.task import ATTEMPTS, Task
+from hrm_arc.puzzles.task import Task
 from hrm_arc.runs.card import Card
 from hrm_arc.runs.folder import RunFolder
 from hrm_arc.runs.status import amend_status
@@ -176,7 +176,7 @@ def _scored_apart(tasks: Sequence[Task], predictions: Sequence[Prediction]) -> d
     found = outcomes(tasks, _of(tasks, predictions))
     return {
         "test_outputs": len(found),
-        "solved_pass2": sum(each.rank is not None and each.rank <= ATTEMPTS for each in found),
+        "solved_pass2": sum(each.solved for each in found),
     }
 
 

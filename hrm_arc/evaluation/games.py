@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hrm_arc.evaluation.prediction import Prediction
+from hrm_arc.evaluation.prediction import Prediction, by_key
 from hrm_arc.puzzles.boards import shortest_path
 from hrm_arc.puzzles.rules import DIFFICULTY, GameName, difficulty, game_of, is_valid, without_search
 from hrm_arc.puzzles.task import Grid, Task
@@ -68,7 +68,7 @@ def game_scores(tasks: Sequence[Task], predictions: Sequence[Prediction]) -> lis
         ``difficulty``: what groups are made by, and ``groups``: rows of ``from``, ``to``, ``boards``, ``exact``,
         ``valid`` and ``mean_segments``. What is not known is None.
     """
-    given = {(p.task, p.test): p for p in predictions}
+    given = by_key(predictions)
     rows = []
     for task in tasks:
         game = game_of(task.tests[0].input) if task.boards and task.tests else None

@@ -67,6 +67,11 @@ class Outcome:
     exact: bool
     token_accuracy: float
 
+    @property
+    def solved(self) -> bool:
+        """Whether one of two attempts is the right grid."""
+        return self.rank is not None and self.rank <= ATTEMPTS
+
 
 @dataclass(frozen=True)
 class Metric:

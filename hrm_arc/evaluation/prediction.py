@@ -18,6 +18,8 @@ from hrm_arc.puzzles.task import ATTEMPTS, Grid, Task, make_grid
 MOST_SEGMENTS = 65_536
 # The most votes: there are not many more variants that differ.
 MOST_VOTES = 1_000_000
+# Votes where neither a recipe nor a flag says how many.
+DEFAULT_VOTES = 64
 # A test input: its task's ID, and which of the task's it is, from 0.
 Key = tuple[str, int]
 
@@ -63,6 +65,11 @@ class Prediction:
     segments: float
     refinement: tuple[Grid | None, ...] = ()
     limit: int | None = None
+
+    @property
+    def key(self) -> Key:
+        """The test input that it answers."""
+        return self.task, self.test
 
     def __repr__(self) -> str:
         best = "no readable grid"
@@ -134,6 +141,16 @@ class Prediction:
 def keys(tasks: Sequence[Task]) -> list[Key]:
     """The keys of all test inputs, in order."""
     return [(task.id, index) for task in tasks for index in range(len(task.tests))]
+
+
+def by_key(predictions: Sequence[Prediction]) -> dict[Key, Prediction]:
+    """Predictions by the test input that they answer."""
+    return {prediction.key: prediction for prediction in predictions}
+
+
+def truths(tasks: Sequence[Task]) -> dict[Key, Grid | None]:
+    """The test outputs by their test input; None where one is not known."""
+    return {(task.id, index): test.output for task in tasks for index, test in enumerate(task.tests)}
 
 
 def tally(grids: Sequence[Grid | None], confidences: Sequence[float]) -> tuple[Candidate, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hrm_arc.evaluation.prediction import Prediction
+from hrm_arc.evaluation.prediction import Prediction, truths
 from hrm_arc.evaluation.scores import same
 from hrm_arc.puzzles.task import Grid, Task
 
@@ -22,11 +22,11 @@ def refinement(tasks: Sequence[Task], predictions: Sequence[Prediction]) -> list
         segment, in one pass without votes, and ``changed``: the mean share of cells that the segment changed, see
         :func:`cells_changed`; None for the first segment.
     """
-    truths = {(task.id, n): test.output for task in tasks for n, test in enumerate(task.tests)}
-    known = [p for p in predictions if p.refinement and truths[p.task, p.test] is not None]
+    outputs = truths(tasks)
+    known = [p for p in predictions if p.refinement and outputs[p.key] is not None]
     rows: list[dict[str, Any]] = []
     for segment in range(max((len(p.refinement) for p in known), default=0)):
-        right = [same(p.refinement[segment], _known(truths[p.task, p.test])) for p in known]
+        right = [same(p.refinement[segment], _known(outputs[p.key])) for p in known]
         changed = [cells_changed(p.refinement[segment - 1], p.refinement[segment]) for p in known if segment]
         rows.append(
             {

@@ -15,7 +15,7 @@ from hrm_arc.errors import and_more
 from hrm_arc.evaluation.baselines import task_baselines
 from hrm_arc.evaluation.bootstrap import interval
 from hrm_arc.evaluation.metrics import Metric, Outcome, all_metrics
-from hrm_arc.evaluation.prediction import Prediction
+from hrm_arc.evaluation.prediction import Prediction, by_key, truths
 from hrm_arc.puzzles.augmented import Samples
 from hrm_arc.puzzles.canvas import FULL, Canvas, tokens_on_full
 from hrm_arc.puzzles.task import Grid, Task
@@ -80,7 +80,7 @@ def outcomes(tasks: Sequence[Task], predictions: Sequence[Prediction]) -> list[O
 
     A test output without a prediction is unsolved, and all its cells count as wrong.
     """
-    given = {(p.task, p.test): p for p in predictions}
+    given = by_key(predictions)
     results = []
     for task in tasks:
         for index, test in enumerate(task.tests):
@@ -113,10 +113,10 @@ def right_votes(tasks: Sequence[Task], predictions: Sequence[Prediction]) -> int
 
     It tells two models apart where the few solved test outputs cannot.
     """
-    truths = {(task.id, n): test.output for task in tasks for n, test in enumerate(task.tests)}
+    outputs = truths(tasks)
     counts = 0
     for prediction in predictions:
-        truth = truths.get((prediction.task, prediction.test))
+        truth = outputs.get(prediction.key)
         if truth is not None:
             counts += sum(c.votes for c in prediction.candidates if same(c.grid, truth))
     return counts
@@ -156,7 +156,7 @@ def score(
         "test_outputs": len(results),
         "answers_not_known": sum(len(task.tests) for task in tasks) - len(results),
         "solved_pass1": sum(outcome.rank == 1 for outcome in results) if results else None,
-        "solved_pass2": sum(outcome.rank in (1, 2) for outcome in results) if results else None,
+        "solved_pass2": sum(outcome.solved for outcome in results) if results else None,
         **averages.values(),
         "metrics": [metric.as_dict() for metric in computed],
         "intervals": averages.intervals(seed),

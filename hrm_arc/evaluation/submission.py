@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from hrm_arc.errors import UserError, and_more
-from hrm_arc.evaluation.prediction import Candidate, Prediction, keys
+from hrm_arc.evaluation.prediction import Candidate, Prediction, by_key, keys
 from hrm_arc.evaluation.results import read_rows
 from hrm_arc.puzzles.canvas import FULL
 from hrm_arc.puzzles.formats import read_strict_json
@@ -28,7 +28,7 @@ def submission(tasks: Sequence[Task], predictions: Sequence[Prediction]) -> dict
 
     If there is one candidate, both attempts are this candidate; if there is none, both are a single black cell.
     """
-    given: Mapping[tuple[str, int], Prediction] = {(p.task, p.test): p for p in predictions}
+    given = by_key(predictions)
 
     def attempts(task: str, test: int) -> dict[str, Any]:
         prediction = given.get((task, test))

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from hrm_arc.errors import LARGEST_SEED, check_at_least, check_at_most
+from hrm_arc.evaluation.prediction import DEFAULT_VOTES
 from hrm_arc.puzzles.canvas import CanvasKind
 from hrm_arc.runs.trackers import TrackerName
 
@@ -287,7 +288,7 @@ class EvaluationConfig:
         metrics: metrics beside the usual ones: registered names, or ``package.module:METRIC``.
     """
 
-    votes: int = 64
+    votes: int = DEFAULT_VOTES
     halt_at: float = 0.5
     metrics: list[str] = field(default_factory=list)
 
