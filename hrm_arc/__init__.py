@@ -27,10 +27,9 @@ if TYPE_CHECKING:
     from hrm_arc.training.callbacks import Callback
     from hrm_arc.training.config import Recipe
     from hrm_arc.training.losses import register_loss
-    from hrm_arc.training.metrics import StepMetrics
+    from hrm_arc.training.metrics import StepMetrics, Validation
     from hrm_arc.training.recipes import load_recipe
     from hrm_arc.training.trainer import Trainer
-    from hrm_arc.training.validation import Validation
 
 __version__ = "0.2.0"
 
@@ -55,9 +54,8 @@ _MODULES = {
     "hrm_arc.training.callbacks": ("Callback",),
     "hrm_arc.training.config": ("Recipe",),
     "hrm_arc.training.losses": ("register_loss",),
-    "hrm_arc.training.metrics": ("StepMetrics",),
+    "hrm_arc.training.metrics": ("StepMetrics", "Validation"),
     "hrm_arc.training.trainer": ("Trainer",),
-    "hrm_arc.training.validation": ("Validation",),
 }
 _DEFINED_IN = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from hrm_arc.puzzles.task import Grid
+import numpy as np
 
 # The colors of arcprize.org's editor, from 0 to 9.
 PALETTE = (
@@ -18,7 +16,7 @@ PALETTE = (
 CELL, LONGEST_SIDE = 16, 240
 
 
-def grid_html(grid: Grid) -> str:
+def grid_html(grid: np.ndarray) -> str:
     """A grid ``[height, width]`` as an SVG picture."""
     height, width = grid.shape
     cell = min(CELL, LONGEST_SIDE / max(height, width))
@@ -35,7 +33,7 @@ def grid_html(grid: Grid) -> str:
     )
 
 
-def table_html(title: str, rows: Sequence[tuple[str, Sequence[tuple[str, Grid | None]]]]) -> str:
+def table_html(title: str, rows: Sequence[tuple[str, Sequence[tuple[str, np.ndarray | None]]]]) -> str:
     """Named grids in named rows. None is a grid that is not shown, or not known.
 
     Args:

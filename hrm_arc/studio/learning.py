@@ -9,14 +9,14 @@ from hrm_arc.evaluation.predict import Backend
 from hrm_arc.puzzles.task import Task
 from hrm_arc.runs.card import Card
 from hrm_arc.solver import Solver
-from hrm_arc.studio.worker import Output
+from hrm_arc.studio.events import EventWriter
 from hrm_arc.training.callbacks import Callback
 from hrm_arc.training.metrics import StepMetrics
 from hrm_arc.training.trainer import Trainer
 
 
 def learn(
-    backend: Backend, card: Card, task: Task, seconds: float, seed: int, output: Output, stopping: threading.Event
+    backend: Backend, card: Card, task: Task, seconds: float, seed: int, output: EventWriter, stopping: threading.Event
 ) -> tuple[Any, Card]:
     """Fine-tune a model on a task's demonstrations; see :meth:`hrm_arc.Solver.fit`.
 
@@ -47,7 +47,7 @@ class Learning(Callback):
         stopping: set to end it.
     """
 
-    def __init__(self, output: Output, stopping: threading.Event):
+    def __init__(self, output: EventWriter, stopping: threading.Event):
         self._output = output
         self._stopping = stopping
         self._trainer: Trainer | None = None

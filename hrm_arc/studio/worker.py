@@ -20,6 +20,7 @@ from hrm_arc.deploy.opening import open_exported
 from hrm_arc.errors import ReportedError, UserError, is_out_of_memory, not_installed
 from hrm_arc.puzzles.task import parse_task
 from hrm_arc.report.listing import signature_of
+from hrm_arc.studio.events import EventWriter
 
 if TYPE_CHECKING:
     from hrm_arc.evaluation.prediction import Candidate, Key
@@ -29,22 +30,10 @@ if TYPE_CHECKING:
 SHOWN = 6
 
 
-class Output:
-    """Writes objects to what was standard output; what anything else prints goes to standard error."""
-
-    def __init__(self) -> None:
-        self._file = os.fdopen(os.dup(1), "w", encoding="utf-8")
-        os.dup2(2, 1)
-
-    def __call__(self, event: str, **fields: Any) -> None:
-        self._file.write(json.dumps({"event": event, **fields}) + "\n")
-        self._file.flush()
-
-
 class _Notes(logging.Handler):
     """Hands warnings of the package to the page."""
 
-    def __init__(self, output: Output):
+    def __init__(self, output: EventWriter):
         super().__init__(logging.WARNING)
         self._output = output
 
@@ -54,7 +43,7 @@ class _Notes(logging.Handler):
 
 def main() -> None:
     """Work on the order that standard input holds."""
-    output, stopping = Output(), threading.Event()
+    output, stopping = EventWriter(), threading.Event()
     order = json.loads(sys.stdin.readline() or "null")
     if order is None:
         return
@@ -77,7 +66,7 @@ def main() -> None:
 NO_MEMORY = "not enough for this job on this machine: try a smaller model, fewer votes or a smaller task"
 
 
-def work(order: dict[str, Any], output: Output, stopping: threading.Event) -> None:
+def work(order: dict[str, Any], output: EventWriter, stopping: threading.Event) -> None:
     """Load the model, learn the task if that was asked for, and answer each test input.
 
     Raises:
@@ -132,7 +121,7 @@ def open_model(path: Path, kind: str, signature: list[int] | None) -> tuple[Any,
     return backend, card
 
 
-def _follower(output: Output, votes: int) -> Any:
+def _follower(output: EventWriter, votes: int) -> Any:
     def voted(key: Key, candidates: tuple[Candidate, ...], done: int) -> None:
         shown = [{"grid": each.grid.tolist(), "votes": each.votes} for each in candidates[:SHOWN]]
         output("votes", test=key[1], done=done, of=votes, candidates=shown, different=len(candidates))

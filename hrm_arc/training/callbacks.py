@@ -16,11 +16,10 @@ from hrm_arc.runs.folder import RunFolder
 from hrm_arc.runs.metrics import Metrics
 from hrm_arc.runs.status import RunState, Status
 from hrm_arc.runs.trackers import Tracker, open_tracker
-from hrm_arc.training.metrics import StepMetrics
+from hrm_arc.training.metrics import StepMetrics, Validation
 
 if TYPE_CHECKING:
     from hrm_arc.training.trainer import Trainer
-    from hrm_arc.training.validation import Validation
 
 log = logging.getLogger(__name__)
 

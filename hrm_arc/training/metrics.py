@@ -82,6 +82,31 @@ class StepMetrics:
         return row | row.pop("of_model")
 
 
+@dataclass(frozen=True)
+class Validation:
+    """The result of one validation.
+
+    Attributes:
+        samples: number of samples.
+        loss: mean loss of the answer, in nats per counted cell.
+        token_accuracy: over all 900 cells, padding included: the log's metric.
+        exact_accuracy: share of samples whose grid is exactly right.
+        seconds: duration.
+        full: whether the whole held-out set was scored.
+    """
+
+    samples: int
+    loss: float
+    token_accuracy: float
+    exact_accuracy: float
+    seconds: float
+    full: bool
+
+    def as_row(self) -> dict[str, Any]:
+        """The result as a row of metrics.jsonl."""
+        return asdict(self)
+
+
 def check_names(names: Sequence[str]) -> None:
     """Check that a model's own metrics do not have the name of another key of a row.
 

@@ -25,6 +25,7 @@ from hrm_arc.puzzles.canvas import FULL, clip
 from hrm_arc.puzzles.readings import read_tokens
 from hrm_arc.training.config import LossConfig, ValidationConfig
 from hrm_arc.training.losses import segment_losses
+from hrm_arc.training.metrics import Validation
 from hrm_arc.training.optim import EMA, swapped_in
 
 if TYPE_CHECKING:
@@ -32,31 +33,6 @@ if TYPE_CHECKING:
     from hrm_arc.training.distributed import Distributed
 
 SAMPLES_AT_ONCE = 256
-
-
-@dataclass(frozen=True)
-class Validation:
-    """The result of one validation.
-
-    Attributes:
-        samples: number of samples.
-        loss: mean loss of the answer, in nats per counted cell.
-        token_accuracy: over all 900 cells, padding included: the log's metric.
-        exact_accuracy: share of samples whose grid is exactly right.
-        seconds: duration.
-        full: whether the whole held-out set was scored.
-    """
-
-    samples: int
-    loss: float
-    token_accuracy: float
-    exact_accuracy: float
-    seconds: float
-    full: bool
-
-    def as_row(self) -> dict[str, Any]:
-        """The result as a row of metrics.jsonl."""
-        return asdict(self)
 
 
 class Totals(NamedTuple):
