@@ -83,7 +83,7 @@ def _read_csv(path: Path, most: int | None) -> tuple[list[Pair], list[tuple[Path
             if most is None and os.fstat(file.fileno()).st_size > LARGEST_WHOLE:
                 numbers = ":1000:500, where the second one is of test.csv" if path.name == "test.csv" else ":1000"
                 what = f"is larger than {LARGEST_WHOLE / 2**30:.0f} GiB; put a number of boards behind the source"
-                raise PuzzleError(path, f"{what}, {numbers}")
+                raise PuzzleError(path, f"{what}, such as {numbers}")
             reader, columns = _reader(path, file)
             question, answer = columns.index("question"), columns.index("answer")
             for row in reader:

@@ -87,6 +87,14 @@ def test_a_file_that_no_memory_holds_is_refused_at_once(tmp_path: Path) -> None:
     file.write_text(BOARDS)
     # A file with a hole takes no space.
     os.truncate(file, LARGEST_WHOLE + 1)
-    with pytest.raises(UserError, match=r"larger than 2 GiB; name a number of boards, such as train\.csv:1000"):
+    with pytest.raises(UserError, match=r"larger than 2 GiB; put a number of boards behind the source, such as :1000$"):
         load_tasks(str(file))
     assert len(load_tasks(f"{file}:2")[0].demonstrations) == 1
+    # Beside a small train.csv the number of a large test.csv is the second one.
+    file.write_text(BOARDS)
+    tests = tmp_path / "test.csv"
+    tests.write_text(BOARDS)
+    os.truncate(tests, LARGEST_WHOLE + 1)
+    with pytest.raises(UserError, match=r"test\.csv: .*such as :1000:500, where the second one is of test\.csv"):
+        load_tasks(str(file))
+    assert len(load_tasks(f"{file}:2:1")[0].tests) == 1
