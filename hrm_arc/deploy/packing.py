@@ -95,7 +95,7 @@ def _command(recipe: Mapping[str, Any], start: str) -> str:
         recipe: the recipe.
         start: the name of the run whose weights it began with, or "".
     """
-    begin = [f"--init-from runs/{start}"] if start else []
+    begin = [f"--init-from {shlex.quote(f'runs/{start}')}"] if start else []
     name = str(recipe["name"])
     try:
         usual = load_recipe(name).as_dict()

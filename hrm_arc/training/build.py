@@ -82,7 +82,7 @@ def _with_model_defaults(recipe: Recipe) -> Recipe:
         options = asdict(find_model(name).config(**recipe.model_options))
     except (TypeError, ValueError) as error:
         raise UserError("model", f"{name}: {error}") from None
-    return replace(recipe, model={**options, **recipe.model})
+    return replace(recipe, model={"name": name, **options, **recipe.model})
 
 
 def load_corpus(recipe: Recipe) -> Corpus:
