@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import sys
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -202,8 +202,7 @@ def _training(rows: Rows, key: str) -> tuple[np.ndarray, np.ndarray]:
 def _number(row: Mapping[str, Any], key: str) -> bool:
     """Whether the row has a finite number under the key."""
     value = row.get(key)
-    # math.isfinite raises an OverflowError for an integer that is too large for a float.
-    return isinstance(value, int | float) and abs(value) <= sys.float_info.max
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def smooth(values: Sequence[float] | np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
-from hrm_arc.errors import unwritable
+from hrm_arc.errors import printable, unwritable
 from hrm_arc.files import atomic_write, open_append, sealed_row
 from hrm_arc.reading import check_sealed_row, iterate_rows, kind_of, open_regular, parse_json
 
@@ -106,8 +106,10 @@ def check_row(row: Any) -> Row:
         value = row.get(name)
         if value is not None and type(value) not in (int, float):
             raise ValueError(f"{name} is {kind_of(value)}, expected a number")
-        if value is not None and not abs(value) <= sys.float_info.max:
-            raise ValueError(f"{name} is {value!r:.40}, which is too large")
+    # Also those that a model names itself: views draw every number.
+    for name, value in row.items():
+        if type(value) in (int, float) and not abs(value) <= sys.float_info.max:
+            raise ValueError(f"{printable(name)} is {value!r:.40}, which is too large")
     for name in ("exact_accuracy", "token_accuracy"):
         value = row.get(name)
         if value is not None and not (type(value) in (int, float) and 0 <= value <= 1):

@@ -12,12 +12,14 @@ import torch
 from rich.console import Console
 
 from hrm_arc.errors import UserError
+from hrm_arc.files import sealed_row
 from hrm_arc.models import MODELS
 from hrm_arc.models.grid_hrm import GridHRM, GridHRMConfig
 from hrm_arc.models.reasoner import Batch, Carry, Output, Reasoner
 from hrm_arc.reading import read_lines
 from hrm_arc.report.charts import training_details
 from hrm_arc.report.watch import live_view
+from hrm_arc.runs.metrics import read_history
 from hrm_arc.runs.status import RunState
 from hrm_arc.studio.curves import charts
 from hrm_arc.training.build import load_corpus
@@ -270,3 +272,13 @@ def test_unknown_operations_are_null_and_not_zero(tmp_path: Path, monkeypatch: p
     trainer.fit()
     rows: Sequence[dict[str, object]] = read_lines(trainer.folder.metrics_file)
     assert {row["model_flops_per_sec"] for row in rows if row["kind"] == "train"} == {None}
+
+
+@pytest.mark.parametrize("name", ["loss", "of_its_own"])
+def test_a_number_that_no_float_holds_is_no_row(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    row = {"kind": "train", "step": 1, "seconds": 1.0}
+    path.write_text(sealed_row({**row, name: 10**400}) + sealed_row({**row, name: 0.5}))
+    history = read_history(path)
+    assert [each[name] for each in history.rows] == [0.5]
+    assert "which is too large" in history.damaged[0]
