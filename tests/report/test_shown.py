@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from hrm_arc.report.charts import _draw_exact
 from hrm_arc.report.grids import terminal_answer, terminal_task
 from hrm_arc.report.listing import run_rows
 from hrm_arc.report.outlook import outlook
+from hrm_arc.report.page import environment
 from hrm_arc.report.watch import MetricsFollower
 from tests.made import made_run
 
@@ -105,3 +107,13 @@ def test_only_a_terminal_and_columns_have_a_width(monkeypatch: pytest.MonkeyPatc
     assert result_console().width >= 1000
     monkeypatch.setenv("COLUMNS", "60")
     assert result_console().width == 60
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_the_mark_of_a_share_lies_on_its_bar(share: float) -> None:
+    """A mark at the end of the bar would not be drawn, and all solved looked like none."""
+    drawn = str(environment().get_template("parts.html").module.bar(share, share, share))  # type: ignore[attr-defined]
+    (mark,) = re.findall(r'class="point" x="([\d.]+)" width="([\d.]+)"', drawn)
+    left, width = map(float, mark)
+    assert 0 <= left <= left + width <= 100
+    assert abs(left + width / 2 - 100 * share) <= 0.36
