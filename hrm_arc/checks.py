@@ -1,4 +1,4 @@
-"""Checks of decoded values that anybody may have written: their type and range, with the reason in words."""
+"""Checks of values that anybody may have written, decoded or in a recipe: type and range, with the reason in words."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from hrm_arc.reading import kind_of
+
+LARGEST_SEED = 2**63 - 1
+"""What the random generators of every library here accept."""
 
 
 def whole(name: str, value: Any, least: int = 0, most: int = 2**53) -> int:
@@ -106,3 +109,29 @@ def field(data: Mapping[str, Any], name: str) -> Any:
     if name not in data:
         raise ValueError(f"has no {name}")
     return data[name]
+
+
+def check_at_most(config: object, most: float, *names: str) -> None:
+    """Check that fields of a configuration are at most ``most``: what is larger would never fit a machine.
+
+    Raises:
+        ValueError: naming the first such field.
+    """
+    for name in names:
+        value = getattr(config, name)
+        if not value <= most:
+            raise ValueError(f"{name} is {value}, expected at most {most:,}")
+
+
+def check_at_least(config: object, least: float, *names: str) -> None:
+    """Check that fields of a configuration are at least ``least``, and finite: files have no other numbers.
+
+    Raises:
+        ValueError: naming the first such field.
+    """
+    for name in names:
+        value = getattr(config, name)
+        if not value >= least:
+            raise ValueError(f"{name} is {value}, expected at least {least:g}")
+        if value == math.inf:
+            raise ValueError(f"{name} is infinite, expected a number")

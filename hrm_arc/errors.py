@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import math
 import re
 from collections.abc import Sized
 from typing import ClassVar
@@ -89,33 +88,3 @@ def not_installed(error: ModuleNotFoundError) -> UserError | None:
 def and_more(things: Sized) -> str:
     """`` (and N more)`` behind the first of several things."""
     return f" (and {len(things) - 1} more)" if len(things) > 1 else ""
-
-
-LARGEST_SEED = 2**63 - 1
-"""What the random generators of every library here accept."""
-
-
-def check_at_most(config: object, most: float, *names: str) -> None:
-    """Check that fields of a configuration are at most ``most``: what is larger would never fit a machine.
-
-    Raises:
-        ValueError: naming the first such field.
-    """
-    for name in names:
-        value = getattr(config, name)
-        if not value <= most:
-            raise ValueError(f"{name} is {value}, expected at most {most:,}")
-
-
-def check_at_least(config: object, least: float, *names: str) -> None:
-    """Check that fields of a configuration are at least ``least``, and finite: files have no other numbers.
-
-    Raises:
-        ValueError: naming the first such field.
-    """
-    for name in names:
-        value = getattr(config, name)
-        if not value >= least:
-            raise ValueError(f"{name} is {value}, expected at least {least:g}")
-        if value == math.inf:
-            raise ValueError(f"{name} is infinite, expected a number")

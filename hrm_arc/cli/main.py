@@ -9,6 +9,7 @@ import sys
 from collections.abc import Container, Sequence
 from typing import Any, NoReturn
 
+from hrm_arc.checks import LARGEST_SEED
 from hrm_arc.cli import (
     analyze,
     audit,
@@ -32,7 +33,7 @@ from hrm_arc.cli import (
 from hrm_arc.cli.show import configure_logging, note
 from hrm_arc.cli.signals import end_at_once, interrupt_on_signals
 from hrm_arc.cli.streams import Streams
-from hrm_arc.errors import LARGEST_SEED, ReportedError, UserError, is_out_of_memory, not_installed
+from hrm_arc.errors import ReportedError, UserError, is_out_of_memory, not_installed
 
 DESCRIPTION = """\
 Train, score, understand and ship small recursive reasoning models on grid puzzles.

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from hrm_arc.errors import check_at_least, check_at_most
+from hrm_arc.checks import check_at_least, check_at_most
 from hrm_arc.models.canvases import Canvases
 from hrm_arc.models.conditioning import SHARED_LENGTH, SharedConditioning
 from hrm_arc.models.layers import PostNormBlock, sinusoids

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hrm_arc.errors import check_at_least, check_at_most
+from hrm_arc.checks import check_at_least, check_at_most
 from hrm_arc.models.canvases import Canvases
 from hrm_arc.models.conditioning import PARTS, Part, SharedConditioning
 from hrm_arc.models.fused import Rotation, rms_norm

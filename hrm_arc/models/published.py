@@ -14,7 +14,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from hrm_arc.errors import UserError, check_at_least, check_at_most
+from hrm_arc.checks import check_at_least, check_at_most
+from hrm_arc.errors import UserError
 from hrm_arc.models.attention import attention_within
 from hrm_arc.models.canvases import Canvases
 from hrm_arc.models.compiled import Linear, TokenWise, apply_linear

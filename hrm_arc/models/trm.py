@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from hrm_arc.errors import check_at_least, check_at_most
+from hrm_arc.checks import check_at_least, check_at_most
 from hrm_arc.models.published import EXPORT, TASK_TABLES, Level, Published, PublishedConfig
 from hrm_arc.models.reasoner import Batch, Carry, Output
 from hrm_arc.models.spec import ModelSpec

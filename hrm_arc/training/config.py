@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from hrm_arc.errors import LARGEST_SEED, check_at_least, check_at_most
+from hrm_arc.checks import LARGEST_SEED, check_at_least, check_at_most
 from hrm_arc.evaluation.prediction import DEFAULT_VOTES
 from hrm_arc.puzzles.canvas import CanvasKind
 from hrm_arc.runs.trackers import TrackerName
