@@ -124,9 +124,10 @@ def rules_seen(card: Card, tasks: Sequence[Task]) -> list[str]:
 
 
 def boards_not_held_out(card: Card, tasks: Sequence[Task]) -> list[str]:
-    """Games with other boards than those that a training on fresh boards left out: it may have had these."""
-    known = {name: card.fingerprints.get(name, {}).get("tests") for name in card.tasks} if card.fresh else {}
-    return [each.id for each in tasks if each.id in known and task_fingerprint(each)["tests"] != known[each.id]]
+    """Games with other boards than those that trainings on fresh boards left out: one may have had these."""
+    kept = card.kept_out()
+    known = [each for each in tasks if each.boards and each.id in kept]
+    return [each.id for each in known if not {*test_digests(task_fingerprint(each))} <= {*kept[each.id]}]
 
 
 def changed_tasks(card: Card, tasks: Sequence[Task], *, games: bool = False) -> dict[str, list[str]]:

@@ -40,8 +40,8 @@ class Card:
         places: for each source that is a path, the path relative to the run's folder.
         earlier: the answers that were given to the trainings which it goes back to, see
             :class:`hrm_arc.puzzles.fingerprint.GivenAnswers`; ``chosen_by``: digests of the test inputs by whose
-            answers weights that it began with were chosen; and whether the first training was ``imported``, so that its
-            answers are not known. Empty for a training from scratch.
+            answers weights that it began with were chosen; ``kept_out``: see :meth:`kept_out`; and whether the first
+            training was ``imported``, so that its answers are not known. Empty for a training from scratch.
         symmetries: for each task of an imported checkpoint whose rows of variants were imported, the symmetries of
             these rows, the original first: eleven digits each, see
             :func:`hrm_arc.puzzles.variant_names.read_symmetries`. They stand in place of those that ``seed`` selects.
@@ -100,14 +100,27 @@ class Card:
 
     def has_data_of(self, other: Card) -> bool:
         """Whether both were trained on the same grids, with the same test outputs held out."""
-        return (self.held_out, self.fingerprints) == (other.held_out, other.fingerprints)
+        own, others = ((each.held_out, each.fresh, each.fingerprints) for each in (self, other))
+        return own == others
+
+    def kept_out(self) -> dict[str, list[str]]:
+        """The boards that were kept out of all its trainings on fresh boards, by digests of their test inputs.
+
+        Returns:
+            for each game that it, or weights that it goes back to, was trained to solve on fresh boards.
+        """
+        kept = dict(self.earlier.get("kept_out", {}))
+        for name in self.tasks[: self.held_out] if self.fresh else ():
+            own = test_digests(self.fingerprints.get(name))
+            kept[name] = sorted({*own} & {*kept.get(name, own)})
+        return kept
 
     def for_later(self) -> dict[str, Any]:
         """The field ``earlier`` of a card of a training that begins with its weights."""
-        chosen_by = sorted(self.chosen_by())
+        known = {"chosen_by": sorted(self.chosen_by()), "kept_out": self.kept_out()}
         return {
             **self.given_answers().as_json(),
-            **({"chosen_by": chosen_by} if chosen_by else {}),
+            **{name: value for name, value in known.items() if value},
             "imported": self.goes_back_to_import,
         }
 
@@ -192,9 +205,15 @@ def _couples(name: str, value: Any) -> None:
     checks.texts(name, [text for each in value for text in each])
 
 
+def _lists_of_texts(name: str, value: Any) -> None:
+    for key, each in checks.mapping(name, value).items():
+        checks.texts(f"{name}.{key:.40}", each)
+
+
 EARLIER: dict[str, Callable[[str, Any], object]] = {
     **dict.fromkeys(("names", "pairs", "chosen_by"), checks.texts),
     "tests": _couples,
+    "kept_out": _lists_of_texts,
     "imported": checks.flag,
 }
 

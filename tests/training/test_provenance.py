@@ -334,13 +334,34 @@ def test_a_card_names_no_other_file(tmp_path: Path) -> None:
         read_card(card.parent)
 
 
+SOME_WERE_FRESH = "sudoku-4x4: its training had fresh boards, and these are not those that were kept out of them"
+
+
 def test_boards_that_fresh_boards_may_have_been_are_named(tmp_path: Path) -> None:
-    flags = ("--data.solve", "[sudoku-4x4/test:20]", "--data.boards", "fresh", "--training.max_steps", "1")
-    trainer = Trainer(tiny_recipe(write_tasks(tmp_path / "tasks"), "grid-hrm", *flags), root=tmp_path / "r")
-    trainer.fit()
-    card = trainer.card()
-    said = "sudoku-4x4: its training had fresh boards, and these are not those that were kept out of them"
-    assert said not in warnings(card, load_tasks("sudoku-4x4/test:20"))
+    card = trained_on_boards("sudoku-4x4/test:20", "fresh", tmp_path).card()
+    for own in ("sudoku-4x4/test:20", "sudoku-4x4/test:10"):
+        assert SOME_WERE_FRESH not in warnings(card, load_tasks(own))
     for other in ("sudoku-4x4/validation:20", "sudoku-4x4/test:30"):
-        assert said in warnings(card, load_tasks(other))
-    assert said not in warnings(replace(card, fresh=False), load_tasks("sudoku-4x4/validation:20"))
+        assert SOME_WERE_FRESH in warnings(card, load_tasks(other))
+    assert SOME_WERE_FRESH not in warnings(replace(card, fresh=False), load_tasks("sudoku-4x4/validation:20"))
+
+
+def test_weights_keep_the_boards_that_their_first_training_left_out(tmp_path: Path) -> None:
+    first = Pretrained.load(trained_on_boards("sudoku-4x4/test:20", "fresh", tmp_path).folder.path)
+    for boards, left_out in (("variants", 20), ("fresh", 10)):
+        card = trained_on_boards("sudoku-4x4/test:10", boards, tmp_path, first).card()
+        assert len(card.kept_out()["sudoku-4x4"]) == left_out
+        assert SOME_WERE_FRESH not in warnings(card, load_tasks("sudoku-4x4/test:10"))
+        assert SOME_WERE_FRESH in warnings(card, load_tasks("sudoku-4x4/validation:20"))
+
+
+def trained_on_boards(source: str, boards: str, folder: Path, start: Pretrained | None = None) -> Trainer:
+    """A trainer after one step on the boards of a game."""
+    tasks = write_tasks(folder / "tasks")
+    # Boards to be solved have no demonstrations to learn from.
+    study = () if boards == "fresh" else ("--data.study", f"[{tasks}]")
+    flags = (*study, "--data.boards", boards, "--training.max_steps", "1")
+    recipe = tiny_recipe(tasks, "grid-hrm", "--data.solve", f"[{source}]", *flags)
+    trainer = Trainer(recipe, root=folder / "runs", pretrained=start)
+    trainer.fit()
+    return trainer
