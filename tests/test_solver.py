@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from hrm_arc.evaluation.torch_backend import TorchBackend
 from hrm_arc.models import build_model, find_model
 from hrm_arc.models import compiled as compiled_parts
 from hrm_arc.models.compiled import TokenWise, can_compile, compile_token_wise
+from hrm_arc.models.grid_hrm import GridHRM, GridHRMConfig
+from hrm_arc.models.spec import reference_to
 from hrm_arc.puzzles.augmented import AugmentedSet, Samples
 from hrm_arc.puzzles.canvas import visible_canvas
 from hrm_arc.puzzles.corpus import Corpus
@@ -25,6 +28,8 @@ from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.puzzles.task import Task
 from hrm_arc.runs.card import Card
 from hrm_arc.solver import Solver, evaluate
+from hrm_arc.training.trainer import Trainer
+from tests.made import tiny_recipe, write_tasks
 
 TASKS = load_tasks("arc-agi-1/training")[:4]
 CARD = Card(
@@ -171,6 +176,35 @@ def test_fitting_learns_the_demonstrations_and_leaves_the_solver_as_it_is() -> N
         Solver(Copies(), CARD).fit([task])
     with pytest.raises(UserError, match="0 seconds for 1 tasks"):
         solver.fit([task], seconds=0)
+
+
+@pytest.mark.parametrize("name", ["grid-hrm", "dual-loop", "hrm", "trm"])
+def test_a_built_in_class_by_its_module_has_the_rows_of_its_name(name: str) -> None:
+    own = find_model(name)
+    model = build_model(name, own.example_config, num_tasks=3)
+    assert own.task_tables
+    assert find_model(reference_to(model)).task_tables == own.task_tables
+
+
+def test_a_run_of_a_model_in_memory_is_fitted_to_other_tasks(tmp_path: Path) -> None:
+    corpus = Corpus(solve=tuple(TASKS[:3]))
+    model = GridHRM(GridHRMConfig(**CARD.options), len(corpus.tasks))
+    recipe = tiny_recipe(write_tasks(tmp_path / "tasks"), "grid-hrm", "--training.max_steps", "1")
+    trainer = Trainer(recipe, corpus, model, root=tmp_path / "runs")
+    trainer.fit()
+    fitted = Solver.load(trainer.folder.path).fit([TASKS[3]], seconds=0.5)
+    assert fitted.card.tasks == [TASKS[3].id]
+
+
+def test_halting_is_set_for_a_backend_and_not_for_its_model() -> None:
+    model = build_model("grid-hrm", {**CARD.options, "segments": 3}, len(CARD.tasks))
+    backend = TorchBackend(model, early_exit=False)
+    (samples,) = AugmentedSet(Corpus(solve=tuple(TASKS[:1])).held_out_puzzles()).samples(np.arange(1))
+    for segments, run in ((2, 2), (5, 5), (None, 3)):
+        backend.set_halting(0.5, segments)
+        assert backend.answer(samples).segments.tolist() == [run]
+        assert len(backend.refine(samples)) == run
+    assert model.segments == 3
 
 
 def test_a_notebook_shows_tasks_and_answers_but_no_test_output() -> None:

@@ -61,8 +61,8 @@ def open_run(
     Args:
         path: the run, checkpoint or name.
         device: a torch device, or ``auto``.
-        early_exit: whether a sample stops when its halting logit says so. None: it stops, unless the model was
-            imported, because published systems run every segment in evaluation.
+        early_exit: whether a sample stops when its halting logit says so; None: see
+            :attr:`hrm_arc.runs.card.Card.early_exit`.
         precision: in which it computes, or ``auto``.
         reading: how tokens are read as a grid.
 
@@ -73,10 +73,7 @@ def open_run(
     from hrm_arc.runs.checkpoint import checksum, newest_checkpoint, recipe_of, run_of
 
     checkpoint = newest_checkpoint(path)
-    backend, card = load_model(checkpoint, device, precision)
-    if early_exit is not None:
-        backend.early_exit = early_exit
-    backend.reading = reading
+    backend, card = load_model(checkpoint, device, precision, early_exit, reading)
     digest = checksum(checkpoint)
     recipe, run = recipe_of(checkpoint), run_of(checkpoint)
     precision, halts, kind = backend.precision, backend.early_exit, backend.device.type

@@ -88,8 +88,8 @@ class OnnxBackend:
         threads: CPU threads; 0: one for each core.
         memory: megabytes for one layer's attention matrices; they limit the batch size. dual-loop stops its
             loop for a whole batch, so its answers may depend on the batch size.
-        early_exit: whether a sample stops when its halting logit says so; otherwise it runs every segment. None: it
-            stops, unless the checkpoint was imported, because published systems run every segment in evaluation.
+        early_exit: whether a sample stops when its halting logit says so; otherwise it runs every segment. None: see
+            :attr:`hrm_arc.runs.card.Card.early_exit`.
         reading: how tokens are read as a grid.
 
     Raises:
@@ -118,7 +118,7 @@ class OnnxBackend:
         self.card = self.exported.card
         # The hexadecimal digits at the end of the file, see exported.py.
         self.checksum = content[-64:].decode()
-        self.early_exit = not self.card.imported if early_exit is None else early_exit
+        self.early_exit = self.card.early_exit if early_exit is None else early_exit
         self.reading = reading
         self.halt_at = self.card.halt_at
         self._memory = memory

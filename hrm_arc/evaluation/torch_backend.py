@@ -69,16 +69,15 @@ class TorchSegment:
 
 
 @torch.inference_mode()
-def infer(model: Reasoner, batch: Batch, early_exit: bool = True, halt_at: float = 0.5) -> Halted[Tensor]:
+def infer(model: Reasoner, batch: Batch, controller: HaltingController) -> Halted[Tensor]:
     """Run segments of a model in evaluation mode until every sample has halted.
 
     Args:
         model: in evaluation mode.
         batch: the samples.
-        early_exit: False runs every segment for every sample.
-        halt_at: the halting probability above which a sample stops.
+        controller: decides which samples stop after a segment.
     """
-    return run_until_halted(TorchSegment(model, batch), HaltingController(model.segments, early_exit, halt_at))
+    return run_until_halted(TorchSegment(model, batch), controller)
 
 
 class TorchBackend:
@@ -109,6 +108,7 @@ class TorchBackend:
         self.device = torch.device(device)
         self.early_exit = early_exit
         self.halt_at = halt_at
+        self.max_segments = model.segments
         self.precision = precision
         self.reading = reading
         self._compiles = False
@@ -117,24 +117,28 @@ class TorchBackend:
 
     @classmethod
     def of_card(
-        cls, model: Reasoner, card: Card, device: torch.device | str = "cpu", precision: Precision = "32-true"
+        cls,
+        model: Reasoner,
+        card: Card,
+        device: torch.device | str = "cpu",
+        precision: Precision = "32-true",
+        early_exit: bool | None = None,
+        reading: Reading = "likely",
     ) -> TorchBackend:
         """A model that answers as its card says.
 
-        One that was imported runs every segment, as the published evaluations do: there, halting saves time in training
-        alone. Others stop early.
-
         Args:
             model, card: the model.
-            device, precision: see the class.
+            device, precision, reading: see the class.
+            early_exit: see the class; None: as the card says.
         """
-        return cls(model, device, card.ignores_padding, not card.imported, precision, halt_at=card.halt_at)
+        early_exit = card.early_exit if early_exit is None else early_exit
+        return cls(model, device, card.ignores_padding, early_exit, precision, reading, card.halt_at)
 
     def set_halting(self, halt_at: float, segments: int | None = None) -> None:
         """See :class:`~hrm_arc.evaluation.predict.HaltingBackend`."""
         self.halt_at = halt_at
-        if segments is not None:
-            self.model.segments = segments
+        self.max_segments = self.model.segments if segments is None else segments
 
     def prepare(self, cells: int) -> None:
         """See :class:`~hrm_arc.evaluation.predict.PreparedBackend`: for long work on a CPU the model is compiled.
@@ -142,7 +146,7 @@ class TorchBackend:
         That depends on the amount of work only, not on time, so the same work is rounded the same.
         """
         weights = sum(each.weight.numel() for each in self.model.modules() if isinstance(each, nn.Linear))
-        is_long = 2 * cells * weights * self.model.segments >= LONG_OPERATIONS
+        is_long = 2 * cells * weights * self.max_segments >= LONG_OPERATIONS
         self._compiles = is_long and self.device.type == "cpu" and has_token_wise(self.model) and can_compile()
         if not self._compiles:
             compile_token_wise(self.model, "inference", False)
@@ -182,7 +186,8 @@ class TorchBackend:
     def _answer(self, samples: Samples) -> Answers:
         with self._evaluating():
             batch = Batch.from_samples(samples, self.device)
-            output, segments = infer(self.model, batch, self.early_exit, self.halt_at)
+            controller = HaltingController(self.max_segments, self.early_exit, self.halt_at)
+            output, segments = infer(self.model, batch, controller)
         # NaN or +infinity in any logit: the answer is none, and the confidence says so.
         broken = (output.logits.isnan() | output.logits.isposinf()).flatten(1).any(dim=1)
         confidence = output.q_halt.float().sigmoid().masked_fill(broken, torch.nan)
@@ -191,8 +196,8 @@ class TorchBackend:
 
     def segment_answers(self, samples: Samples) -> Iterator[SegmentAnswer]:
         """See :class:`~hrm_arc.evaluation.predict.SegmentsBackend`."""
-        controller, segment = HaltingController(self.model.segments, halt_at=self.halt_at), None
-        for number in range(1, self.model.segments + 1):
+        controller, segment = HaltingController(self.max_segments, halt_at=self.halt_at), None
+        for number in range(1, self.max_segments + 1):
             # Modes of torch are of this thread: they must not stay on while the caller does something else.
             with torch.inference_mode(), self._evaluating():
                 segment = segment or TorchSegment(self.model, Batch.from_samples(samples, self.device))
@@ -230,7 +235,13 @@ class TorchBackend:
         return read_tokens(_numpy(logits.float()), samples.canvas, self.ignores_padding, self.reading)
 
 
-def load_model(path: Path, device: str = "auto", precision: str = "auto") -> tuple[TorchBackend, Card]:
+def load_model(
+    path: Path,
+    device: str = "auto",
+    precision: str = "auto",
+    early_exit: bool | None = None,
+    reading: Reading = "likely",
+) -> tuple[TorchBackend, Card]:
     """Load a checkpoint, or a run's newest one. A newer checkpoint that is damaged is logged as a warning.
 
     Args:
@@ -238,6 +249,7 @@ def load_model(path: Path, device: str = "auto", precision: str = "auto") -> tup
         device: a torch device, or ``auto`` for the best one here.
         precision: in which the model computes, or ``auto`` for the one that the device is fastest in; see
             :mod:`hrm_arc.hardware`.
+        early_exit, reading: see :meth:`TorchBackend.of_card`.
 
     Raises:
         UserError: there is none, it is damaged, its model is not importable here, its weights do not fit its
@@ -254,7 +266,7 @@ def load_model(path: Path, device: str = "auto", precision: str = "auto") -> tup
         raise UserError(folder / WEIGHTS, f"does not fit the model {card.model!r} that its card names") from None
     place = find_device(device)
     chosen = chosen_precision(precision, place.type)
-    return TorchBackend.of_card(model.to(place).eval(), card, place, chosen), card
+    return TorchBackend.of_card(model.to(place).eval(), card, place, chosen, early_exit, reading), card
 
 
 def check_weights(file: Path, weights: Mapping[str, Tensor]) -> None:

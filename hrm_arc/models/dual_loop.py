@@ -68,6 +68,7 @@ class DualLoopConfig:
 class DualLoop(PackedReasoner):
     """One segment holds all cycles; gradients flow through every one of them."""
 
+    task_tables = ("conditioning.task.weight",)
     positions: Tensor
 
     def __init__(self, config: DualLoopConfig, num_tasks: int = 0):
@@ -161,6 +162,6 @@ SPEC = ModelSpec(
     config=DualLoopConfig,
     build=lambda config, num_tasks, num_variants: DualLoop(config, num_tasks),
     example_config={"hidden_size": 16, "num_heads": 2, "h_layers": 1, "l_layers": 1, "h_cycles": 2, "dropout": 0.0},
-    task_tables=("conditioning.task.weight",),
+    task_tables=DualLoop.task_tables,
     export=ExportSpec(carry=("h", "l"), num_heads=lambda config: config.num_heads),
 )

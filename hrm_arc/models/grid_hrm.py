@@ -85,6 +85,8 @@ class GridHRMConfig:
 class GridHRM(PackedReasoner):
     """The model; see the module and :class:`GridHRMConfig`."""
 
+    task_tables = ("conditioning.task.weight",)
+
     def __init__(self, config: GridHRMConfig, num_tasks: int):
         super().__init__()
         self.config = config
@@ -170,6 +172,6 @@ SPEC = ModelSpec(
     config=GridHRMConfig,
     build=lambda config, num_tasks, num_variants: GridHRM(config, num_tasks),
     example_config={"hidden_size": 16, "num_heads": 2, "h_layers": 1, "l_layers": 1, "segments": 2},
-    task_tables=("conditioning.task.weight",),
+    task_tables=GridHRM.task_tables,
     export=ExportSpec(carry=("h", "l"), num_heads=lambda config: config.num_heads),
 )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hrm_arc.checks import check_at_least, check_at_most
-from hrm_arc.models.published import EXPORT, TASK_TABLES, Level, Published, PublishedConfig
+from hrm_arc.models.published import EXPORT, Level, Published, PublishedConfig
 from hrm_arc.models.reasoner import Batch, Carry, Output
 from hrm_arc.models.spec import ModelSpec
 
@@ -67,7 +67,7 @@ SPEC = ModelSpec(
     config=HRMConfig,
     build=HRM,
     example_config={"hidden_size": 16, "num_heads": 2, "h_layers": 1, "l_layers": 1, "segments": 2},
-    task_tables=TASK_TABLES,
+    task_tables=HRM.task_tables,
     export=EXPORT,
     loss={"kind": "stablemax", "halt_kind": "q-learning", "halt_weight": 0.5},
 )

@@ -33,7 +33,6 @@ from hrm_arc.models.spec import ExportSpec
 from hrm_arc.models.vocabulary import OwnTokens, Vocabulary
 
 # What specs of both models share.
-TASK_TABLES = ("puzzle_emb.task.weight", "puzzle_emb.weights")
 EXPORT = ExportSpec(
     carry=("h", "l"),
     num_heads=lambda config: config.num_heads,
@@ -98,6 +97,7 @@ class Published(PackedReasoner):
     The first position feeds the Q head.
     """
 
+    task_tables = ("puzzle_emb.task.weight", "puzzle_emb.weights")
     H_init: Tensor
     L_init: Tensor
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hrm_arc.checks import check_at_least, check_at_most
-from hrm_arc.models.published import EXPORT, TASK_TABLES, Level, Published, PublishedConfig
+from hrm_arc.models.published import EXPORT, Level, Published, PublishedConfig
 from hrm_arc.models.reasoner import Batch, Carry, Output
 from hrm_arc.models.spec import ModelSpec
 
@@ -71,7 +71,7 @@ SPEC = ModelSpec(
     config=TRMConfig,
     build=TRM,
     example_config={"hidden_size": 16, "num_heads": 2, "layers": 1, "segments": 2, "puzzle_emb": "shared"},
-    task_tables=TASK_TABLES,
+    task_tables=TRM.task_tables,
     export=EXPORT,
     loss={"kind": "stablemax", "halt_kind": "correct", "halt_weight": 0.5},
 )

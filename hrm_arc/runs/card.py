@@ -83,6 +83,15 @@ class Card:
         return "imported" in self.training
 
     @property
+    def early_exit(self) -> bool:
+        """Whether samples stop by their halting logit unless told otherwise.
+
+        Those of an imported checkpoint do not: published evaluations run every segment, and halting saves time in
+        training alone.
+        """
+        return not self.imported
+
+    @property
     def goes_back_to_import(self) -> bool:
         """Whether its weights go back to a published system, of whose training nothing is known here."""
         return self.imported or bool(self.earlier.get("imported"))

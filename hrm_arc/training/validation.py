@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from hrm_arc.evaluation.baselines import Baselines, baselines
+from hrm_arc.evaluation.halting import HaltingController
 from hrm_arc.evaluation.predict import FORWARD_CELLS
 from hrm_arc.evaluation.scores import score_samples
 from hrm_arc.evaluation.torch_backend import infer
@@ -209,11 +210,12 @@ def validate(
     A sample stops when its halting probability is above ``halt_at``.
     """
     device = next(model.parameters()).device
+    controller = HaltingController(model.segments, halt_at=halt_at)
     total = 0.0
     correct_cells = exact = 0
     for samples in _forward_passes(held_out, indices):
         assert samples.labels is not None
-        output, _ = infer(model, Batch.from_samples(samples, device), halt_at=halt_at)
+        output, _ = infer(model, Batch.from_samples(samples, device), controller)
         labels = torch.as_tensor(clip(samples.labels, samples.canvas)).long().to(device)
         single = Output(output.logits.float(), output.q_halt[:, None].float())
         total += segment_losses(single, labels, loss).loss.sum().item()

@@ -46,7 +46,7 @@ def batch_of(task: list[int]) -> Batch:
 
 def test_samples_that_halt_leave_and_keep_their_answers() -> None:
     model = Counter()
-    output, segments = infer(model, batch_of([3, 1, 9, 2]))
+    output, segments = infer(model, batch_of([3, 1, 9, 2]), HaltingController(4))
     # The third one never halts and runs all four segments.
     assert segments.tolist() == [3, 1, 4, 2]
     assert output.logits.argmax(dim=-1)[:, 0].tolist() == [3, 1, 4, 2]
@@ -56,7 +56,7 @@ def test_samples_that_halt_leave_and_keep_their_answers() -> None:
 
 def test_without_halting_every_segment_is_run() -> None:
     model = Counter()
-    _, segments = infer(model, batch_of([1, 2]), early_exit=False)
+    _, segments = infer(model, batch_of([1, 2]), HaltingController(4, early_exit=False))
     assert segments.tolist() == [4, 4]
     assert model.seen == [2, 2, 2, 2]
 

@@ -16,6 +16,7 @@ import hrm_arc
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.baselines import baselines
 from hrm_arc.evaluation.evaluate import predict_tasks, score_predictions
+from hrm_arc.evaluation.halting import HaltingController
 from hrm_arc.evaluation.provenance import tasks_to_score
 from hrm_arc.evaluation.torch_backend import infer, load_model
 from hrm_arc.models import MODELS
@@ -330,7 +331,7 @@ class Halting(Reasoner):
 
 
 def test_each_sample_keeps_the_answer_with_which_it_halted() -> None:
-    output, segments = infer(Halting(), made_batch())
+    output, segments = infer(Halting(), made_batch(), HaltingController(4))
     assert segments.tolist() == [1, 2, 3]
     assert output.logits.argmax(dim=-1)[:, 0].tolist() == [1, 2, 3]
     assert (output.q_halt > 4).all()
