@@ -113,7 +113,7 @@ class AugmentedSet:
         self.repeat = repeat
         if self._length * repeat > LARGEST_SET:
             what = f"give {self._length * repeat:,} samples, expected at most {LARGEST_SET:,}"
-            raise UserError("augment, copies", what)
+            raise UserError("augment, repeat", what)
         self._inputs = TokenCache(self.puzzles, canvas, "input")
         self._labels = TokenCache(self.puzzles, label_canvas or canvas, "output")
 

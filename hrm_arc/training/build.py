@@ -28,7 +28,7 @@ from hrm_arc.puzzles.task import Task
 from hrm_arc.puzzles.varied import VariedBoards
 from hrm_arc.runs.card import Card
 from hrm_arc.runs.checkpoint import WEIGHTS, newest_checkpoint, read_card, read_tensors
-from hrm_arc.training.config import Recipe
+from hrm_arc.training.config import DataConfig, Recipe
 from hrm_arc.training.data import TrainingSet
 
 # Sources that come with the package win over a folder of the same name.
@@ -136,6 +136,17 @@ def training_set(recipe: Recipe, corpus: Corpus) -> TrainingSet:
         translate=data.translate,
         repeat=data.repeat,
     )
+
+
+def unused_options(recipe: Recipe) -> list[str]:
+    """Keys of a recipe that the way in which boards are varied does not use, where they differ from their defaults."""
+    unused = {
+        "variants": (),
+        "symmetries": ("repeat", "translate"),
+        "fresh": ("augment", "repeat", "translate", "sampling"),
+    }[recipe.data.boards]
+    usual = DataConfig()
+    return [f"data.{name}" for name in unused if getattr(recipe.data, name) != getattr(usual, name)]
 
 
 def held_out_set(recipe: Recipe, corpus: Corpus, canvas: CanvasKind | None = None) -> AugmentedSet:

@@ -36,6 +36,7 @@ from hrm_arc.training.build import (
     load_corpus,
     model_of_run,
     training_set,
+    unused_options,
 )
 from hrm_arc.training.callbacks import Callback, RunRecorder
 from hrm_arc.training.checkpointing import Checkpoints, Provenance, make_card
@@ -113,6 +114,8 @@ class Trainer:
         aside = [*([] if corpus is None else IN_MEMORY), *([] if model is None else ["model"])]
         self._accepted = {} if resume is None else accepted_changes(resume, recipe, overrides, aside)
         samples = training_set(recipe, self.corpus)
+        if self.is_main and (unused := unused_options(recipe)):
+            log.warning("data.boards: with %r these change nothing: %s", recipe.data.boards, ", ".join(unused))
         options = recipe.training
         self._batches = Batches(
             samples,

@@ -14,6 +14,7 @@ from hrm_arc.evaluation.provenance import tasks_to_score
 from hrm_arc.evaluation.torch_backend import load_model
 from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.puzzles.varied import have_symmetries
+from hrm_arc.training.build import unused_options
 from hrm_arc.training.recipes import load_recipe
 from hrm_arc.training.trainer import Trainer
 from tests.made import tiny_recipe, write_tasks
@@ -36,6 +37,23 @@ def test_a_model_with_rows_of_variants_learns_more_boards(tmp_path: Path) -> Non
     trainer.fit()
     solver = Solver.load(trainer.folder.path, "cpu").fit(load_tasks("sudoku-4x4:20"), seconds=0.1)
     assert solver.card.tasks == ["sudoku-4x4"]
+
+
+def test_what_a_kind_of_boards_does_not_use_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    flags = ["--data.solve", "[sudoku-4x4/test:20]", "--data.repeat", "2"]
+    for boards, others, unused in (
+        ("fresh", ["--data.sampling", "samples"], "data.repeat, data.sampling"),
+        ("fresh", ["--data.augment", "3"], "data.augment, data.repeat"),
+        ("symmetries", ["--data.augment", "3", "--data.translate", "true"], "data.repeat, data.translate"),
+    ):
+        recipe = load_recipe("sudoku-4x4", [*flags, "--data.boards", boards, *others])
+        said = f"data.boards: with '{boards}' these change nothing: {unused}"
+        assert unused_options(recipe) == unused.split(", ")
+        if boards == "fresh":
+            caplog.clear()
+            Trainer(recipe, root=tmp_path / "runs")
+            assert said in caplog.messages
+    assert unused_options(load_recipe("sudoku-9x9")) == []
 
 
 def test_a_maze_is_never_recolored_for_a_model_that_has_no_other_colors(tmp_path: Path) -> None:

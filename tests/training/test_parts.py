@@ -21,7 +21,7 @@ from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.runs.card import Card
 from hrm_arc.runs.checkpoint import LATEST, WEIGHTS, read_tensors, save_checkpoint
 from hrm_arc.training.config import LossConfig, OptimizerConfig, ScheduleConfig, TrainingConfig
-from hrm_arc.training.data import Batches, Prefetcher
+from hrm_arc.training.data import Batches, Prefetcher, sampler_of
 from hrm_arc.training.distributed import Distributed
 from hrm_arc.training.losses import segment_losses
 from hrm_arc.training.optim import EMA, SignSGD, build_optimizers, lr_factor, set_lr, swapped_in
@@ -147,9 +147,9 @@ def test_an_epoch_takes_every_sample_once() -> None:
 
 
 def test_epochs_come_in_different_orders() -> None:
-    batches = Batches(DATA, batch_size=8)
-    first = batches._indices(np.arange(len(DATA)))
-    second = batches._indices(np.arange(len(DATA), 2 * len(DATA)))
+    sampler = sampler_of(DATA, "samples")
+    first = sampler.indices(np.arange(len(DATA)))
+    second = sampler.indices(np.arange(len(DATA), 2 * len(DATA)))
     assert sorted(first) == sorted(second)
     assert first.tolist() != second.tolist()
 
