@@ -83,7 +83,7 @@ SIZES = [
         ("--model.puzzle_emb", "shared", "--training.batch_size", "128", "--schedule.warmup_steps", "10"),
         minutes=10,
     ),
-    Experiment("size-6.95m-arc1", "record-arc1", minutes=10),
+    Experiment("size-6.2m-arc1", "record-arc1", minutes=10),
     Experiment(
         "record-arc2",
         "record-arc1",

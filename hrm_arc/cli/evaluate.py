@@ -138,26 +138,19 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _score_submission(path: Path, data: str | None, lenient: bool) -> dict[str, Any]:
-    """Score a submission; nothing is written. With ``lenient`` its problems are part of the result."""
-    from hrm_arc.evaluation.breakdown import breakdown
-    from hrm_arc.evaluation.games import game_scores
-    from hrm_arc.evaluation.scores import score, unknown_answers
-    from hrm_arc.evaluation.submission import read_answers, read_lenient
+    """Score a submission, with what has to be said of it; nothing is written."""
+    from hrm_arc.evaluation.submission import score_submission
     from hrm_arc.puzzles.sources import load_tasks
 
     if data is None:
         raise UserError("--submission", "needs --data: the tasks that the submission answers")
     started = time.monotonic()
-    tasks = load_tasks(data)
-    predictions, problems = read_lenient(path, tasks) if lenient else (read_answers(path, tasks), [])
-    for problem in problems:
+    scores = score_submission(path, load_tasks(data), lenient)
+    for problem in scores["problems"]:
         note(f"counted as wrong: {problem}")
-    warnings = unknown_answers(tasks)
-    counted = {"games": game_scores(tasks, predictions), "problems": problems, "warnings": warnings}
-    scores = {**score(tasks, predictions), **breakdown(tasks, predictions), **counted}
     if not scores["test_outputs"]:
         raise UserError(data, "has no test output with a known answer to score against")
-    for warning in warnings:
+    for warning in scores["warnings"]:
         note(warning)
     return {**scores, "seconds": round(time.monotonic() - started, 2)}
 

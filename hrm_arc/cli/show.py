@@ -163,7 +163,8 @@ def print_scores(scores: dict[str, Any]) -> None:
             rows.append([metric["name"], metric_value(metric, scores[metric["name"]]), span, metric["title"]])
     table("scores", ["", "value", "95% interval", "counts"], rows, last_left=True)
     print()
-    model = [["this model, one pass, no votes", f"{scores['exact_accuracy']:.2%}", f"{scores['token_accuracy']:.2%}"]]
+    answers = "the first attempts" if scores.get("from_submission") else "this model, one pass, no votes"
+    model = [[answers, f"{scores['exact_accuracy']:.2%}", f"{scores['token_accuracy']:.2%}"]]
     table("beside baselines that have learned nothing", ACCURACY_COLUMNS, model + baseline_rows(scores["baselines"]))
     for game in scores.get("games", ()):
         _print_game(game)

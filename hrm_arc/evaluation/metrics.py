@@ -21,6 +21,8 @@ Aggregate = Literal["outputs", "tasks_mean", "tasks_strict"]
 AGGREGATES: tuple[Aggregate, ...] = ("outputs", "tasks_mean", "tasks_strict")
 # The pass@k metrics: the k best candidates count as attempts.
 ATTEMPT_COUNTS = (1, 2, 5, 10, 100)
+# In the titles of what is not counted on attempts.
+ONE_PASS = "in one pass, without votes"
 # Keys of scores.json that are no metrics.
 RESERVED = frozenset(
     (
@@ -38,6 +40,7 @@ RESERVED = frozenset(
             "folder",
             "report",
             *("games", "changed_tasks", "scored_apart", "answers_not_known", "predictions", "crc32", "not_known"),
+            "from_submission",
         ),
     )
 )
@@ -188,10 +191,10 @@ def _pass_at(attempts: int) -> list[Metric]:
 
 
 def _built_in() -> dict[str, Metric]:
-    tokens = "cells right in one pass, without votes, of all 900, padding included"
+    tokens = f"cells right {ONE_PASS}, of all 900, padding included"
     metrics = [metric for attempts in ATTEMPT_COUNTS for metric in _pass_at(attempts)]
     metrics += [
-        Metric("exact_accuracy", "test outputs right in one pass, without votes", exact_accuracy),
+        Metric("exact_accuracy", f"test outputs right {ONE_PASS}", exact_accuracy),
         Metric("token_accuracy", tokens, token_accuracy, headline=False),
     ]
     # The usual figure, two attempts, comes first.

@@ -1,4 +1,4 @@
-"""Kaggle's submission.json: made from predictions, checked against the tasks, and read as predictions."""
+"""Kaggle's submission.json: made from predictions, checked against the tasks, read as predictions, and scored."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hrm_arc.errors import UserError, and_more
+from hrm_arc.evaluation.breakdown import breakdown
+from hrm_arc.evaluation.games import game_scores
+from hrm_arc.evaluation.metrics import ONE_PASS
 from hrm_arc.evaluation.prediction import Candidate, Prediction, by_key, keys
 from hrm_arc.evaluation.results import read_rows
+from hrm_arc.evaluation.scores import score, unknown_answers
 from hrm_arc.puzzles.canvas import FULL
 from hrm_arc.puzzles.formats import read_strict_json
 from hrm_arc.puzzles.task import Problem, Task, grid_problems, make_grid
@@ -100,13 +104,44 @@ def _entries(data: Any, tasks: Sequence[Task]) -> tuple[list[_Entry], list[Probl
     return entries, problems
 
 
+def score_submission(path: Path, tasks: Sequence[Task], lenient: bool = False) -> dict[str, Any]:
+    """The scores of a file of answers; nothing is written.
+
+    Args:
+        path: Kaggle's submission.json, or the predictions.jsonl of an evaluation.
+        tasks: with their answers, as far as they are known.
+        lenient: a malformed attempt counts as wrong, in place of an error.
+
+    Returns:
+        as :func:`~hrm_arc.evaluation.scores.score`, with ``groups`` and ``errors`` of
+        :func:`~hrm_arc.evaluation.breakdown.breakdown`, ``games``, ``problems`` and ``warnings`` in words, and
+        ``from_submission``: whether what otherwise counts one pass counts first attempts, because a submission has
+        nothing else.
+
+    Raises:
+        UserError: the file cannot be read, or does not answer the tasks.
+    """
+    predictions, problems = read_lenient(path, tasks) if lenient else (read_answers(path, tasks), [])
+    scores = {**score(tasks, predictions), **breakdown(tasks, predictions), "games": game_scores(tasks, predictions)}
+    of_attempts = not _has_predictions(path)
+    if of_attempts:
+        for metric in scores["metrics"]:
+            metric["title"] = metric["title"].replace(ONE_PASS, "by the first attempt")
+    return {**scores, "from_submission": of_attempts, "problems": problems, "warnings": unknown_answers(tasks)}
+
+
+def _has_predictions(path: Path) -> bool:
+    """Whether a file of answers is the predictions.jsonl of an evaluation, and no submission."""
+    return path.suffix == ".jsonl"
+
+
 def read_answers(path: Path, tasks: Sequence[Task]) -> list[Prediction]:
     """Predictions from a file: Kaggle's submission.json, or the predictions.jsonl of an evaluation.
 
     Raises:
         UserError: the file cannot be read, or does not answer the tasks; it names the first problem.
     """
-    if path.suffix != ".jsonl":
+    if not _has_predictions(path):
         return read_submission(path, tasks)
     predictions, inputs = [], {(task.id, n): test.input for task in tasks for n, test in enumerate(task.tests)}
     for prediction, row in read_rows(path):
@@ -150,7 +185,7 @@ def read_lenient(path: Path, tasks: Sequence[Task]) -> tuple[list[Prediction], l
     Raises:
         UserError: the file cannot be read, or is not JSON.
     """
-    if path.suffix == ".jsonl":
+    if _has_predictions(path):
         raise UserError(
             "--lenient", f"is for a submission.json, and {path.name} holds the predictions of an evaluation"
         )

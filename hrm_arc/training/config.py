@@ -81,7 +81,7 @@ class LossConfig:
 
     Attributes:
         ignore_padding: count only cells of the grid and its EOS tokens. The log also counts padding, which
-            is three quarters of its canvas.
+            is 71% of its canvases.
         kind: ``softmax`` cross-entropy; ``stablemax`` cross-entropy (Prieto et al. 2025, Grokking at the edge of
             numerical stability), as in HRM; a registered loss, or ``package.module:function``.
         label_smoothing: as in torch's cross_entropy; only with ``softmax``.

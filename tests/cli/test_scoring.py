@@ -99,6 +99,12 @@ def test_a_submission_is_scored_as_a_run_is(run_folder: Path, tmp_path: Path) ->
         name: ours[name] for name in ("tasks", "pass@1", "pass@2")
     }
     assert {"groups", "errors", "baselines", "intervals"} <= set(theirs)
+    # A submission has no pass without votes: what is counted in its place is named.
+    titles = {metric["name"]: metric["title"] for metric in theirs["metrics"]}  # type: ignore[attr-defined]
+    assert titles["exact_accuracy"] == "test outputs right by the first attempt"
+    assert not any("one pass" in title for title in titles.values())
+    for file, row in (("submission.json", "the first attempts"), ("predictions.jsonl", "this model, one pass")):
+        assert row in hrm("eval", "--submission", tmp_path / "out" / file, "--data", tasks).stdout
     broken = json.loads((tmp_path / "out" / "submission.json").read_text())
     broken["flip0"][0]["attempt_1"] = []
     (tmp_path / "broken.json").write_text(json.dumps(broken))
