@@ -250,7 +250,7 @@ def opened(run: Path, segments: int) -> tuple[TorchBackend, list[Samples]]:
     from hrm_arc.puzzles.varied import board_samples
 
     backend, card = load_model(run, "cpu")
-    backend.model.segments = segments
+    backend.set_halting(card.halt_at, segments)
     (task,) = tasks_to_score(card, None)
     boards, solutions = (
         np.stack([grid.reshape(-1) for grid in grids if grid is not None])
