@@ -12,6 +12,7 @@ an evaluation.
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib.util
 import statistics
 import time
@@ -81,6 +82,15 @@ def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
             yield machine.large(model)
 
 
+def _release_memory() -> None:
+    """Give the memory of what is no longer used back to the GPU, for measurements in other processes."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 class _Machine:
     """This machine's device, the data, and the options."""
 
@@ -107,11 +117,13 @@ class _Machine:
                 values.append(self._peak(precision))
             for way, contestant in contestants.items():
                 seconds[way].append(self._seconds(contestant, work, settled[way][0]))
-        del contestants
+        del contestants, contestant
+        _release_memory()
         peak = {precision: statistics.median(values) for precision, values in peaks.items()}
         shown = ", ".join(f"{value / 1e9:.0f} GFLOP/s in {precision}" for precision, value in peak.items())
         note(f"{model}, {WORKS[work]}: the measured peak of products of large matrices is {shown}")
         operations = {canvas: self._operations(model, canvas, work) for canvas in ("padded", "cropped")}
+        _release_memory()
         medians = {way: statistics.median(times) for way, times in seconds.items()}
         rates = {way: self._samples(model, way) / median for way, median in medians.items()}
         for way, rate in rates.items():

@@ -59,6 +59,10 @@ def unwritable(where: object, error: OSError) -> ReportedError:
     return kind(where, f"cannot be written: {error.strerror}")
 
 
+# What libraries say when memory ran out; the last two: CUDA's own, and torch on a Jetson or a part of a GPU.
+OUT_OF_MEMORY = ("out of memory", "allocate memory", "not enough memory", "status_alloc_failed", "nvml_success == r")
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out; on a CPU the errors of torch and of other libraries have no type of their own."""
     # torch's is known by its name, because importing torch takes seconds.
@@ -66,7 +70,7 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     said = str(error).lower()
     is_kind = isinstance(error, RuntimeError | OSError | ImportError)
-    return is_kind and any(words in said for words in ("out of memory", "allocate memory", "not enough memory"))
+    return is_kind and any(words in said for words in OUT_OF_MEMORY)
 
 
 # The extra of the package that installs a module.

@@ -48,7 +48,7 @@ def _examined() -> dict[str, Any]:
     return {
         "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
         "processor": this_processor(),
-        "gpus": [_gpu(n) for n in range(torch.cuda.device_count())],
+        "gpus": [_gpu(n) for n in range(torch.cuda.device_count() if torch.cuda.is_available() else 0)],
         "versions": versions(),
         "torch": {
             "mkl": torch.backends.mkl.is_available(),  # type: ignore[no-untyped-call]

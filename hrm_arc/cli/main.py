@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import math
+import os
 import sys
 from collections.abc import Container, Sequence
 from typing import Any, NoReturn
@@ -207,4 +208,8 @@ def entry() -> NoReturn:
         if status == 1 and not isinstance(end.code, int):
             note(f"error: {_cut(str(end.code), LONGEST_MESSAGE)}")
     end_at_once()
-    sys.exit(streams.finish(status))
+    status = streams.finish(status)
+    if status in (1, 2) and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        # In order, this process would wait for others that wait for it, and torchrun would not learn that it failed.
+        os._exit(status)
+    sys.exit(status)

@@ -292,10 +292,10 @@ def find_device(name: str) -> torch.device:
     Raises:
         UserError: it is not available here.
     """
-    if name == "auto":
-        accelerator = torch.accelerator.current_accelerator()
-        if not torch.accelerator.is_available() or accelerator is None:
-            return torch.device("cpu")
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if name == "auto" and accelerator is None:
+        return torch.device("cpu")
+    if accelerator is not None and name in ("auto", accelerator.type):
         # Under torchrun each process has a device of its own, as long as there are enough.
         place = int(os.environ.get("LOCAL_RANK", "0")) % torch.accelerator.device_count()
         return torch.device(accelerator.type, place)

@@ -41,14 +41,15 @@ def add_rms_norm(
         update: is added to ``x``; None: nothing is.
         weight: of each channel; None: no weights.
         eps: is added to the mean of the squares.
-        dtype: of the norm, where gradients are by hand; None: as ``x``.
+        dtype: of the norm; None: as ``x``.
 
     Returns:
         the sum, as ``x``, and its norm.
     """
     if not _by_hand(x):
         total = x if update is None else x + update
-        return total, F.rms_norm(total, total.shape[-1:], weight, eps)
+        # Autocast on a GPU would make it single precision, unlike on a CPU.
+        return total, F.rms_norm(total, total.shape[-1:], weight, eps).to(dtype or x.dtype)
     total, normed = _AddNorm.apply(x, update, weight, eps, dtype or x.dtype)  # type: ignore[no-untyped-call]
     return (x if update is None else total), normed
 
@@ -80,9 +81,8 @@ def split_heads(
         return _Heads.apply(heads, *(rotation or (None, None)), normalize)  # type: ignore[no-untyped-call]
     q, k, v = heads.unbind(1)
     dtype = q.dtype
-    if torch.compiler.is_compiling():
-        # In single precision as below; in a compiled function it costs nothing, because it stays in registers.
-        q, k = q.float(), k.float()
+    # At least in single precision, as the gradients by hand are.
+    q, k = (part.to(torch.promote_types(dtype, torch.float32)) for part in (q, k))
     if normalize:
         q, k = (F.rms_norm(part, part.shape[-1:]) for part in (q, k))
     if rotation is not None:

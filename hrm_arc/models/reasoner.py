@@ -48,7 +48,7 @@ class Batch:
         """Samples as tensors on ``device``."""
 
         def tensor(array: Any) -> Tensor:
-            return torch.as_tensor(array).to(device, non_blocking=True).long()
+            return torch.as_tensor(array).to(device).long()
 
         labels = None if samples.labels is None else tensor(samples.labels)
         canvas = samples.canvas

@@ -78,7 +78,7 @@ class Checkpoints:
         tensors = optimizer_tensors(self.optimizers)
         tensors |= {f"{RANDOM}.{rank}": random_states[rank] for rank in range(self.distributed.world_size)}
         if self.ema is not None:
-            tensors |= {f"{LIVE}.{name}": t.clone() for name, t in self.model.state_dict().items()}
+            tensors |= {f"{LIVE}.{name}": t.to("cpu", copy=True) for name, t in self.model.state_dict().items()}
         if kind == BEST:
             card = replace(card, training={**card.training, "chosen": True})
         with swapped_in(self.ema):
@@ -256,8 +256,12 @@ def restore_optimizers(optimizers: Sequence[Optimizer], tensors: Mapping[str, Te
 
 def random_state(device: torch.device) -> Tensor:
     """This process's random state, of the CPU and of its GPU, as bytes in one tensor."""
-    state = torch.get_rng_state()
-    return torch.cat([state, torch.cuda.get_rng_state(device)]) if device.type == "cuda" else state
+    states = [torch.get_rng_state()]
+    if device.type == "cuda":
+        states.append(torch.cuda.get_rng_state(device))
+    elif device.type == "mps":
+        states.append(torch.mps.get_rng_state())
+    return torch.cat(states)
 
 
 def restore_random_state(state: Tensor, device: torch.device) -> None:
@@ -266,3 +270,5 @@ def restore_random_state(state: Tensor, device: torch.device) -> None:
     torch.set_rng_state(state[:length])
     if device.type == "cuda" and len(state) > length:
         torch.cuda.set_rng_state(state[length:], device)
+    elif device.type == "mps" and len(state) > length:
+        torch.mps.set_rng_state(state[length:])

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
@@ -24,6 +25,9 @@ from hrm_arc.training.config import Recipe, TrainingConfig
 
 log = logging.getLogger(__name__)
 
+# Fabric lets torch ask NVML whether there is a GPU. NVML also counts GPUs that CUDA cannot use, such as one with an old
+# driver, and without Fabric torch says that there is none.
+os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
 # Fabric logs its precision at every start; config.yaml records it.
 logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
 
@@ -65,14 +69,17 @@ class Distributed:
             what = "16-mixed is for GPUs; on a CPU there are bf16-mixed and 32-true, and auto chooses"
             raise UserError("training.precision", what)
         self.chosen_precision = chosen_precision(options.precision, kind)
+        processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        if kind == "cuda" and processes > (there := torch.cuda.device_count()):
+            raise UserError("torchrun", f"{processes} processes on this machine, which has {there} GPUs for them")
         try:
             self.fabric = Fabric(
                 accelerator=options.accelerator,
-                devices=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
+                devices=processes,
                 num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", "1")),
                 precision=self.chosen_precision,
             )
-        except (RuntimeError, ValueError, ImportError) as error:
+        except (RuntimeError, ValueError, ImportError, MisconfigurationException) as error:
             raise UserError("training.accelerator", " ".join(str(error).split())) from None
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             init_process_group("nccl" if self.fabric.strategy.root_device.type == "cuda" else "gloo")
@@ -89,8 +96,9 @@ class Distributed:
 
     @property
     def muon_dtype(self) -> torch.dtype:
-        """The precision of Muon's iterations: bfloat16 where the run computes in it, and on every GPU."""
-        low = self.device.type == "cuda" or self.chosen_precision == "bf16-mixed"
+        """The precision of Muon's iterations: bfloat16 if the run computes in it or a GPU multiplies it."""
+        is_fast = self.device.type == "cuda" and multiplies_bf16("cuda")
+        low = is_fast or self.chosen_precision == "bf16-mixed"
         return torch.bfloat16 if low else torch.float32
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
@@ -124,6 +132,16 @@ class Distributed:
     def scaler(self) -> torch.amp.GradScaler | None:
         """What scales the loss in fp16, on a GPU; None in other precisions."""
         return getattr(self.precision, "scaler", None)
+
+    def unscale(self, optimizers: Sequence[Optimizer]) -> None:
+        """Take the scaler's factor out of the gradients, before they are clipped.
+
+        Fabric's own unscaling refuses fused optimizers, because its step would unscale a second time; :meth:`step`
+        leaves that to the scaler, which knows.
+        """
+        if self.scaler is not None:
+            for optimizer in optimizers:
+                self.scaler.unscale_(optimizer)
 
     def step(self, optimizers: Sequence[Any], skip: bool = False) -> None:
         """Update the weights, by optimizers as :meth:`setup` returns them, whose gradients are unscaled.
@@ -159,6 +177,8 @@ class Distributed:
 
     def all_gather(self, value: Tensor) -> Tensor:
         """Every process's tensor ``[n]``, as ``[world_size, n]`` on the CPU."""
+        if self.world_size == 1:  # Also with a torch that was built without distributed training.
+            return value[None].cpu()
         return self._all_gather(value.to(self.device)).view(self.world_size, -1).cpu()
 
     def broadcast(self, value: Any) -> Any:
@@ -176,8 +196,9 @@ def settled(recipe: Recipe, distributed: Distributed) -> Recipe:
     device = distributed.device.type
     compiles = device == "cpu" and recipe.training.is_long and can_compile()
     found = recipe.settled(distributed.chosen_precision, "always" if compiles else "never")
-    if found.training.precision == "bf16-mixed" and device == "cpu" and not multiplies_bf16(device):
-        log.warning("training.precision: bf16-mixed, but this processor does not multiply bfloat16 in hardware: slow")
+    if found.training.precision == "bf16-mixed" and device in ("cpu", "cuda") and not multiplies_bf16(device):
+        what = "processor" if device == "cpu" else "GPU"
+        log.warning("training.precision: bf16-mixed, but this %s does not multiply bfloat16 in hardware: slow", what)
     return found
 
 

@@ -236,10 +236,11 @@ class TrainingStep:
     def warm_up(self, passes: Sequence[Sequence[Samples]]) -> None:
         """Run a segment of some samples, whose gradients are dropped, so that the model is compiled.
 
-        Neither the weights nor the random state of the CPU change.
+        Neither the weights nor the random state change.
         """
         self._model.train()
-        with torch.random.fork_rng(devices=[]):
+        device = self._distributed.device
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             active = [list(self._start(samples)) for samples in passes]
             try:
                 self._run_segment(active, 1, 1)
@@ -314,8 +315,7 @@ class TrainingStep:
         """Clip the gradient, update the weights and their average; returns the gradient's norm before clipping."""
         for table in puzzle_embeddings(self._model):
             self._distributed.all_gather_rows(table)
-        for optimizer in self._optimizers:
-            self._distributed.precision.unscale_gradients(optimizer)
+        self._distributed.unscale(self._optimizers)
         clip = self._recipe.optimizer.grad_clip or torch.inf
         norm = torch.nn.utils.clip_grad_norm_(dense_parameters(self._model), clip)
         # The fp16 scaler lowers its scale where gradients overflow; it cannot mend a loss that is not finite.

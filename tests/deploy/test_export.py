@@ -14,7 +14,7 @@ import torch
 from hrm_arc.deploy.export import export
 from hrm_arc.deploy.exported import KEY, Exported, input_names, output_names, read_checked, with_checksum
 from hrm_arc.deploy.parity import parity
-from hrm_arc.deploy.runtime import OnnxBackend
+from hrm_arc.deploy.runtime import PROVIDERS, OnnxBackend, provider_options
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.evaluate import predict_tasks
 from hrm_arc.evaluation.predict import Answers
@@ -346,6 +346,14 @@ def test_other_files_and_providers_are_named(exported_file: Path, tmp_path: Path
         OnnxBackend(tmp_path / "missing.onnx")
     with pytest.raises(UserError, match="tensorrt is not available here"):
         OnnxBackend(exported_file, provider="tensorrt")
+
+
+def test_a_gpu_computes_in_full_single_precision_and_leaves_the_rest_to_the_next_provider() -> None:
+    everywhere = list(PROVIDERS.values())
+    cuda, cpu = ("CUDAExecutionProvider", {"use_tf32": "0"}), ("CPUExecutionProvider", {})
+    assert provider_options("tensorrt", everywhere) == [("TensorrtExecutionProvider", {}), cuda, cpu]
+    assert provider_options("cuda", everywhere) == [cuda, cpu]
+    assert provider_options("cpu", everywhere) == [cpu]
 
 
 def test_a_model_of_one_canvas_refuses_others(tmp_path: Path) -> None:

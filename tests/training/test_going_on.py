@@ -160,11 +160,22 @@ def test_gradients_that_overflow_move_no_weight_of_any_optimizer() -> None:
     assert all((each < 1).all() for each in weights)
 
 
+def test_half_precision_clips_unscaled_gradients_of_a_fused_optimizer() -> None:
+    weight = torch.nn.Parameter(torch.zeros(4))
+    optimizer = torch.optim.AdamW([weight], lr=0.1, fused=True)
+    here: Any = SimpleNamespace(scaler=torch.amp.GradScaler("cpu", init_scale=1024.0))
+    here.scaler.scale(weight.sum()).backward()
+    Distributed.unscale(here, [optimizer])
+    assert float(torch.nn.utils.clip_grad_norm_([weight], 1.0)) == 2.0
+    Distributed.step(here, [SimpleNamespace(optimizer=optimizer)])
+    assert (weight < 0).all()
+
+
 @pytest.mark.parametrize("finite", [True, False])
 def test_a_step_skips_an_update_that_overflows(finite: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = Trainer(tiny_recipe(write_tasks(tmp_path / "tasks")), root=tmp_path)
     skipped: list[bool] = []
-    monkeypatch.setattr(Distributed, "scaler", object())
+    monkeypatch.setattr(Distributed, "scaler", SimpleNamespace(unscale_=lambda optimizer: None))
     monkeypatch.setattr(Distributed, "step", lambda self, optimizers, skip: skipped.append(skip))
     for parameter in trainer.model.parameters():
         parameter.grad = torch.full_like(parameter, 1.0 if finite else torch.inf)
