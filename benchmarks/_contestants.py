@@ -21,7 +21,7 @@ from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.training.config import LossConfig, OptimizerConfig
 from hrm_arc.training.optim import build_optimizers
-from hrm_arc.training.step import ActiveBatch, max_cells_per_forward, microbatches, run_segment
+from hrm_arc.training.segments import ActiveBatch, max_cells_per_forward, microbatches, run_segment
 
 # dual-loop is trained with the log's loss; all other models with the default loss.
 LOSSES = {"dual-loop": LossConfig(ignore_padding=False, halt_kind="penalty", halt_weight=0.01)}

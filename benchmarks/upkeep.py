@@ -17,13 +17,13 @@ import torch
 from hrm_arc.models import build_model
 from hrm_arc.runs.card import Card
 from hrm_arc.runs.checkpoint import LATEST, save_checkpoint
-from hrm_arc.training.callbacks import RunRecorder
 from hrm_arc.training.checkpointing import optimizer_tensors
+from hrm_arc.training.clock import Clock
 from hrm_arc.training.config import OptimizerConfig
-from hrm_arc.training.metrics import Clock
 from hrm_arc.training.muon import Muon
 from hrm_arc.training.optim import build_optimizers
 from hrm_arc.training.recipes import load_recipe
+from hrm_arc.training.recorder import RunRecorder
 from hrm_arc.training.trainer import Trainer
 
 STEPS = 300

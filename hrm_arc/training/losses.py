@@ -31,7 +31,7 @@ class SegmentLosses(NamedTuple):
         exact_accuracy: 1 where every counted cell is right, else 0.
         halt_accuracy: 1 where the sample halts with a right answer or continues with a wrong one, else 0.
         cells: number of counted cells.
-        of_model: the model's own metrics, ``[batch, metrics]``.
+        model_metrics: the model's own metrics, ``[batch, metrics]``.
     """
 
     total: Tensor
@@ -41,7 +41,7 @@ class SegmentLosses(NamedTuple):
     exact_accuracy: Tensor
     halt_accuracy: Tensor
     cells: Tensor
-    of_model: Tensor
+    model_metrics: Tensor
 
     def detach(self) -> SegmentLosses:
         """The same without a gradient history."""
@@ -79,7 +79,7 @@ def segment_losses(
         exact_accuracy=exact,
         halt_accuracy=((q_halt > threshold) == (exact > 0)).float(),
         cells=cells,
-        of_model=logits.new_zeros(len(logits), 0) if output.metrics is None else output.metrics.detach().float(),
+        model_metrics=logits.new_zeros(len(logits), 0) if output.metrics is None else output.metrics.detach().float(),
     )
 
 

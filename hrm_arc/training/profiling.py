@@ -1,6 +1,6 @@
 """The time of a few steps, operation by operation: a trace for the standard viewers, and a table.
 
-The parts are those of :class:`~hrm_arc.training.metrics.Clock`; within them the operations are torch's.
+The parts are those of :class:`~hrm_arc.training.clock.Clock`; within them the operations are torch's.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from torch.profiler import ProfilerActivity, profile, schedule
 
 from hrm_arc.files import atomic_write
-from hrm_arc.training.metrics import PARTS
+from hrm_arc.training.clock import TIMED_PARTS
 
 # The first steps fill caches and choose kernels; the step before the recorded ones starts the profiler.
 SKIPPED, WARMUP, RECORDED = 2, 1, 5
@@ -85,7 +85,7 @@ class Profiler:
         steps = [event for event in here if event.key.startswith("ProfilerStep")]
         count = sum(event.count for event in steps)
         micros = max(1.0, sum(event.cpu_time_total for event in steps))
-        parts = {event.key: event.cpu_time_total / micros for event in here if event.key in PARTS}
+        parts = {event.key: event.cpu_time_total / micros for event in here if event.key in TIMED_PARTS}
         operations = sorted(self._operations(averages, count, micros), key=lambda each: -each.share)
         named, rest = operations[:NAMED], operations[NAMED:]
         if rest:
@@ -94,7 +94,7 @@ class Profiler:
         self.result = {
             "steps": count,
             "seconds_per_step": micros / 1e6 / max(1, count),
-            "parts": {part: round(parts[part], 4) for part in PARTS if part in parts},
+            "parts": {part: round(parts[part], 4) for part in TIMED_PARTS if part in parts},
             "operations": [
                 {"name": each.name, "calls": round(each.calls, 1), "share": round(each.share, 4)} for each in named
             ],
@@ -108,7 +108,7 @@ class Profiler:
             is_kernel = event.device_type.name != "CPU"
             spent = event.self_device_time_total if is_kernel else event.self_cpu_time_total
             # A named range of operations would count their time again.
-            named = event.key in PARTS or event.key.startswith("ProfilerStep") or event.is_user_annotation
+            named = event.key in TIMED_PARTS or event.key.startswith("ProfilerStep") or event.is_user_annotation
             if spent and not named and is_kernel == self._on_gpu:
                 found.append(Operation(event.key, event.count / count, spent / micros))
         return found

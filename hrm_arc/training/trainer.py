@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from hrm_arc.errors import ReportedError, UserError, is_out_of_memory
+from hrm_arc.errors import UserError, is_out_of_memory
 from hrm_arc.evaluation.baselines import Baselines
 from hrm_arc.files import exclusive_lock
 from hrm_arc.models.compiled import has_token_wise, try_to_compile
@@ -25,7 +25,7 @@ from hrm_arc.models.reasoner import Reasoner
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.transforms import find_transforms
 from hrm_arc.runs.card import Card
-from hrm_arc.runs.checkpoint import BEST, LATEST
+from hrm_arc.runs.checkpoint import BEST
 from hrm_arc.runs.folder import RunFolder, create_run
 from hrm_arc.runs.status import RunState
 from hrm_arc.training.build import (
@@ -38,18 +38,21 @@ from hrm_arc.training.build import (
     training_set,
     unused_options,
 )
-from hrm_arc.training.callbacks import Callback, RunRecorder
+from hrm_arc.training.callbacks import Callback, CallbackList
 from hrm_arc.training.checkpointing import Checkpoints, Provenance, make_card
+from hrm_arc.training.clock import Clock
 from hrm_arc.training.config import Recipe
 from hrm_arc.training.cores import Cores
 from hrm_arc.training.data import Batches, Prefetcher
 from hrm_arc.training.distributed import Distributed, settled
+from hrm_arc.training.failures import DivergedError, explain_divergence, out_of_memory
 from hrm_arc.training.meter import Meter
-from hrm_arc.training.metrics import Clock
 from hrm_arc.training.optim import EMA, build_optimizers, swapped_in
 from hrm_arc.training.profiling import Profiler
+from hrm_arc.training.recorder import RunRecorder
 from hrm_arc.training.resuming import accepted_changes, as_in_run
-from hrm_arc.training.step import DivergedError, StepOutput, TrainingStep, explain_divergence, out_of_memory
+from hrm_arc.training.saving import Saver
+from hrm_arc.training.step import StepOutput, TrainingStep
 from hrm_arc.training.validation import Validator
 
 log = logging.getLogger(__name__)
@@ -110,9 +113,9 @@ class Trainer:
         recipe = settled(recipe, distributed)
         self.recipe = recipe = complete_recipe(recipe, corpus, model)
         self.corpus = corpus or load_corpus(recipe)
-        # Tasks and a model in memory are none of the recipe's.
+        # Tasks and a model in memory are not part of the recipe, so they are not compared.
         aside = [*([] if corpus is None else IN_MEMORY), *([] if model is None else ["model"])]
-        self._accepted = {} if resume is None else accepted_changes(resume, recipe, overrides, aside)
+        accepted = {} if resume is None else accepted_changes(resume, recipe, overrides, aside)
         samples = training_set(recipe, self.corpus)
         if self.is_main and (unused := unused_options(recipe)):
             log.warning("data.boards: with %r these change nothing: %s", recipe.data.boards, ", ".join(unused))
@@ -152,7 +155,7 @@ class Trainer:
             Profiler(self.folder.trace_file, distributed.device.type == "cuda") if profile and self.is_main else None
         )
         self._recorder = RunRecorder(self.folder)
-        self._callbacks: list[Callback] = [self._recorder, *callbacks] if self.is_main else []
+        self._callback = CallbackList([self._recorder, *callbacks] if self.is_main else [])
         self._validator = Validator(
             recipe.validation,
             recipe.loss,
@@ -166,11 +169,16 @@ class Trainer:
         self._checkpoints = Checkpoints(
             self.folder, distributed, self.model, self._optimizers, self._ema, options.keep_last
         )
-        # Compared again in the lock: another process may be about to end.
-        self._known_checkpoints = self._checkpoints.names()
-        restored = resume is not None and self._restore("data" in overrides, pretrained)
-        self._restored, self._unsaved = restored, not restored
-        self._first_step = self.step
+        self._saver = Saver(
+            options,
+            self._checkpoints,
+            self._clock,
+            self.card,
+            lambda: self._recorder.accept(accepted),
+            self._callback,
+        )
+        if resume is not None:
+            self._restore("data" in overrides, pretrained)
         self._begins_trained = pretrained is not None
         self.card()  # Raises now what the first checkpoint would raise.
 
@@ -217,13 +225,10 @@ class Trainer:
         # Two trainers in one folder would undo each other's work.
         lock = exclusive_lock(self.folder.path, "training") if self.is_main else contextlib.nullcontext()
         with lock:
-            if self.is_main and self._checkpoints.names() != self._known_checkpoints:
-                what = "another process has gone on with it meanwhile: resume it once more, from where it is now"
-                raise UserError(self.folder.path, what)
+            self._saver.check_unchanged()
             self._checkpoints.tidy()
             try:
-                for callback in self._callbacks:
-                    callback.on_run_start(self)
+                self._callback.on_run_start(self)
                 with self._profiler or contextlib.nullcontext():
                     ended = self._loop()
             except (RuntimeError, MemoryError) as error:
@@ -232,13 +237,23 @@ class Trainer:
                 raise out_of_memory(self.recipe.training) from None
             finally:
                 self._clock.stop()
-                for callback in self._callbacks:
-                    callback.on_run_end(ended)
+                self._callback.on_run_end(ended)
+        return self._summary(ended)
+
+    def card(self) -> Card:
+        """The card of a checkpoint of this run as it is now."""
+        precision = self._distributed.precision.state_dict()
+        training = {"seconds": self._clock.seconds(), **self._validator.as_dict(), "precision": precision}
+        where = (self.step, self.folder.path)
+        return make_card(self.recipe, self.corpus, self.model.variants, self._provenance, *where, training)
+
+    def _summary(self, state: RunState) -> dict[str, Any]:
+        """What :meth:`fit` returns."""
         gate = self._validator.gate
         return {
             "run_id": self.folder.run_id,
             "folder": str(self.folder.path),
-            "state": ended,
+            "state": state,
             "steps": self.step,
             "held_out": len(self.corpus.solve),
             "best": self.best,
@@ -249,13 +264,6 @@ class Trainer:
             **({} if self._profiler is None else {"profile": self._profiler.result}),
         }
 
-    def card(self) -> Card:
-        """The card of a checkpoint of this run as it is now."""
-        precision = self._distributed.precision.state_dict()
-        training = {"seconds": self._clock.seconds(), **self._validator.as_dict(), "precision": precision}
-        where = (self.step, self.folder.path)
-        return make_card(self.recipe, self.corpus, self.model.variants, self._provenance, *where, training)
-
     def _loop(self) -> RunState:
         """Train, and save at the end; returns the state in which the run ends."""
         options = self.recipe.training
@@ -264,23 +272,19 @@ class Trainer:
         self._is_averaged = False
         if self.corpus.solve and self._validator.is_empty and self.is_main:
             log.warning("the tasks to be solved have no answers here: nothing to validate on")
-        # Without a checkpoint, a resumed run would begin with other weights than the pretrained ones.
-        if self._unsaved and self._begins_trained:
-            self._try_to_save(LATEST)
+        self._saver.begin(self.step, self._begins_trained)
         if self._cores is not None:
             self._cores.start()
         if options.compile == "always":
             self._compile()
-        last_call, saved = 0.0, self.step
+        last_call = 0.0
         self._clock.start()
-        self._meter.go_on_from(self.step)
-        progress, saved_at = self._progress(), time.monotonic()
+        self._meter.resume_from(self.step)
+        progress = self._progress()
         while progress < 1:
-            stopping, overdue = self._requests(saved_at)
-            overdue |= options.checkpoint_every > 0 and self.step % options.checkpoint_every == 0
-            if overdue and saved != self.step:
-                saved = self.step if self._try_to_save(LATEST) else saved
-                saved_at = time.monotonic()
+            # Any process may be asked to stop, and the main one knows the time: all of them have to agree.
+            stopping, late = self._distributed.all_reduce([float(self.stopping), float(self._saver.is_late())], "max")
+            self._saver.save_if_due(self.step, bool(late))
             if stopping:
                 break
             output = self._one_step(progress)
@@ -291,18 +295,14 @@ class Trainer:
             if is_row or time.monotonic() - last_call > CALLBACK_SECONDS:
                 last_call = time.monotonic()
                 metrics = self._meter.read(self.step, progress, output, is_row)
-                for callback in self._callbacks:
-                    callback.on_step(metrics)
+                self._callback.on_step(metrics)
             with self._clock.timing("validation"):
-                improved = self._validator.maybe_run(self.step, self._callbacks)
+                improved = self._validator.maybe_run(self.step, self._callback)
             if improved and self.is_main and self.best is not None:
                 self._recorder.on_best(self.best)
             if improved and self.recipe.validation.keep_best:
-                self._try_to_save(BEST)
-        if saved != self.step or self._unsaved:
-            self._save(LATEST)
-            self._unsaved = False
-        self._accept(finished=progress >= 1)
+                self._saver.try_to_save(BEST)
+        self._saver.finish(self.step, finished=progress >= 1)
         if self._ema is not None:
             self._ema.swap()
         self._is_averaged = True
@@ -340,46 +340,8 @@ class Trainer:
         progress = self._clock.progress(self.step)
         return self._distributed.broadcast(progress) if self.recipe.training.max_minutes else progress
 
-    def _requests(self, saved_at: float) -> tuple[bool, bool]:
-        """Whether any process was asked to stop, and whether a checkpoint is overdue by the main process's clock."""
-        limit = 60 * self.recipe.training.checkpoint_minutes
-        late = self.is_main and 0 < limit < time.monotonic() - saved_at
-        stopping, overdue = self._distributed.all_reduce([float(self.stopping), float(late)], "max")
-        return stopping == 1, overdue == 1
-
-    def _try_to_save(self, kind: str) -> bool:
-        """Write a checkpoint; where that fails, warn and go on."""
-        saved = False
-        try:
-            self._save(kind)
-            saved = True
-        except ReportedError as error:
-            log.warning("%s", error)
-        # The main process alone knows, and all have to agree on whether this step is saved.
-        saved = self._distributed.broadcast(saved)
-        self._unsaved = self._unsaved and not saved
-        return saved
-
-    def _save(self, kind: str) -> None:
-        """Write a checkpoint; every process takes part."""
-        # First, so that no checkpoint is ever resumed with an older recipe than the one that it was trained with.
-        self._accept()
-        with self._clock.timing("checkpoint"):
-            path = self._checkpoints.save(kind, self.card())
-        self._known_checkpoints = self._checkpoints.names()
-        if path is not None:
-            for callback in self._callbacks:
-                callback.on_checkpoint(path)
-
-    def _accept(self, finished: bool = False) -> None:
-        """Make what was accepted the run's own recipe, once it has trained with it or has ended by it."""
-        # A checkpoint of a run that has none yet is one of the changed recipe, also before its first step.
-        used = finished or not self._restored or self.step > self._first_step
-        if self.is_main and used and self._recorder.accept(self._accepted):
-            self._accepted = {}
-
-    def _restore(self, accept_changes: bool, pretrained: Pretrained | None) -> bool:
-        """Go on from a run's newest whole checkpoint, or from the start if it has none; returns whether it has one.
+    def _restore(self, accept_changes: bool, pretrained: Pretrained | None) -> None:
+        """Go on from a run's newest whole checkpoint, or from the start if it has none.
 
         Raises:
             UserError: it has none, and began with weights that are not at hand.
@@ -389,19 +351,19 @@ class Trainer:
             if pretrained is None and (start := self.folder.begins_with()):
                 what = f"has no checkpoint yet and was to begin with the weights of {start}: start it again with them"
                 raise UserError(self.folder.path, what)
-            return False
+            return
         self.step = card.step
-        self._meter.go_on_from(card.step)
+        self._saver.resume_from(card.step)
+        self._meter.resume_from(card.step)
         self._provenance = self._provenance.after(card, self.card())
         try:
             self._validator.restore(card.training)
-            self._clock.go_on_from(float(card.training["seconds"]))
+            self._clock.resume_from(float(card.training["seconds"]))
             if card.training["precision"]:
                 self._distributed.precision.load_state_dict(card.training["precision"])
         except (AttributeError, KeyError, TypeError, ValueError):
             what = f"the card of its checkpoint of step {card.step} is damaged: it does not say where the training was"
             raise UserError(self.folder.path, what) from None
-        return True
 
     def _make_folder(self, root: Path, pretrained: Pretrained | None) -> RunFolder:
         """The main process makes the run folder; the others get its path."""

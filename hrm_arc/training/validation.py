@@ -8,9 +8,9 @@ fast one 3.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,14 +24,12 @@ from hrm_arc.models.reasoner import Batch, Output, Reasoner
 from hrm_arc.puzzles.augmented import AugmentedSet, Samples
 from hrm_arc.puzzles.canvas import FULL, clip
 from hrm_arc.puzzles.readings import read_tokens
+from hrm_arc.training.callbacks import Callback
 from hrm_arc.training.config import LossConfig, ValidationConfig
+from hrm_arc.training.distributed import Distributed
 from hrm_arc.training.losses import segment_losses
 from hrm_arc.training.metrics import Validation
 from hrm_arc.training.optim import EMA, swapped_in
-
-if TYPE_CHECKING:
-    from hrm_arc.training.callbacks import Callback
-    from hrm_arc.training.distributed import Distributed
 
 SAMPLES_AT_ONCE = 256
 
@@ -66,8 +64,8 @@ class Gate:
         """Whether a fast validation is due after ``step`` steps."""
         return self.config.every > 0 and step % self.config.every == 0
 
-    def full_is_due(self, step: int, fast: float | None) -> bool:
-        """Whether the full set is to be scored.
+    def decide(self, step: int, fast: float | None) -> bool:
+        """Decide whether the full set is to be scored, and keep the fast score if it is the best.
 
         Args:
             step: steps done.
@@ -158,7 +156,7 @@ class Validator:
             # Scores of another metric, which the run was resumed with, cannot be compared.
             self.best = self.gate.best = None
 
-    def maybe_run(self, step: int, callbacks: Sequence[Callback]) -> bool:
+    def maybe_run(self, step: int, callback: Callback) -> bool:
         """Score the fixed part when it is due, and the whole set when the gate opens.
 
         Returns:
@@ -166,16 +164,15 @@ class Validator:
         """
         if not self._config.every or not len(self._held_out):
             return False
-        fast = self._run(step, self._config.fraction, callbacks) if self.gate.fast_is_due(step) else None
-        if self.gate.full_is_due(step, None if fast is None else getattr(fast, self._config.metric)):
-            full = self._run(step, 1.0, callbacks)
+        fast = self._run(step, self._config.fraction, callback) if self.gate.fast_is_due(step) else None
+        if self.gate.decide(step, None if fast is None else getattr(fast, self._config.metric)):
+            full = self._run(step, 1.0, callback)
             self.gate.full_took(full.seconds)
             return self._is_best(step, full)
         return fast is not None and self._config.full_when == "never" and self._is_best(step, fast)
 
-    def _run(self, step: int, fraction: float, callbacks: Sequence[Callback]) -> Validation:
-        for callback in callbacks:
-            callback.on_validation_start(step)
+    def _run(self, step: int, fraction: float, callback: Callback) -> Validation:
+        callback.on_validation_start(step)
         started = time.monotonic()
         self._model.eval()
         with swapped_in(self._ema), self._distributed.autocast():
@@ -190,8 +187,7 @@ class Validator:
             seconds=time.monotonic() - started,
             full=fraction == 1,
         )
-        for callback in callbacks:
-            callback.on_validation(step, result)
+        callback.on_validation(step, result)
         return result
 
     def _is_best(self, step: int, result: Validation) -> bool:

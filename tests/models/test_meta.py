@@ -9,7 +9,7 @@ from hrm_arc.models import MODELS
 from hrm_arc.models.reasoner import Batch
 from hrm_arc.training.config import LossConfig, OptimizerConfig
 from hrm_arc.training.optim import build_optimizers, dense_parameters
-from hrm_arc.training.step import ActiveBatch, run_segment
+from hrm_arc.training.segments import ActiveBatch, run_segment
 from tests.models.examples import example_model, made_batch
 
 META = torch.device("meta")

@@ -16,8 +16,8 @@ from hrm_arc.runs.metrics import read_metrics
 from hrm_arc.training import checkpointing as checkpointing_module
 from hrm_arc.training import step as step_module
 from hrm_arc.training.config import Recipe
+from hrm_arc.training.failures import DivergedError
 from hrm_arc.training.metrics import StepMetrics
-from hrm_arc.training.step import DivergedError
 from hrm_arc.training.trainer import Trainer
 from tests.made import OnStep, tiny_recipe, write_tasks
 

@@ -18,21 +18,21 @@ from hrm_arc.training.validation import Gate
 )
 def test_the_gate_opens_when_the_rule_says(margin: float, curve: list[float], opens: list[int]) -> None:
     gate = Gate(ValidationConfig(every=10, full_when="improved", min_improvement=margin))
-    assert [int(gate.full_is_due(10 * n, fast)) for n, fast in enumerate(curve, start=1)] == opens
+    assert [int(gate.decide(10 * n, fast)) for n, fast in enumerate(curve, start=1)] == opens
     assert gate.kept_shut == opens.count(0)
 
 
 def test_the_gate_tells_what_it_saved() -> None:
     gate = Gate(ValidationConfig(every=1, full_when="improved"))
     for fast in (0.5, 0.5, 0.5, 0.6):
-        if gate.full_is_due(1, fast):
+        if gate.decide(1, fast):
             gate.full_took(30.0)
     assert (gate.opened, gate.kept_shut, gate.seconds_saved) == (2, 2, 60.0)
 
 
 def test_other_rules_for_full_validations() -> None:
     every = Gate(ValidationConfig(every=10, full_when="every", full_every=30))
-    assert [step for step in range(1, 91) if every.full_is_due(step, None)] == [30, 60, 90]
+    assert [step for step in range(1, 91) if every.decide(step, None)] == [30, 60, 90]
     never = Gate(ValidationConfig(every=10))
-    assert not any(never.full_is_due(step, 1.0) for step in range(100))
+    assert not any(never.decide(step, 1.0) for step in range(100))
     assert [step for step in range(1, 31) if never.fast_is_due(step)] == [10, 20, 30]

@@ -12,7 +12,7 @@ from hrm_arc.evaluation.torch_backend import infer
 from hrm_arc.models.reasoner import Batch, Carry, Output, Reasoner
 from hrm_arc.training.config import HaltingConfig, LossConfig
 from hrm_arc.training.losses import q_continue_target, stablemax_cross_entropy
-from hrm_arc.training.step import MAX_CELLS_PER_FORWARD, ActiveBatch, microbatches, run_segment
+from hrm_arc.training.segments import MAX_CELLS_PER_FORWARD, ActiveBatch, microbatches, run_segment
 from hrm_arc.training.trainer import Trainer
 from tests.made import tiny_recipe, write_tasks
 from tests.models.examples import plain_identity

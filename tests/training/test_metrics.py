@@ -25,8 +25,9 @@ from hrm_arc.studio.curves import charts
 from hrm_arc.training.build import load_corpus
 from hrm_arc.training.callbacks import Callback
 from hrm_arc.training.config import LossConfig
+from hrm_arc.training.flops import FlopCounter
 from hrm_arc.training.losses import segment_losses
-from hrm_arc.training.metrics import FlopCounter, StepMetrics, Validation
+from hrm_arc.training.metrics import StepMetrics, Validation
 from hrm_arc.training.trainer import Trainer
 from tests.made import tiny_recipe, write_tasks
 from tests.models.examples import example_model, made_batch

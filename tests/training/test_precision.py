@@ -15,7 +15,7 @@ from hrm_arc.models import MODELS
 from hrm_arc.models.reasoner import Batch
 from hrm_arc.runs.checkpoint import WEIGHTS, find_checkpoint
 from hrm_arc.training.resuming import resumed_recipe
-from hrm_arc.training.step import ActiveBatch, run_segment
+from hrm_arc.training.segments import ActiveBatch, run_segment
 from hrm_arc.training.trainer import Trainer
 from tests.made import tiny_recipe, write_tasks
 

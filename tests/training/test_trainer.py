@@ -30,7 +30,7 @@ from hrm_arc.training import step as step_module
 from hrm_arc.training.build import held_out_set
 from hrm_arc.training.losses import SegmentLosses
 from hrm_arc.training.metrics import StepMetrics
-from hrm_arc.training.step import ActiveBatch, run_segment
+from hrm_arc.training.segments import ActiveBatch, run_segment
 from hrm_arc.training.trainer import Trainer
 from tests.made import TORCHRUN, OnStep, tiny_recipe, write_puzzles, write_tasks
 from tests.models.examples import made_batch
