@@ -15,9 +15,10 @@ from hrm_arc.training.losses import SegmentLosses, q_continue_target, segment_lo
 
 # Cells of one forward pass, if there are that many: more do not make a CPU faster, and cost memory.
 MAX_CELLS_PER_FORWARD = 16_384
-# A GPU takes that many for each of this many bytes of memory: an estimate from the tensors that HRM and TRM keep
-# at their published sizes, about 3 GB; it was not measured.
+# A GPU takes that many for each of this many bytes of memory, if what is kept for the backward pass then takes at most
+# this share of it. Neither was tried on a GPU.
 GPU_BYTES = 10 * 10**9
+KEPT_SHARE = 0.5
 
 Model = Callable[[Sequence[Carry], Sequence[Batch]], list[tuple[Carry, Output]]]
 
@@ -112,11 +113,39 @@ def run_segment(model: Model, batches: Sequence[ActiveBatch], config: LossConfig
     ]
 
 
-def max_cells_per_forward(device: torch.device) -> int:
-    """The most cells of one forward pass on a device."""
+def max_cells_per_forward(device: torch.device, kept_per_cell: float = 0.0) -> int:
+    """The most cells of one forward pass on a device.
+
+    Args:
+        device: where the model is.
+        kept_per_cell: see :func:`bytes_kept_per_cell`; 0: not known.
+    """
     if device.type != "cuda":
         return MAX_CELLS_PER_FORWARD
-    return MAX_CELLS_PER_FORWARD * max(1, torch.cuda.get_device_properties(device).total_memory // GPU_BYTES)
+    memory = torch.cuda.get_device_properties(device).total_memory
+    most = MAX_CELLS_PER_FORWARD * max(1, memory // GPU_BYTES)
+    return max(1, min(most, int(KEPT_SHARE * memory / kept_per_cell))) if kept_per_cell else most
+
+
+def bytes_kept_per_cell(model: Reasoner, batch: Batch) -> float:
+    """Bytes that a segment's forward pass keeps for its backward pass, for each cell of a batch.
+
+    What is recomputed in the backward pass is not kept, and the parameters are not counted.
+    """
+    parameters = {each.untyped_storage().data_ptr() for each in model.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in parameters:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        # Held until the end, so that no address is used twice.
+        output = model(model.initial_carry(batch), batch)
+    del output
+    return sum(kept.values()) / batch.inputs.numel()
 
 
 def microbatches(batches: Sequence[ActiveBatch], max_cells: int = MAX_CELLS_PER_FORWARD) -> Iterator[list[ActiveBatch]]:

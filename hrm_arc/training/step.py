@@ -25,7 +25,7 @@ from hrm_arc.training.failures import DivergedError
 from hrm_arc.training.flops import FlopCounter
 from hrm_arc.training.losses import SegmentLosses
 from hrm_arc.training.optim import EMA, dense_parameters, lr_factor, set_lr
-from hrm_arc.training.segments import ActiveBatch, max_cells_per_forward, microbatches, run_segment
+from hrm_arc.training.segments import ActiveBatch, bytes_kept_per_cell, max_cells_per_forward, microbatches, run_segment
 
 
 class StepOutput(NamedTuple):
@@ -73,6 +73,8 @@ class TrainingStep:
         self._clock = clock
         self._forward, self._wrapped_optimizers = distributed.setup(model, optimizers)
         self._max_cells = max_cells_per_forward(distributed.device)
+        # What a GPU holds depends on the model, which is measured with the first samples.
+        self._is_measured = distributed.device.type != "cuda"
         self._controller = HaltingController(model.segments, recipe.halting.early_exit)
         self._flops = FlopCounter(model, recipe.loss.halt_kind == "q-learning")
 
@@ -82,6 +84,7 @@ class TrainingStep:
         Neither the weights nor the random state change.
         """
         self._model.train()
+        self._measure(passes[0][0])
         device = self._distributed.device
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             active = [list(self._start(samples)) for samples in passes]
@@ -104,6 +107,7 @@ class TrainingStep:
             DivergedError: a loss or gradient is not finite; the weights of this update did not move.
         """
         self._model.train()
+        self._measure(passes[0][0])
         set_lr(self._optimizers, lr_factor(self._recipe.schedule, step, progress))
         active = [list(self._start(samples)) for samples in passes]
         count = sum(len(each.batch) for batches in active for each in batches)
@@ -131,6 +135,15 @@ class TrainingStep:
                 break
         joined = SegmentLosses(*(torch.cat(values).detach() for values in zip(*finished, strict=True)))
         return StepOutput(joined, torch.cat(segments), torch.stack(norms).mean(), flops)
+
+    def _measure(self, samples: Samples) -> None:
+        """On a GPU, once: limit the cells of a forward pass by what one sample's keeps. The random state stays."""
+        if self._is_measured:
+            return
+        self._is_measured, device = True, self._distributed.device
+        batch = Batch.from_samples(next(samples.parts(1)), device)
+        with torch.random.fork_rng([device]), self._distributed.autocast():
+            self._max_cells = max_cells_per_forward(device, bytes_kept_per_cell(self._model, batch))
 
     def _start(self, samples: Sequence[Samples]) -> Iterator[ActiveBatch]:
         """A pass's samples before their first segment, split so that no batch exceeds the cells of a forward pass."""

@@ -13,8 +13,12 @@ import torch
 
 from hrm_arc.errors import UserError, is_out_of_memory
 from hrm_arc.evaluation.torch_backend import find_device
+from hrm_arc.models import build_model
+from hrm_arc.models.reasoner import Reasoner
 from hrm_arc.training.config import TrainingConfig
 from hrm_arc.training.distributed import Distributed
+from hrm_arc.training.segments import MAX_CELLS_PER_FORWARD, bytes_kept_per_cell, max_cells_per_forward
+from tests.models.examples import made_batch
 
 CUDA = torch.device("cuda")
 
@@ -70,3 +74,29 @@ def test_one_process_gathers_without_distributed_training(monkeypatch: pytest.Mo
     monkeypatch.delattr(torch.distributed, "group")
     here: Any = SimpleNamespace(world_size=1)
     assert Distributed.all_gather(here, torch.tensor([3, 4])).tolist() == [[3, 4]]
+
+
+def dual_loop(**options: Any) -> Reasoner:
+    return build_model("dual-loop", {"hidden_size": 32, "num_heads": 2, "h_layers": 1, "dropout": 0.0, **options}, 3)
+
+
+def test_what_a_forward_pass_keeps_grows_with_its_layers_and_not_with_its_samples() -> None:
+    small, large = made_batch(2), made_batch(8)
+    model = dual_loop(l_layers=2)
+    kept = bytes_kept_per_cell(model, large)
+    assert bytes_kept_per_cell(model, small) == pytest.approx(kept, rel=0.1)
+    # Of each of 24 blocks at least its input, queries, keys, values, and the inputs of three products (of four hidden
+    # sizes in the feed-forward), in single precision.
+    assert kept > 24 * (1 + 3 + 1 + 1 + 4) * 32 * 4
+    assert bytes_kept_per_cell(dual_loop(l_layers=4), large) > 1.4 * kept
+    assert bytes_kept_per_cell(dual_loop(l_layers=2, recompute=True), large) < 0.5 * kept
+
+
+def test_a_gpu_takes_as_many_cells_as_its_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = SimpleNamespace(total_memory=40 * 10**9)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: memory)
+    assert max_cells_per_forward(CUDA) == 4 * MAX_CELLS_PER_FORWARD
+    # 16,384 cells that keep 3 GB leave the limit as it is; with 17 GB it is what takes half of the memory.
+    assert max_cells_per_forward(CUDA, 3e9 / 16_384) == 4 * MAX_CELLS_PER_FORWARD
+    assert max_cells_per_forward(CUDA, 17e9 / 16_384) == int(20e9 / (17e9 / 16_384))
+    assert max_cells_per_forward(torch.device("cpu"), 17e9 / 16_384) == MAX_CELLS_PER_FORWARD
