@@ -14,7 +14,7 @@ from hrm_arc.errors import UserError
 from hrm_arc.runs.checkpoint import LATEST, list_checkpoints
 from hrm_arc.runs.metrics import read_metrics
 from hrm_arc.training import checkpointing as checkpointing_module
-from hrm_arc.training import step as step_module
+from hrm_arc.training import segments
 from hrm_arc.training.config import Recipe
 from hrm_arc.training.failures import DivergedError
 from hrm_arc.training.metrics import StepMetrics
@@ -76,7 +76,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_its_samples(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = recipe_for(tmp_path)
-    losses = step_module.segment_losses
+    losses = segments.segment_losses
     calls = [0]
 
     def broken(*arguments: Any) -> Any:
@@ -85,7 +85,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_its_samples(
         # Two segments a step: the tenth call is in the fifth step, after the checkpoint of the fourth.
         return result._replace(total=result.total * float("nan")) if calls[0] >= 10 else result
 
-    monkeypatch.setattr(step_module, "segment_losses", broken)
+    monkeypatch.setattr(segments, "segment_losses", broken)
     trainer = Trainer(recipe, root=tmp_path / "runs")
     with pytest.raises(DivergedError, match="step 4: the loss or a gradient is not finite"):
         trainer.fit()
@@ -107,7 +107,7 @@ def test_memory_that_runs_out_names_a_batch_to_try(
         # More than any address space; what torch raises for it has no type of its own.
         return torch.empty(2**60, dtype=torch.uint8)
 
-    monkeypatch.setattr(step_module, "segment_losses", greedy)
+    monkeypatch.setattr(segments, "segment_losses", greedy)
     trainer = Trainer(recipe_for(tmp_path), root=tmp_path / "runs")
     with pytest.raises(UserError, match=r"try --training\.batch_size 4 --training\.grad_accum_steps 2"):
         trainer.fit()
