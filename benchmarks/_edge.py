@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from hrm_arc.deploy.validating import with_model_rows
-from hrm_arc.evaluation.predict import Backend
+from hrm_arc.evaluation.backend import Backend
 from hrm_arc.puzzles.augmented import AugmentedSet
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.sources import load_tasks

@@ -26,7 +26,7 @@ from hrm_arc.evaluation.games import wilson
 from hrm_arc.puzzles.augmented import Samples
 
 if TYPE_CHECKING:
-    from hrm_arc.evaluation.predict import Answers
+    from hrm_arc.evaluation.backend import Answers
     from hrm_arc.evaluation.torch_backend import TorchBackend
 
 MODELS = ("dual-loop", "hrm", "trm", "grid-hrm")

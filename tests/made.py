@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import yaml
 
+from hrm_arc.evaluation.backend import Answers
 from hrm_arc.evaluation.evaluate import predict_tasks, score_predictions
-from hrm_arc.evaluation.predict import Answers
 from hrm_arc.files import write_lines, write_sealed_json, write_text
 from hrm_arc.models import find_model
 from hrm_arc.puzzles.augmented import Samples

@@ -32,8 +32,8 @@ from benchmarks import (
 from benchmarks._processes import run
 from benchmarks._runs import Scored
 from hrm_arc.errors import UserError
+from hrm_arc.evaluation.backend import Answers
 from hrm_arc.evaluation.games import wilson
-from hrm_arc.evaluation.predict import Answers
 from hrm_arc.files import write_lines
 from hrm_arc.models import MODELS, build_model
 from hrm_arc.models.reasoner import parameter_counts

@@ -12,8 +12,8 @@ import torch
 
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation import torch_backend
+from hrm_arc.evaluation.backend import Answers
 from hrm_arc.evaluation.metrics import Metric
-from hrm_arc.evaluation.predict import Answers
 from hrm_arc.evaluation.torch_backend import TorchBackend
 from hrm_arc.models import build_model, find_model
 from hrm_arc.models import compiled as compiled_parts

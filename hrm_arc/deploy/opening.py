@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hrm_arc.errors import UserError
 
 if TYPE_CHECKING:
+    from hrm_arc.evaluation.backend import HaltingBackend
     from hrm_arc.evaluation.metrics import Metric
-    from hrm_arc.evaluation.predict import HaltingBackend
     from hrm_arc.puzzles.readings import Reading
     from hrm_arc.runs.card import Card
     from hrm_arc.runs.folder import RunFolder

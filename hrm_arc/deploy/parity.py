@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from hrm_arc.errors import UserError
+from hrm_arc.evaluation.backend import Answers, Backend, LogitsBackend
 from hrm_arc.evaluation.evaluate import predict_tasks
-from hrm_arc.evaluation.predict import Answers, Backend, LogitsBackend
 from hrm_arc.evaluation.scores import right_votes, score
 from hrm_arc.puzzles.augmented import Samples
 from hrm_arc.puzzles.symmetry import DIHEDRALS
@@ -136,13 +136,13 @@ class RecordingBackend:
         self.records: list[tuple[Samples, np.ndarray]] = []
 
     def answer(self, samples: Samples) -> Answers:
-        """See :class:`~hrm_arc.evaluation.predict.Backend`."""
+        """See :class:`~hrm_arc.evaluation.backend.Backend`."""
         answers = self._backend.answer(samples)
         self.records.append((samples, answers.tokens))
         return answers
 
     def refine(self, samples: Samples) -> np.ndarray:
-        """See :class:`~hrm_arc.evaluation.predict.Backend`; not recorded."""
+        """See :class:`~hrm_arc.evaluation.backend.Backend`; not recorded."""
         return self._backend.refine(samples)
 
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from hrm_arc.deploy.exported import KEY, Exported, input_names, output_names, read_checked
 from hrm_arc.errors import UserError
+from hrm_arc.evaluation.backend import Answers, SegmentAnswer
 from hrm_arc.evaluation.halting import HaltingController, SegmentOutput, run_until_halted
-from hrm_arc.evaluation.predict import Answers, SegmentAnswer
 from hrm_arc.puzzles.augmented import Samples
 from hrm_arc.puzzles.readings import Reading, read_tokens
 
@@ -81,7 +81,7 @@ class OnnxSegment:
 
 
 class OnnxBackend:
-    """A :class:`~hrm_arc.evaluation.predict.Backend` around an exported file.
+    """A :class:`~hrm_arc.evaluation.backend.Backend` around an exported file.
 
     Args:
         path: the file.
@@ -125,18 +125,18 @@ class OnnxBackend:
         self._memory = memory
 
     def answer(self, samples: Samples) -> Answers:
-        """See :class:`~hrm_arc.evaluation.predict.Backend`."""
+        """See :class:`~hrm_arc.evaluation.backend.Backend`."""
         parts = [self._answer(part) for part in self._parts(samples)]
         return Answers(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
     def set_halting(self, halt_at: float, segments: int | None = None) -> None:
-        """See :class:`~hrm_arc.evaluation.predict.HaltingBackend`."""
+        """See :class:`~hrm_arc.evaluation.backend.HaltingBackend`."""
         if segments is not None:
             raise UserError("--segments", "is for a run or checkpoint; the segments of an exported file are fixed")
         self.halt_at = halt_at
 
     def segment_answers(self, samples: Samples) -> Iterator[SegmentAnswer]:
-        """See :class:`~hrm_arc.evaluation.predict.SegmentsBackend`."""
+        """See :class:`~hrm_arc.evaluation.backend.SegmentsBackend`."""
         controller, segment = HaltingController(self.exported.segments, halt_at=self.halt_at), self._segment(samples)
         for number in range(1, self.exported.segments + 1):
             logits, q_halt, q_continue = segment.run()

@@ -18,8 +18,8 @@ from hrm_arc import telemetry
 from hrm_arc.deploy.agreement import Fingerprint
 from hrm_arc.deploy.progress import Progress, read_file, write_progress
 from hrm_arc.errors import UserError
+from hrm_arc.evaluation.backend import Backend, PreparedBackend, check_finite
 from hrm_arc.evaluation.baselines import baselines
-from hrm_arc.evaluation.predict import Backend, PreparedBackend, check_finite
 from hrm_arc.evaluation.scores import score_samples
 from hrm_arc.files import check_target
 from hrm_arc.puzzles.augmented import AugmentedSet

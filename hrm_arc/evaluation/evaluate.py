@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hrm_arc.errors import ReportedError, UserError, and_more
+from hrm_arc.evaluation.backend import Backend, PreparedBackend
 from hrm_arc.evaluation.breakdown import breakdown, groups
 from hrm_arc.evaluation.games import game_scores
 from hrm_arc.evaluation.journal import Journal
 from hrm_arc.evaluation.metrics import Metric
-from hrm_arc.evaluation.predict import Backend, PreparedBackend, Voted, predict
+from hrm_arc.evaluation.predict import Variants, Voted, predict
 from hrm_arc.evaluation.prediction import MOST_VOTES, Key, Prediction, keys
 from hrm_arc.evaluation.provenance import answers_seen, boards_not_held_out, changed_tasks, rules_seen, was_chosen_by
 from hrm_arc.evaluation.refinement import refinement
@@ -86,9 +87,7 @@ def predict_tasks(
         votes=votes,
         canvas=card.canvas,
         ignores_padding=card.ignores_padding,
-        variants=card.variants,
-        variants_seed=card.seed,
-        symmetries=card.symmetries,
+        variants=Variants(card.variants, card.seed, card.symmetries),
         seed=seed,
         refine=refine,
         only=left,

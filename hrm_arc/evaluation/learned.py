@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hrm_arc.evaluation.predict import LogitsBackend
+from hrm_arc.evaluation.backend import LogitsBackend
 from hrm_arc.evaluation.scores import same
 from hrm_arc.puzzles.augmented import AugmentedSet
 from hrm_arc.puzzles.canvas import PAD

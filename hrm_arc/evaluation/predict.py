@@ -8,11 +8,12 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from hrm_arc.errors import ReportedError
+from hrm_arc.evaluation.backend import FORWARD_CELLS, Backend, SegmentsBackend, check_finite
 from hrm_arc.evaluation.prediction import Candidate, Key, Prediction, keys, tally
 from hrm_arc.puzzles.augmented import AugmentedSet, Samples
 from hrm_arc.puzzles.canvas import Canvas, CanvasKind, placed, tokens_on_full, visible_canvas
@@ -23,8 +24,6 @@ from hrm_arc.puzzles.symmetry import DIHEDRALS, IDENTITY, Symmetry, swaps_sides
 from hrm_arc.puzzles.task import COLORS, Grid, Task
 from hrm_arc.puzzles.variant_names import read_symmetries
 
-# Cells of one forward pass; more need memory and are not faster.
-FORWARD_CELLS = 65_536
 # Cells of the test inputs that are answered together: fewer, so that several processes have something to share.
 GROUP_CELLS = 8_192
 # Cells of one forward pass where votes are shown as they come in.
@@ -33,82 +32,36 @@ FOLLOWED_CELLS = 4_096
 Voted: TypeAlias = Callable[[Key, tuple[Candidate, ...], int], None]
 
 
-class Answers(NamedTuple):
-    """A backend's answers to a batch of samples.
+@dataclass(frozen=True)
+class Variants:
+    """The variants of tasks that have rows of their own in a model's table.
 
     Attributes:
-        tokens: ``[n, cells]``, uint8.
-        confidence: halting probability after the last segment of each sample, ``[n]``; NaN where the model's
-            logits were no numbers.
-        segments: number of segments of each sample, ``[n]``.
+        number: of each task, the original included; 1: no others. If there are more, only they are answered.
+        seed: with which they were drawn.
+        symmetries: of tasks whose variants were drawn by another program, see :class:`hrm_arc.runs.card.Card`.
     """
 
-    tokens: np.ndarray
-    confidence: np.ndarray
-    segments: np.ndarray
+    number: int = 1
+    seed: int = 0
+    symmetries: Mapping[str, str] = field(default_factory=dict)
 
+    def of(self, task: Task, votes: int, seed: int) -> tuple[list[Symmetry], list[int]]:
+        """The symmetries under which a task is answered, and the variant that each of them is.
 
-class SegmentAnswer(NamedTuple):
-    """A backend's answers to a batch of samples after one segment.
-
-    Attributes:
-        tokens: ``[n, cells]``, uint8.
-        confidence: halting probability, ``[n]``.
-        halted: whether a sample would stop after this segment, ``[n]``.
-    """
-
-    tokens: np.ndarray
-    confidence: np.ndarray
-    halted: np.ndarray
-
-
-class Backend(Protocol):
-    """Runs a model: in torch, or an exported one in ONNX Runtime."""
-
-    def answer(self, samples: Samples) -> Answers:
-        """Run segments until each sample has halted."""
-        ...
-
-    def refine(self, samples: Samples) -> np.ndarray:
-        """Tokens after each segment, without early exit, ``[segments, n, cells]``."""
-        ...
-
-
-class HaltingBackend(Backend, Protocol):
-    """A backend of a model with halting logits."""
-
-    def set_halting(self, halt_at: float, segments: int | None = None) -> None:
-        """Set the halting probability above which a sample stops, and the most segments; None: as in training.
-
-        Raises:
-            UserError: its number of segments is fixed.
+        Args:
+            task: without test outputs.
+            votes: how many, if there are so many.
+            seed: of color permutations, where variants have no rows.
         """
-        ...
-
-
-class SegmentsBackend(Backend, Protocol):
-    """A backend that can be followed from segment to segment."""
-
-    def segment_answers(self, samples: Samples) -> Iterator[SegmentAnswer]:
-        """The answers after each segment, as they are computed, without early exit."""
-        ...
-
-
-@runtime_checkable
-class PreparedBackend(Backend, Protocol):
-    """A backend that prepares itself for long work."""
-
-    def prepare(self, cells: int) -> None:
-        """Announce that samples with ``cells`` cells in total will be answered."""
-        ...
-
-
-class LogitsBackend(Backend, Protocol):
-    """A backend that gives its logits, too."""
-
-    def logits(self, samples: Samples) -> np.ndarray:
-        """Logits after the first segment, ``[n, cells, 12]``."""
-        ...
+        if task.id in self.symmetries:
+            voting = read_symmetries(self.symmetries[task.id], votes)
+            return voting, list(range(len(voting)))
+        # The boards of a game that are answered were not in training, so none of them has a row.
+        if self.number > 1 and not task.boards and not self.symmetries:
+            return known_variants(task, min(votes, self.number), self.seed)
+        voting = voting_symmetries(votes, seed, name_key(task.id))
+        return voting, [0 if symmetry == IDENTITY else OTHER for symmetry in voting]
 
 
 def predict(
@@ -119,9 +72,7 @@ def predict(
     votes: int,
     canvas: CanvasKind,
     ignores_padding: bool,
-    variants: int = 1,
-    variants_seed: int = 0,
-    symmetries: Mapping[str, str] | None = None,
+    variants: Variants = Variants(),
     seed: int = 0,
     refine: bool = False,
     only: Container[Key] | None = None,
@@ -138,10 +89,7 @@ def predict(
             next seven are its other orientations, unless its variants have rows.
         canvas: the canvas that the model was trained on.
         ignores_padding: the model was not trained on padding.
-        variants: the number of variants of each task that have a row of their own; if it is more than 1, only
-            those variants are answered.
-        variants_seed: seed with which those variants were drawn.
-        symmetries: of tasks whose variants were drawn by another program, see :class:`hrm_arc.runs.card.Card`.
+        variants: those that have rows of their own.
         seed: of the color permutations.
         refine: also record the grid after each segment.
         only: the test inputs to answer; all of them if None.
@@ -156,18 +104,10 @@ def predict(
             continue
         task = task.blind()
         place = placed(visible_canvas(task), canvas)
-        # The boards of a game that are answered were not in training, so none of them has a row.
-        if symmetries and task.id in symmetries:
-            voting = read_symmetries(symmetries[task.id], votes)
-            numbers = list(range(len(voting)))
-        elif variants > 1 and not task.boards and not symmetries:
-            voting, numbers = known_variants(task, min(votes, variants), variants_seed)
-        else:
-            voting = voting_symmetries(votes, seed, name_key(task.id))
-            numbers = [0 if symmetry == IDENTITY else OTHER for symmetry in voting]
+        voting, numbers = variants.of(task, votes, seed)
         row = rows.get(task.id, UNSEEN)
         for group in answered_together(task, votes, canvas) if voted is None else [[key] for key in keys([task])]:
-            # All of a group or none: in another batch numbers may round differently, and a resumed evaluation differ.
+            # A whole group or nothing: a batch of other samples may round differently, and a resumed evaluation differ.
             if wanted.isdisjoint(group):
                 continue
             tests = [task.tests[index].input for _, index in group]
@@ -230,18 +170,6 @@ def segment_grids(
     samples = _samples(place, [(task.tests[index].input, IDENTITY, 0)], rows.get(task.id, UNSEEN))
     for tokens, confidence, halted in backend.segment_answers(samples):
         yield SegmentGrid(place.decode(tokens[0]), float(confidence[0]), bool(halted[0]))
-
-
-def check_finite(answers: Answers) -> Answers:
-    """Refuse answers that come from logits which are no numbers: they would be scored as wrong ones.
-
-    Raises:
-        ReportedError: there are some.
-    """
-    if np.isnan(answers.confidence).any():
-        what = "its logits are not numbers (NaN): its weights are damaged, or too large for its number format"
-        raise ReportedError("the model", what)
-    return answers
 
 
 def voting_symmetries(votes: int, seed: int, key: int) -> list[Symmetry]:

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from hrm_arc.errors import UserError, is_out_of_memory
+from hrm_arc.evaluation.backend import Answers, SegmentAnswer
 from hrm_arc.evaluation.halting import Halted, HaltingController, SegmentOutput, run_until_halted
-from hrm_arc.evaluation.predict import Answers, SegmentAnswer
 from hrm_arc.hardware import Precision, autocast, chosen_precision, keep_buffers
 from hrm_arc.models import build_model
 from hrm_arc.models.compiled import can_compile, compile_token_wise, has_token_wise, try_to_compile
@@ -81,7 +81,7 @@ def infer(model: Reasoner, batch: Batch, controller: HaltingController) -> Halte
 
 
 class TorchBackend:
-    """A :class:`~hrm_arc.evaluation.predict.Backend` around a model, in evaluation mode.
+    """A :class:`~hrm_arc.evaluation.backend.Backend` around a model, in evaluation mode.
 
     Args:
         model: its training mode is restored after each batch.
@@ -136,12 +136,12 @@ class TorchBackend:
         return cls(model, device, card.ignores_padding, early_exit, precision, reading, card.halt_at)
 
     def set_halting(self, halt_at: float, segments: int | None = None) -> None:
-        """See :class:`~hrm_arc.evaluation.predict.HaltingBackend`."""
+        """See :class:`~hrm_arc.evaluation.backend.HaltingBackend`."""
         self.halt_at = halt_at
         self.max_segments = self.model.segments if segments is None else segments
 
     def prepare(self, cells: int) -> None:
-        """See :class:`~hrm_arc.evaluation.predict.PreparedBackend`: for long work on a CPU the model is compiled.
+        """See :class:`~hrm_arc.evaluation.backend.PreparedBackend`: for long work on a CPU the model is compiled.
 
         That depends on the amount of work only, not on time, so the same work is rounded the same.
         """
@@ -160,7 +160,7 @@ class TorchBackend:
             log.warning("compilation: %s; going on without, slower and with other rounding", reason)
 
     def answer(self, samples: Samples) -> Answers:
-        """See :class:`~hrm_arc.evaluation.predict.Backend`; if memory runs out, the batch is halved, again and again.
+        """See :class:`~hrm_arc.evaluation.backend.Backend`; if memory runs out, the batch is halved, again and again.
 
         Raises:
             UserError: one sample alone does not fit.
@@ -195,7 +195,7 @@ class TorchBackend:
         return Answers(self._tokens(logits, samples), _numpy(confidence.float()), _numpy(segments))
 
     def segment_answers(self, samples: Samples) -> Iterator[SegmentAnswer]:
-        """See :class:`~hrm_arc.evaluation.predict.SegmentsBackend`."""
+        """See :class:`~hrm_arc.evaluation.backend.SegmentsBackend`."""
         controller, segment = HaltingController(self.max_segments, halt_at=self.halt_at), None
         for number in range(1, self.max_segments + 1):
             # Modes of torch are of this thread: they must not stay on while the caller does something else.

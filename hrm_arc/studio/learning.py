@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from hrm_arc.evaluation.predict import Backend
+from hrm_arc.evaluation.backend import Backend
 from hrm_arc.puzzles.task import Task
 from hrm_arc.runs.card import Card
 from hrm_arc.solver import Solver

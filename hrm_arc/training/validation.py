@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from hrm_arc.evaluation.backend import FORWARD_CELLS
 from hrm_arc.evaluation.baselines import Baselines, baselines
 from hrm_arc.evaluation.halting import HaltingController
-from hrm_arc.evaluation.predict import FORWARD_CELLS
 from hrm_arc.evaluation.scores import score_samples
 from hrm_arc.evaluation.torch_backend import infer
 from hrm_arc.models.reasoner import Batch, Output, Reasoner

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from hrm_arc.evaluation.backend import Answers
 from hrm_arc.evaluation.learned import how_learned, learned_pairs
-from hrm_arc.evaluation.predict import Answers
 from hrm_arc.models import find_model
 from hrm_arc.puzzles.augmented import Samples
 from hrm_arc.puzzles.canvas import VOCABULARY

@@ -16,8 +16,8 @@ from hrm_arc.deploy.exported import KEY, Exported, input_names, output_names, re
 from hrm_arc.deploy.parity import parity
 from hrm_arc.deploy.runtime import PROVIDERS, OnnxBackend, provider_options
 from hrm_arc.errors import UserError
+from hrm_arc.evaluation.backend import Answers
 from hrm_arc.evaluation.evaluate import predict_tasks
-from hrm_arc.evaluation.predict import Answers
 from hrm_arc.evaluation.provenance import tasks_to_score
 from hrm_arc.evaluation.torch_backend import load_model
 from hrm_arc.models import MODELS, ModelSpec, find_model

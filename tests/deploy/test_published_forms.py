@@ -15,8 +15,8 @@ from torch import Tensor
 from hrm_arc.cli.main import main
 from hrm_arc.deploy.importing import Imported, import_checkpoint
 from hrm_arc.errors import UserError
+from hrm_arc.evaluation.backend import Answers
 from hrm_arc.evaluation.evaluate import predict_tasks
-from hrm_arc.evaluation.predict import Answers
 from hrm_arc.evaluation.torch_backend import load_model
 from hrm_arc.models.reasoner import Batch
 from hrm_arc.models.vocabulary import ABSENT

@@ -15,8 +15,8 @@ from hrm_arc.deploy.agreement import Fingerprint, agreement, check_comparable, r
 from hrm_arc.deploy.progress import Progress, read_file
 from hrm_arc.deploy.validating import BATCH, prepare_file, validate
 from hrm_arc.errors import UserError
+from hrm_arc.evaluation.backend import Answers
 from hrm_arc.evaluation.baselines import baselines
-from hrm_arc.evaluation.predict import Answers
 from hrm_arc.puzzles.augmented import AugmentedSet, Samples
 from hrm_arc.puzzles.canvas import PAD
 from hrm_arc.puzzles.corpus import Corpus

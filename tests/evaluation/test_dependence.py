@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pytest
 
+from hrm_arc.evaluation.backend import Answers
 from hrm_arc.evaluation.dependence import Dependence, dependence
-from hrm_arc.evaluation.predict import Answers, predict
+from hrm_arc.evaluation.predict import predict
 from hrm_arc.evaluation.prediction import Prediction
 from hrm_arc.puzzles.augmented import Samples
 from hrm_arc.puzzles.sources import load_tasks

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from hrm_arc.errors import ReportedError, UserError
+from hrm_arc.evaluation.backend import Answers
 from hrm_arc.evaluation.evaluate import predict_tasks
 from hrm_arc.evaluation.journal import Journal, fingerprint
-from hrm_arc.evaluation.predict import Answers
 from hrm_arc.evaluation.prediction import Prediction, keys
 from hrm_arc.files import sealed_row
 from hrm_arc.puzzles.augmented import Samples

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hrm_arc.evaluation.backend import Answers
 from hrm_arc.evaluation.evaluate import predict_tasks
 from hrm_arc.evaluation.journal import Journal
-from hrm_arc.evaluation.predict import Answers, answered_together, known_variants, predict, voting_symmetries
+from hrm_arc.evaluation.predict import Variants, answered_together, known_variants, predict, voting_symmetries
 from hrm_arc.evaluation.prediction import Prediction, keys, tally
 from hrm_arc.puzzles.augmented import AugmentedSet, Samples
 from hrm_arc.puzzles.corpus import Corpus
@@ -99,7 +100,7 @@ def test_a_model_with_rows_for_variants_answers_the_variants_of_training(votes: 
 def test_a_model_with_rows_for_variants_answers_boards_without_rows() -> None:
     (game,) = load_tasks("sudoku-4x4:20")
     backend = Rule(IDENTITY)
-    made = list(predict(backend, [game], {}, votes=4, canvas="cropped", ignores_padding=True, variants=3))
+    made = list(predict(backend, [game], {}, votes=4, canvas="cropped", ignores_padding=True, variants=Variants(3)))
     assert [prediction.test for prediction in made] == list(range(len(game.tests)))
     assert all(np.array_equal(p.candidates[0].grid, t.input) for p, t in zip(made, game.tests, strict=True))
 
