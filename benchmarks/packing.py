@@ -62,7 +62,7 @@ def _step(name: str) -> tuple[Reasoner, list[Batch]]:
     corpus = load_corpus(recipe)
     data = training_set(recipe, corpus)
     model = build_model(name, recipe.model_options, len(corpus.tasks), int(data.variants.max()))
-    parts = Batches(data, recipe.training.batch_size, sampling=recipe.data.sampling).step(0)[0]
+    parts = Batches(data, recipe.training.batch_size, sampling=recipe.data.sampling).draw(0)[0]
     return model.train(), [Batch.from_samples(part) for part in parts]
 
 

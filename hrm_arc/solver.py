@@ -29,7 +29,7 @@ from hrm_arc.training.distributed import accelerator_of
 from hrm_arc.training.recipes import finetuning_recipe
 from hrm_arc.training.trainer import Trainer
 
-LOG = logging.getLogger("hrm_arc.solver")
+log = logging.getLogger("hrm_arc.solver")
 
 
 class Solver:
@@ -189,7 +189,7 @@ class Solver:
         for name in unseen_tasks(self.card, tasks):
             if name not in self._warned:
                 self._warned.add(name)
-                LOG.warning("task %s is not in the model's task table: it is answered as an unseen task", name)
+                log.warning("task %s is not in the model's task table: it is answered as an unseen task", name)
 
     def _has_task_table(self) -> bool:
         if isinstance(self.backend, TorchBackend):

@@ -205,7 +205,7 @@ def score_model(
     # Another device or version rounds differently, and its answers are those of another evaluation.
     identity = {**settings, "runs_on": model.runs_on, "versions": versions()}
     journal = Journal(out, fingerprint(model.checksum, tasks, identity), work.rank)
-    with journal.exclusive_lock() if work.is_main else contextlib.nullcontext():
+    with journal.lock() if work.is_main else contextlib.nullcontext():
         predictions = work.gather(_answers(model, tasks, own, journal, settings, again))
         if not work.is_main:
             return None

@@ -21,8 +21,8 @@ from hrm_arc.puzzles.canvas import FULL, PAD, visible_canvas
 from hrm_arc.puzzles.task import ATTEMPTS, Task
 from hrm_arc.runs.card import Card
 
-# Tokens of a sample beside its cells, and a token's share of the time of attention over a hundred of them.
-OVERHEAD, PER_TOKEN = 16, 600
+# The cost of a sample in cells is t + t * t / QUADRATIC_DIVISOR, where t is its cells and OVERHEAD more tokens.
+OVERHEAD, QUADRATIC_DIVISOR = 16, 600
 # What answering a test input costs beside its cells.
 CALL = 3000
 
@@ -136,4 +136,4 @@ class TimedAnswerer:
 def cost(cells: int) -> int:
     """What a sample costs, in cells of a small canvas: attention grows with the square of the tokens."""
     tokens = cells + OVERHEAD
-    return tokens + tokens * tokens // PER_TOKEN
+    return tokens + tokens * tokens // QUADRATIC_DIVISOR

@@ -68,6 +68,7 @@ class HaltingController:
             min_segments: the segments that each sample has to run at least, ``[n]`` (exploration in training).
         """
         wants = q_halt > q_continue + math.log(self.halt_at / (1 - self.halt_at))
+        # A mask of one value, for an array of either library.
         if segment >= self.max_segments:
             return wants | ~wants
         if not self.early_exit:

@@ -65,7 +65,7 @@ class Journal:
             raise unwritable(self._file, error) from None
 
     @contextlib.contextmanager
-    def exclusive_lock(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
         """Refuse a second process that makes the same evaluation: the first to end would remove its predictions.
 
         Raises:

@@ -234,9 +234,9 @@ class StoredAttention(torch.autograd.Function):
         layout: Layout = ctx.layout
         scaled, keys, values, *kept = ctx.saved_tensors
         # Padding has no gradient.
-        of_mixed = layout.gather(grads[0]).index_fill_(0, layout.empty, 0)
-        of_q, of_k, of_v = (torch.empty_like(values) for _ in range(3))
-        rows = layout.split(scaled, keys, values, of_mixed, of_q, of_k, of_v)
+        grad_mixed = layout.gather(grads[0]).index_fill_(0, layout.empty, 0)
+        grad_q, grad_k, grad_v = (torch.empty_like(values) for _ in range(3))
+        rows = layout.split(scaled, keys, values, grad_mixed, grad_q, grad_k, grad_v)
         for n, (a, b, c, grad, out_q, out_k, out_v) in enumerate(rows):
             weights = kept[n] if kept else _weights(layout.blocks[n], a, b)
             torch.bmm(weights.mT, grad, out=out_v)
@@ -244,7 +244,9 @@ class StoredAttention(torch.autograd.Function):
             torch._softmax_backward_data(scores, weights, -1, weights.dtype, grad_input=scores)
             torch.bmm(scores, b, out=out_q)
             torch.bmm(scores.mT, a, out=out_k)
-        return layout.scatter(of_q.mul_(values.shape[-1] ** -0.5)), layout.scatter(of_k), layout.scatter(of_v), None
+        grad_q.mul_(values.shape[-1] ** -0.5)
+        scatter = layout.scatter
+        return scatter(grad_q), scatter(grad_k), scatter(grad_v), None
 
 
 def _weights(block: Block, scaled: Tensor, keys: Tensor) -> Tensor:

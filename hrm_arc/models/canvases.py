@@ -16,8 +16,8 @@ from hrm_arc.models.reasoner import Batch
 class Canvases:
     """The layout of samples on several canvases as one sequence of tokens, ``[tokens, ...]``.
 
-    Canvases follow each other, on each canvas its samples, of each sample ``prefix`` tokens without a position
-    and then the cells, row by row. Token-wise layers run once for all of them; attention and convolutions
+    The order is canvas by canvas, and on each canvas sample by sample. A sample has ``prefix`` tokens without a
+    position, and then its cells, row by row. Token-wise layers run once for all of them; attention and convolutions
     ``split`` them by canvas.
 
     Behind the samples follow tokens of zeros, up to one of few lengths (:func:`padded_length`), where lengths vary: if

@@ -154,6 +154,7 @@ class _AddNorm(torch.autograd.Function):
         ctx.update = None if update is None else update.dtype
         ctx.set_materialize_grads(False)
         if update is None:
+            # The sum is x itself, and autograd does not allow to return an input as an output.
             total = x.new_empty(0)
             ctx.mark_non_differentiable(total)
         return total, normed
@@ -161,21 +162,21 @@ class _AddNorm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         total, weight, scales = ctx.saved_tensors
-        of_total, of_normed = grads
+        grad_total, grad_normed = grads
         if ctx.update is None:
-            of_total = None
-        if of_normed is None:
-            return of_total, None if of_total is None else of_total.to(ctx.update), None, None, None
+            grad_total = None
+        if grad_normed is None:
+            return grad_total, None if grad_total is None else grad_total.to(ctx.update), None, None, None
         result = torch.empty_like(total)
         of_weight = None if weight is None else torch.zeros_like(weight, dtype=torch.float32)
         for part in _parts(total):
-            scale, grad = scales[part], of_normed[part].to(torch.float32, copy=True)
+            scale, grad = scales[part], grad_normed[part].to(torch.float32, copy=True)
             normed = total[part] * scale
             if of_weight is not None:
                 of_weight += torch.linalg.vecdot(grad, normed, dim=0)
                 grad.mul_(weight)
             grad = _norm_gradient(grad, normed, scale)
-            torch.add(grad, 0 if of_total is None else of_total[part], out=result[part])
+            torch.add(grad, 0 if grad_total is None else grad_total[part], out=result[part])
         return result, None if ctx.update is None else result.to(ctx.update), of_weight, None, None
 
 
@@ -246,7 +247,7 @@ class _Gate(torch.autograd.Function):
         for part in _parts(gate_up):
             grad = grads[0][part]
             gate, up = gate_up[part].chunk(2, dim=-1)
-            of_gate, of_up = result[part].chunk(2, dim=-1)
-            torch.mul(grad, F.silu(gate), out=of_up)
-            torch.ops.aten.silu_backward.grad_input(grad * up, gate, grad_input=of_gate)
+            grad_gate, grad_up = result[part].chunk(2, dim=-1)
+            torch.mul(grad, F.silu(gate), out=grad_up)
+            torch.ops.aten.silu_backward.grad_input(grad * up, gate, grad_input=grad_gate)
         return result

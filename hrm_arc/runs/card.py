@@ -38,7 +38,7 @@ class Card:
         training: further state for resuming: numbers, text, lists.
         fingerprints: of each task's grids at training time, see :mod:`hrm_arc.puzzles.fingerprint`.
         places: for each source that is a path, the path relative to the run's folder.
-        earlier: the answers that were given to the trainings which it goes back to, see
+        earlier: the answers that were given to earlier trainings, from whose weights these descend, see
             :class:`hrm_arc.puzzles.fingerprint.GivenAnswers`; ``chosen_by``: digests of the test inputs by whose
             answers weights that it began with were chosen; ``kept_out``: see :meth:`kept_out`; and whether the first
             training was ``imported``, so that its answers are not known. Empty for a training from scratch.

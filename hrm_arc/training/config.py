@@ -330,7 +330,7 @@ class Recipe:
         """The recipe as plain data, every default written out."""
         return _plain(asdict(self))
 
-    def settled(self, precision: Precision, compile: Compile) -> Recipe:
+    def resolve_auto(self, precision: Precision, compile: Compile) -> Recipe:
         """The recipe with values in place of ``auto``."""
         training = self.training
         return replace(

@@ -137,7 +137,7 @@ class Batches:
         """The number of passes through the set after ``step`` steps."""
         return step * self.samples_per_step / len(self.data)
 
-    def step(self, step: int) -> list[list[Samples]]:
+    def draw(self, step: int) -> list[list[Samples]]:
         """The samples of step ``step`` (from 0): for each forward pass, one batch for each canvas."""
         passes = self._positions(step).reshape(self.grad_accum_steps, -1)
         if not self.transforms:
@@ -173,12 +173,12 @@ class Prefetcher:
         self._thread = ThreadPoolExecutor(1, "samples")
         self._next: tuple[int, Future[list[list[Samples]]]] | None = None
 
-    def step(self, step: int) -> list[list[Samples]]:
-        """As :meth:`Batches.step`; quick where steps are requested in their order."""
+    def draw(self, step: int) -> list[list[Samples]]:
+        """As :meth:`Batches.draw`; quick where steps are requested in their order."""
         future = self._next[1] if self._next and self._next[0] == step else self._submit(step)
         samples = future.result()
         self._next = (step + 1, self._submit(step + 1))
         return samples
 
     def _submit(self, step: int) -> Future[list[list[Samples]]]:
-        return self._thread.submit(self._batches.step, step)
+        return self._thread.submit(self._batches.draw, step)

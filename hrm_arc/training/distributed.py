@@ -191,11 +191,11 @@ class Distributed:
         return gathered
 
 
-def settled(recipe: Recipe, distributed: Distributed) -> Recipe:
+def resolve_auto(recipe: Recipe, distributed: Distributed) -> Recipe:
     """The recipe with what ``auto`` stands for on this machine."""
     device = distributed.device.type
     compiles = device == "cpu" and recipe.training.is_long and can_compile()
-    found = recipe.settled(distributed.chosen_precision, "always" if compiles else "never")
+    found = recipe.resolve_auto(distributed.chosen_precision, "always" if compiles else "never")
     if found.training.precision == "bf16-mixed" and device in ("cpu", "cuda") and not multiplies_bf16(device):
         what = "processor" if device == "cpu" else "GPU"
         log.warning("training.precision: bf16-mixed, but this %s does not multiply bfloat16 in hardware: slow", what)

@@ -30,7 +30,7 @@ def resumed_recipe(run: RunFolder, recipe: str | None, flags: list[str], overrid
     """
     own = recipe_of_run(run)
     wanted = absolute_sources(recipe_of_run(run, flags) if recipe is None else load_recipe(recipe, flags))
-    wanted = _settled_as(own, wanted)
+    wanted = _resolved_as(own, wanted)
     accepted_changes(run, wanted, overrides)
     return wanted
 
@@ -51,7 +51,7 @@ def accepted_changes(
         UserError: other keys differ.
     """
     own = recipe_of_run(run) if "model" not in aside else load_recipe({**run.config(), "model": {"name": "grid-hrm"}})
-    found = differences(_settled_as(own, own).as_dict(), recipe.as_dict())
+    found = differences(_resolved_as(own, own).as_dict(), recipe.as_dict())
     keys = {"data", *dotted(own.as_dict()), *dotted(recipe.as_dict())}
     if unknown := [key for key in overrides if key not in keys]:
         raise UserError("--override", f"{unknown[0]} is no key of the recipe; give it without a value, beside the key")
@@ -69,7 +69,7 @@ def recipe_of_run(run: RunFolder, flags: Sequence[str] = ()) -> Recipe:
         UserError: there is no run, or its recipe is damaged.
     """
     run.config()  # Raises the right error where this is no run.
-    # A text is a flag's value as it is, and in quotes it would have them.
+    # Texts go in without quotes, which would become a part of the value.
     values = {key: value if isinstance(value, str) else json.dumps(value) for key, value in run.accepted().items()}
     accepted = [f"--{key}={value}" for key, value in values.items()]
     return load_recipe(run.config_file, [*accepted, *flags])
@@ -87,8 +87,8 @@ def restarted_run(recipe: Recipe, root: Path) -> RunFolder | None:
         run = RunFolder(file.parent)
         with contextlib.suppress(UserError):  # Another run, which is damaged.
             own = recipe_of_run(run)
-            wanted = _settled_as(own, absolute_sources(recipe))
-            if _settled_as(own, own).as_dict() == wanted.as_dict() and run.status().get("state") != "finished":
+            wanted = _resolved_as(own, absolute_sources(recipe))
+            if _resolved_as(own, own).as_dict() == wanted.as_dict() and run.status().get("state") != "finished":
                 return run
     return None
 
@@ -96,9 +96,11 @@ def restarted_run(recipe: Recipe, root: Path) -> RunFolder | None:
 def as_in_run(run: RunFolder, recipe: Recipe) -> Recipe:
     """A recipe to go on with, whose precision and compilation are the run's where it leaves the choice."""
     training = run.config().get("training", {})
-    return recipe.settled(training.get("precision", "auto"), training.get("compile", "never"))
+    return recipe.resolve_auto(training.get("precision", "auto"), training.get("compile", "never"))
 
 
-def _settled_as(run: Recipe, recipe: Recipe) -> Recipe:
+def _resolved_as(run: Recipe, recipe: Recipe) -> Recipe:
     """A recipe to go on with, in which the run's values stand for ``auto``; one without the key did not compile."""
-    return recipe.settled(run.training.precision, "never" if run.training.compile == "auto" else run.training.compile)
+    return recipe.resolve_auto(
+        run.training.precision, "never" if run.training.compile == "auto" else run.training.compile
+    )

@@ -44,7 +44,7 @@ from hrm_arc.training.clock import Clock
 from hrm_arc.training.config import Recipe
 from hrm_arc.training.cores import Cores
 from hrm_arc.training.data import Batches, Prefetcher
-from hrm_arc.training.distributed import Distributed, settled
+from hrm_arc.training.distributed import Distributed, resolve_auto
 from hrm_arc.training.failures import DivergedError, explain_divergence, out_of_memory
 from hrm_arc.training.meter import Meter
 from hrm_arc.training.optim import EMA, build_optimizers, swapped_in
@@ -110,7 +110,7 @@ class Trainer:
             recipe = as_in_run(resume, recipe)
         self._distributed = distributed = Distributed(recipe.training)
         self.is_main = distributed.is_main
-        recipe = settled(recipe, distributed)
+        recipe = resolve_auto(recipe, distributed)
         self.recipe = recipe = complete_recipe(recipe, corpus, model)
         self.corpus = corpus or load_corpus(recipe)
         # Tasks and a model in memory are not part of the recipe, so they are not compared.
@@ -130,7 +130,7 @@ class Trainer:
             find_transforms(recipe.data.transforms, "data.transforms"),
         )
         # On a CPU a thread for the samples would take time from the computation.
-        self._draw = self._batches.step if distributed.device.type == "cpu" else Prefetcher(self._batches).step
+        self._draw = self._batches.draw if distributed.device.type == "cpu" else Prefetcher(self._batches).draw
         model = model_of_run(recipe, self.corpus, int(samples.variants.max()), model)
         initialize(model, recipe, self.corpus, pretrained)
         if pretrained is not None and self.is_main and (others := pretrained.other_options(recipe)):

@@ -61,10 +61,10 @@ def test_weights_are_those_of_the_run_in_bfloat16(run_folder: Path, saved: Path)
 def test_commands_that_make_weights_again_have_the_flags_that_differ(tmp_path: Path) -> None:
     """From the run's recipe; what ``auto`` stood for is not among them."""
     flags = ["--seed", "3", "--data.largest", "300", "--training.max_minutes", "5.5", "--data.study", '["a b"]']
-    recipe = load_recipe("cpu-arc1", flags).settled("32-true", "never").as_dict()
+    recipe = load_recipe("cpu-arc1", flags).resolve_auto("32-true", "never").as_dict()
     shown = shlex.split(_command(recipe, ""))
     assert shown[:3] == ["hrm", "train", "cpu-arc1"]
-    assert load_recipe("cpu-arc1", shown[3:]).settled("32-true", "never").as_dict() == recipe
+    assert load_recipe("cpu-arc1", shown[3:]).resolve_auto("32-true", "never").as_dict() == recipe
     assert "--training.precision" not in shown
     assert _command(load_recipe("cpu-arc1").as_dict(), "") == "hrm train cpu-arc1"
     assert _command({**recipe, "name": "mine"}, "") == "hrm train recipe.yaml"

@@ -81,13 +81,13 @@ def test_predictions_on_disk_are_not_kept_in_memory(tmp_path: Path) -> None:
 
 
 def test_a_second_process_with_the_same_evaluation_is_refused(tmp_path: Path) -> None:
-    with Journal(tmp_path, "one").exclusive_lock():
+    with Journal(tmp_path, "one").lock():
         with (
             pytest.raises(UserError, match="another process is making the evaluation"),
-            Journal(tmp_path, "one").exclusive_lock(),
+            Journal(tmp_path, "one").lock(),
         ):
             pass
-        with Journal(tmp_path, "other").exclusive_lock():
+        with Journal(tmp_path, "other").lock():
             pass
     assert list(tmp_path.iterdir()) == [], "an empty journal is removed"
 

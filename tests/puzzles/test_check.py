@@ -56,6 +56,7 @@ def test_a_damaged_task_is_valid_or_has_a_named_problem(file: Path, data: Any) -
     found = check([str(file)])
     assert bool(found.problems) != bool(found.tasks)
     assert bool(found.problems) == bool(list(task_problems(json.loads(file.read_text()))))
+    assert found.problems or found.tasks
     assert all(path == file and problem.what for path, problem in found.problems)
 
 
@@ -64,6 +65,7 @@ def test_a_damaged_task_is_valid_or_has_a_named_problem(file: Path, data: Any) -
 def test_any_json_can_be_checked(file: Path, data: Any) -> None:
     file.write_text(json.dumps(data))
     found = check([str(file)])
+    assert found.problems or found.tasks
     assert all(path == file and problem.what for path, problem in found.problems)
 
 

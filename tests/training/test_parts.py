@@ -131,7 +131,7 @@ def located(batches: Batches, steps: int) -> list[tuple[int, bytes]]:
     return [
         (int(part.identity.task[n]), part.inputs[n].tobytes())
         for step in range(steps)
-        for each in batches.step(step)
+        for each in batches.draw(step)
         for part in each
         for n in range(len(part))
     ]
@@ -141,7 +141,7 @@ def test_an_epoch_takes_every_sample_once() -> None:
     batches = Batches(DATA, batch_size=len(DATA), sampling="samples")
     whole = sorted(sample.tobytes() for part in DATA for sample in part.inputs)
     for step in range(2):
-        drawn = [sample.tobytes() for part in batches.step(step)[0] for sample in part.inputs]
+        drawn = [sample.tobytes() for part in batches.draw(step)[0] for sample in part.inputs]
         assert sorted(drawn) == whole
     assert batches.epoch(2) == 2.0
 
@@ -157,7 +157,7 @@ def test_epochs_come_in_different_orders() -> None:
 def test_drawing_by_tasks_takes_each_equally_often() -> None:
     batches = Batches(DATA, batch_size=60, sampling="tasks")
     for step in range(3):
-        rows = np.concatenate([part.identity.task for part in batches.step(step)[0]])
+        rows = np.concatenate([part.identity.task for part in batches.draw(step)[0]])
         assert (np.bincount(rows)[1:] == 10).all()
 
 
@@ -184,7 +184,7 @@ def test_a_step_depends_on_its_number_alone() -> None:
     later = Batches(DATA, 12)
     for step in (5, 3, 4):
         fresh = Batches(DATA, 12)
-        (one,), (other,) = later.step(step), fresh.step(step)
+        (one,), (other,) = later.draw(step), fresh.draw(step)
         assert [p.inputs.tobytes() for p in one] == [p.inputs.tobytes() for p in other]
 
 
@@ -193,7 +193,7 @@ def test_samples_drawn_ahead_are_those_of_their_step() -> None:
     batches = Batches(data, 8, grad_accum_steps=2)
     ahead = Prefetcher(Batches(data, 8, grad_accum_steps=2))
     for step in (0, 1, 2, 7, 8, 1):
-        for drawn, expected in zip(ahead.step(step), batches.step(step), strict=True):
+        for drawn, expected in zip(ahead.draw(step), batches.draw(step), strict=True):
             assert [part.inputs.tobytes() for part in drawn] == [part.inputs.tobytes() for part in expected]
 
 

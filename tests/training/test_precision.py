@@ -97,5 +97,5 @@ def test_a_resumed_run_keeps_its_precision_and_says_where_it_is_slow(
 def test_a_trainer_that_goes_on_takes_the_runs_precision(tmp_path: Path) -> None:
     recipe = tiny_recipe(write_tasks(tmp_path / "tasks"), "grid-hrm", "--training.accelerator", "cpu")
     for precision in ("32-true", "bf16-mixed"):
-        folder = Trainer(recipe.settled(precision, "never"), root=tmp_path / precision).folder  # type: ignore[arg-type]
+        folder = Trainer(recipe.resolve_auto(precision, "never"), root=tmp_path / precision).folder  # type: ignore[arg-type]
         assert Trainer(recipe, resume=folder).recipe.training.precision == precision
