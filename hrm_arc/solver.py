@@ -10,7 +10,8 @@ from typing import Any
 
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.backend import Backend
-from hrm_arc.evaluation.evaluate import limited_votes, predict_tasks, scores_of, unseen_tasks
+from hrm_arc.evaluation.evaluate import limited_votes, predict_tasks, scores_of
+from hrm_arc.evaluation.fairness import unseen_tasks
 from hrm_arc.evaluation.metrics import Metric
 from hrm_arc.evaluation.prediction import DEFAULT_VOTES, Prediction
 from hrm_arc.evaluation.torch_backend import TorchBackend, load_model

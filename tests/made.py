@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 
 from hrm_arc.evaluation.backend import Answers
-from hrm_arc.evaluation.evaluate import predict_tasks, score_predictions
+from hrm_arc.evaluation.evaluate import predict_tasks, write_evaluation
 from hrm_arc.files import write_lines, write_sealed_json, write_text
 from hrm_arc.models import find_model
 from hrm_arc.puzzles.augmented import Samples
@@ -160,5 +160,5 @@ def scored_run(path: Path, tasks: Sequence[Task], name: str = "made", wrong: flo
     names = [task.id for task in tasks]
     card = Card("grid-hrm", {}, names, "cropped", True, ["made"], [], len(names), 1, 0, [], 3, path.name, {})
     predictions = predict_tasks(Scribbles(wrong), card, tasks, votes=votes, refine=True)
-    score_predictions(card, tasks, predictions, folder, {"votes": votes})
+    write_evaluation(card, tasks, predictions, folder, {"votes": votes})
     return folder

@@ -56,7 +56,8 @@ def run(options: argparse.Namespace) -> None:
 
 def _audit_run(options: argparse.Namespace) -> dict[str, Any]:
     from hrm_arc.evaluation.dependence import dependence
-    from hrm_arc.evaluation.evaluate import all_warnings, predict_tasks
+    from hrm_arc.evaluation.evaluate import predict_tasks
+    from hrm_arc.evaluation.fairness import all_warnings
     from hrm_arc.evaluation.prediction import keys
     from hrm_arc.evaluation.provenance import tasks_to_score
     from hrm_arc.evaluation.scores import score

@@ -181,7 +181,7 @@ def score_model(
     Raises:
         ReportedError: the source or a metric of the recipe cannot be loaded, or a file cannot be written.
     """
-    from hrm_arc.evaluation.evaluate import score_predictions
+    from hrm_arc.evaluation.evaluate import write_evaluation
     from hrm_arc.evaluation.journal import Journal, fingerprint
     from hrm_arc.evaluation.predict import answered_together
     from hrm_arc.evaluation.provenance import tasks_to_score
@@ -209,7 +209,7 @@ def score_model(
         predictions = work.gather(_answers(model, tasks, own, journal, settings, again))
         if not work.is_main:
             return None
-        scores = score_predictions(model.card, tasks, predictions, folder, settings, metrics)
+        scores = write_evaluation(model.card, tasks, predictions, folder, settings, metrics)
         journal.remove()
     for warning in scores["warnings"]:
         note(warning)

@@ -56,7 +56,8 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from hrm_arc.evaluation.evaluate import predict_tasks, warnings
+    from hrm_arc.evaluation.evaluate import predict_tasks
+    from hrm_arc.evaluation.fairness import warnings
     from hrm_arc.evaluation.prediction import MOST_VOTES, keys
     from hrm_arc.puzzles.sources import load_tasks
     from hrm_arc.puzzles.varied import have_symmetries

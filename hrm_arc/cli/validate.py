@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> None:
 
 def _validate(options: argparse.Namespace) -> dict[str, Any]:
     from hrm_arc.deploy import agreement, validating
-    from hrm_arc.evaluation.evaluate import all_warnings
+    from hrm_arc.evaluation.fairness import all_warnings
     from hrm_arc.evaluation.provenance import tasks_to_score
     from hrm_arc.puzzles.augmented import AugmentedSet
     from hrm_arc.puzzles.corpus import Corpus

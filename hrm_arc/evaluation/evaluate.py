@@ -8,12 +8,13 @@ from typing import Any
 from hrm_arc.errors import ReportedError, UserError, and_more
 from hrm_arc.evaluation.backend import Backend, PreparedBackend
 from hrm_arc.evaluation.breakdown import breakdown, groups
+from hrm_arc.evaluation.fairness import since_training, unseen_tasks, warnings
 from hrm_arc.evaluation.games import game_scores
 from hrm_arc.evaluation.journal import Journal
 from hrm_arc.evaluation.metrics import Metric
 from hrm_arc.evaluation.predict import Variants, Voted, predict
 from hrm_arc.evaluation.prediction import MOST_VOTES, Key, Prediction, keys
-from hrm_arc.evaluation.provenance import answers_seen, boards_not_held_out, changed_tasks, rules_seen, was_chosen_by
+from hrm_arc.evaluation.provenance import answers_seen, changed_tasks
 from hrm_arc.evaluation.refinement import refinement
 from hrm_arc.evaluation.results import result_row, write_results
 from hrm_arc.evaluation.scores import outcomes, score, unknown_answers
@@ -26,15 +27,6 @@ from hrm_arc.runs.card import Card
 from hrm_arc.runs.folder import RunFolder
 from hrm_arc.runs.status import amend_status
 from hrm_arc.runs.versions import versions
-
-
-def unseen_tasks(card: Card, tasks: Sequence[Task]) -> list[str]:
-    """Tasks that are not in the checkpoint's task table; the model answers them with the row of unseen tasks.
-
-    A published model of a game has no other row: all boards were trained with that one.
-    """
-    known, one_row = card.rows(), card.options.get("vocabulary", "arc") != "arc" and not card.tasks
-    return [task.id for task in tasks if task.id not in known and not (task.boards and one_row)]
 
 
 def predict_tasks(
@@ -145,21 +137,28 @@ def scores_of(
     changes = changed_tasks(card, tasks)
     # If all of them have changed there is nothing to count them apart from; the warnings say so.
     apart = [task for task in tasks if task.id in changes] if len(changes) < len(tasks) else []
+    scored_apart = _scored_apart(apart, predictions)
     tasks = [task for task in tasks if not apart or task.id not in changes]
+    predictions = _of(tasks, predictions)
+    counted = "its test outputs are counted apart" if apart else "the scores are those of changed tasks"
     return {
         "changed_tasks": changes,
-        "scored_apart": _scored_apart(apart, predictions),
-        **score(tasks, _of(tasks, predictions), metrics=metrics),
-        **breakdown(tasks, _of(tasks, predictions)),
-        "games": game_scores(tasks, _of(tasks, predictions)),
-        "refinement": refinement(tasks, _of(tasks, predictions)),
+        "scored_apart": scored_apart,
+        **score(tasks, predictions, metrics=metrics),
+        **breakdown(tasks, predictions),
+        "games": game_scores(tasks, predictions),
+        "refinement": refinement(tasks, predictions),
         **settings,
         "run_id": card.run_id,
         "step": card.step,
         "unseen_tasks": len(unseen_tasks(card, tasks)),
         "answers_seen_in_training": len(answers_seen(card, tasks)),
         "leaks": card.leaks,
-        "warnings": [*warnings(card, tasks), *unknown_answers(tasks), *_change_warnings(changes, bool(apart))],
+        "warnings": [
+            *warnings(card, tasks),
+            *unknown_answers(tasks),
+            *(f"{said}; {counted}" for said in since_training(changes)),
+        ],
         "versions": versions(),
     }
 
@@ -179,19 +178,7 @@ def _scored_apart(tasks: Sequence[Task], predictions: Sequence[Prediction]) -> d
     }
 
 
-def _change_warnings(changes: Mapping[str, Sequence[str]], apart: bool) -> list[str]:
-    counted = "its test outputs are counted apart" if apart else "the scores are those of changed tasks"
-    return [f"{name}: {', '.join(said)} since training; {counted}" for name, said in changes.items()]
-
-
-def all_warnings(card: Card, tasks: Sequence[Task]) -> list[str]:
-    """Warnings about a score of all these tasks: what is not fair, not known, or has changed."""
-    changes = changed_tasks(card, tasks).items()
-    changed = [f"{name}: {', '.join(said)} since training" for name, said in changes]
-    return [*warnings(card, tasks), *unknown_answers(tasks), *changed]
-
-
-def score_predictions(
+def write_evaluation(
     card: Card,
     tasks: Sequence[Task],
     predictions: Sequence[Prediction],
@@ -199,7 +186,7 @@ def score_predictions(
     settings: Mapping[str, Any],
     metrics: Sequence[Metric] = (),
 ) -> dict[str, Any]:
-    """Score predictions and write predictions.jsonl, scores.json and submission.json.
+    """Write what an evaluation leaves: predictions.jsonl, scores.json and submission.json.
 
     Args:
         card, tasks, predictions, settings, metrics: see :func:`scores_of`.
@@ -223,27 +210,3 @@ def score_predictions(
     if [task.id for task in tasks] == card.tasks[: card.held_out]:
         amend_status(folder.status_file, pass_at_2=scores["pass@2"], pass_at_2_step=card.step)
     return scores
-
-
-def warnings(card: Card, tasks: Sequence[Task]) -> list[str]:
-    """The reasons why a checkpoint's scores on some tasks are not fair."""
-    found = []
-    unseen, seen, leaks = len(unseen_tasks(card, tasks)), len(answers_seen(card, tasks)), card.leaks
-    if card.goes_back_to_import:
-        what = "an imported checkpoint" if card.imported else "it began with an imported checkpoint"
-        found.append(f"{what}: which answers its training was given is not known here")
-    if was_chosen_by(card, tasks):
-        own = bool(card.training.get("chosen"))
-        chosen = "the checkpoint was chosen by its" if own else "weights that it goes back to were chosen by their"
-        found.append(f"{chosen} score on test outputs of these tasks: its scores are biased")
-    if seen:
-        found.append(f"the checkpoint was trained on the test outputs of {seen} of these tasks: not a fair score")
-    if rules := rules_seen(card, tasks):
-        found.append(f"the checkpoint was trained on other pairs by the rules of {len(rules)} of these tasks (RE-ARC)")
-    for name in boards_not_held_out(card, tasks):
-        found.append(f"{name}: its training had fresh boards, and these are not those that were kept out of them")
-    if leaks:
-        found.append(f"its training allowed {len(leaks)} leaks, such as: {leaks[0]}; not a fair score")
-    if unseen:
-        found.append(f"{unseen} of these tasks are not in the model's task table: it answers them as unseen tasks")
-    return found

@@ -17,7 +17,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 from hrm_arc.errors import ReportedError, UserError
-from hrm_arc.evaluation.evaluate import warnings
+from hrm_arc.evaluation.fairness import warnings
 from hrm_arc.puzzles.formats import task_json
 from hrm_arc.puzzles.task import Task, make_grid
 from hrm_arc.runs.card import Card

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hrm_arc.errors import UserError
-from hrm_arc.evaluation.evaluate import score_predictions
+from hrm_arc.evaluation.evaluate import write_evaluation
 from hrm_arc.evaluation.metrics import METRICS, Metric, Outcome, all_metrics, find_metrics, register_metric
 from hrm_arc.evaluation.prediction import Candidate, Prediction
 from hrm_arc.evaluation.scores import outcomes, score
@@ -147,7 +147,7 @@ def test_a_metric_of_another_package_is_found_and_written_to_scores_json(
     tasks, predictions = two_tasks()
     card = Card("grid-hrm", {}, [], "cropped", True, [], [], 0, 1, 0, [], 1, "run", {})
     more = find_metrics(["foreign_metrics:SIZE", "pass@2"])
-    scores = score_predictions(card, tasks, predictions, RunFolder(tmp_path / "out"), {"votes": 1}, more)
+    scores = write_evaluation(card, tasks, predictions, RunFolder(tmp_path / "out"), {"votes": 1}, more)
     assert scores["right_size"] == pytest.approx(2 / 3)
     assert '"right_size"' in (tmp_path / "out" / "scores.json").read_text()
     with pytest.raises(UserError, match=r"evaluation\.metrics: foreign_metrics:NUMBER is of type int"):

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from hrm_arc.errors import UserError
-from hrm_arc.evaluation.evaluate import warnings
+from hrm_arc.evaluation.fairness import warnings
 from hrm_arc.evaluation.provenance import answers_seen
 from hrm_arc.puzzles.corpus import Corpus
 from hrm_arc.puzzles.fingerprint import GivenAnswers, task_fingerprint

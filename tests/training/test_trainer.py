@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 import hrm_arc
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.baselines import baselines
-from hrm_arc.evaluation.evaluate import predict_tasks, score_predictions
+from hrm_arc.evaluation.evaluate import predict_tasks, write_evaluation
 from hrm_arc.evaluation.halting import HaltingController
 from hrm_arc.evaluation.provenance import tasks_to_score
 from hrm_arc.evaluation.torch_backend import infer, load_model
@@ -97,7 +97,7 @@ def test_test_outputs_change_neither_weights_nor_predictions(tmp_path: Path) -> 
         trainer = trained(tmp_path / str(noise), noise=noise)
         backend, card = load_model(trainer.folder.path, "cpu")
         tasks = tasks_to_score(card, None)
-        score_predictions(card, tasks, predict_tasks(backend, card, tasks, votes=16, refine=True), trainer.folder, {})
+        write_evaluation(card, tasks, predict_tasks(backend, card, tasks, votes=16, refine=True), trainer.folder, {})
         results.append(
             (
                 (newest(trainer.folder) / WEIGHTS).read_bytes(),
@@ -129,7 +129,7 @@ def test_a_model_learns_a_rule_and_solves_what_was_held_out(tmp_path: Path) -> N
     )
     backend, card = load_model(trainer.folder.path, "cpu")
     tasks = tasks_to_score(card, None)
-    scores = score_predictions(card, tasks, predict_tasks(backend, card, tasks, votes=8), trainer.folder, {})
+    scores = write_evaluation(card, tasks, predict_tasks(backend, card, tasks, votes=8), trainer.folder, {})
     assert scores["pass@2"] == 1.0
     assert scores["baselines"]["copy_input"]["exact_accuracy"] == 0.0
 
