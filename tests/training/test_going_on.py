@@ -18,7 +18,7 @@ from hrm_arc.runs.checkpoint import LATEST, list_checkpoints, read_card, read_te
 from hrm_arc.runs.folder import RunFolder
 from hrm_arc.runs.metrics import Metrics, read_history
 from hrm_arc.runs.status import Status, amend_status, read_status
-from hrm_arc.training import metrics as metrics_module
+from hrm_arc.training import clock as clock_module
 from hrm_arc.training.callbacks import Callback
 from hrm_arc.training.checkpointing import Checkpoints
 from hrm_arc.training.distributed import Distributed
@@ -266,7 +266,7 @@ def test_a_run_with_a_time_limit_goes_on_with_the_time_that_is_left(tmp_path: Pa
     assert Trainer(recipe, resume=run)._clock.seconds() == card.training["seconds"]
     # By steps it is a third of the way, and by the clock a thousandth of a second from the end.
     resumed = Trainer(recipe, resume=run)
-    resumed._clock.go_on_from(59.999)
+    resumed._clock.resume_from(59.999)
     assert resumed._clock.progress(2) == pytest.approx(59.999 / 60)
     ended = resumed.fit()
     assert (ended["state"], ended["steps"]) == ("finished", 3)
@@ -275,8 +275,8 @@ def test_a_run_with_a_time_limit_goes_on_with_the_time_that_is_left(tmp_path: Pa
 
 def test_the_time_of_a_second_fit_is_added_to_that_of_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr(metrics_module.time, "perf_counter", lambda: now[0])
-    clock = metrics_module.Clock(max_steps=10, max_minutes=1)
+    monkeypatch.setattr(clock_module.time, "perf_counter", lambda: now[0])
+    clock = clock_module.Clock(max_steps=10, max_minutes=1)
     clock.start()
     now[0] += 20
     clock.stop()
