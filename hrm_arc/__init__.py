@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hrm_arc.runs.folder import RunFolder
     from hrm_arc.solver import Solver, evaluate
     from hrm_arc.training.build import Pretrained
-    from hrm_arc.training.callbacks import Callback
+    from hrm_arc.training.callbacks import Callback, Training
     from hrm_arc.training.config import Recipe
     from hrm_arc.training.losses import register_loss
     from hrm_arc.training.metrics import StepMetrics, Validation
@@ -51,7 +51,7 @@ _MODULES = {
     "hrm_arc.runs.folder": ("RunFolder",),
     "hrm_arc.training.build": ("Pretrained",),
     "hrm_arc.training.recipes": ("load_recipe",),
-    "hrm_arc.training.callbacks": ("Callback",),
+    "hrm_arc.training.callbacks": ("Callback", "Training"),
     "hrm_arc.training.config": ("Recipe",),
     "hrm_arc.training.losses": ("register_loss",),
     "hrm_arc.training.metrics": ("StepMetrics", "Validation"),
@@ -84,6 +84,7 @@ __all__ = [
     "StepMetrics",
     "Task",
     "Trainer",
+    "Training",
     "UserError",
     "Validation",
     "evaluate",

@@ -7,13 +7,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from hrm_arc.cli.show import note
-from hrm_arc.training.callbacks import Callback
+from hrm_arc.training.callbacks import Callback, Training
 from hrm_arc.training.metrics import StepMetrics
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from hrm_arc.training.trainer import Trainer
 
 # Without a terminal a line is printed for each such share of the run.
 LINE_SHARE = 0.05
@@ -47,7 +46,7 @@ class ConsoleProgress(Callback):
             self._open.close()
         self._progress = None
 
-    def on_run_start(self, trainer: Trainer) -> None:
+    def on_run_start(self, trainer: Training) -> None:
         """Begin anew: one command may train more than once."""
         self._shown = -1.0
 

@@ -22,7 +22,7 @@ from hrm_arc.puzzles.listing import challenges, solutions_beside
 from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.puzzles.task import Task
 from hrm_arc.training.build import Pretrained
-from hrm_arc.training.callbacks import Callback
+from hrm_arc.training.callbacks import Callback, Training
 from hrm_arc.training.config import Recipe
 from hrm_arc.training.metrics import StepMetrics
 from hrm_arc.training.recipes import finetuning_recipe
@@ -90,9 +90,9 @@ class _AnswerDuringTraining(Callback):
         self._answerer = answerer
         self._moments = list(moments)
         self._end = end
-        self._trainer: Trainer | None = None
+        self._trainer: Training | None = None
 
-    def on_run_start(self, trainer: Trainer) -> None:
+    def on_run_start(self, trainer: Training) -> None:
         """Remember whom to ask."""
         self._trainer = trainer
 

@@ -10,9 +10,8 @@ from hrm_arc.puzzles.task import Task
 from hrm_arc.runs.card import Card
 from hrm_arc.solver import Solver
 from hrm_arc.studio.events import EventWriter
-from hrm_arc.training.callbacks import Callback
+from hrm_arc.training.callbacks import Callback, Training
 from hrm_arc.training.metrics import StepMetrics
-from hrm_arc.training.trainer import Trainer
 
 
 def learn(
@@ -50,9 +49,9 @@ class Learning(Callback):
     def __init__(self, output: EventWriter, stopping: threading.Event):
         self._output = output
         self._stopping = stopping
-        self._trainer: Trainer | None = None
+        self._trainer: Training | None = None
 
-    def on_run_start(self, trainer: Trainer) -> None:
+    def on_run_start(self, trainer: Training) -> None:
         self._trainer = trainer
 
     def on_step(self, metrics: StepMetrics) -> None:

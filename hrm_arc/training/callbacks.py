@@ -3,14 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
+from hrm_arc.evaluation.baselines import Baselines
+from hrm_arc.models.reasoner import Reasoner
+from hrm_arc.puzzles.corpus import Corpus
+from hrm_arc.runs.card import Card
+from hrm_arc.runs.folder import RunFolder
 from hrm_arc.runs.status import RunState
+from hrm_arc.training.config import Recipe
 from hrm_arc.training.metrics import StepMetrics, Validation
 
-if TYPE_CHECKING:
-    from hrm_arc.training.trainer import Trainer
+
+class Training(Protocol):
+    """A training as its callbacks see it; :class:`~hrm_arc.training.trainer.Trainer` describes each member."""
+
+    folder: RunFolder
+    recipe: Recipe
+    corpus: Corpus
+    model: Reasoner
+    step: int
+    is_main: bool
+    stopping: bool
+
+    @property
+    def best(self) -> dict[str, Any] | None: ...
+
+    @property
+    def baselines(self) -> Baselines: ...
+
+    @property
+    def samples_per_second(self) -> float: ...
+
+    def averaged(self) -> AbstractContextManager[Reasoner]: ...
+
+    def card(self) -> Card: ...
+
+    def stop(self) -> None: ...
 
 
 class Callback:
@@ -19,7 +50,7 @@ class Callback:
     Methods are called in the main process only. An exception ends the run as failed.
     """
 
-    def on_run_start(self, trainer: Trainer) -> None:
+    def on_run_start(self, trainer: Training) -> None:
         """The run starts, or goes on from a checkpoint; ``trainer.stop()`` ends it after its step."""
 
     def on_step(self, metrics: StepMetrics) -> None:
@@ -48,7 +79,7 @@ class CallbackList(Callback):
     def __init__(self, callbacks: Sequence[Callback]):
         self._callbacks = tuple(callbacks)
 
-    def on_run_start(self, trainer: Trainer) -> None:
+    def on_run_start(self, trainer: Training) -> None:
         for each in self._callbacks:
             each.on_run_start(trainer)
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 from hrm_arc.errors import ReportedError, unwritable
 from hrm_arc.files import open_append
@@ -16,11 +16,8 @@ from hrm_arc.runs.folder import RunFolder
 from hrm_arc.runs.metrics import Metrics
 from hrm_arc.runs.status import RunState, Status
 from hrm_arc.runs.trackers import Tracker, open_tracker
-from hrm_arc.training.callbacks import Callback
+from hrm_arc.training.callbacks import Callback, Training
 from hrm_arc.training.metrics import StepMetrics, Validation
-
-if TYPE_CHECKING:
-    from hrm_arc.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
 
@@ -43,11 +40,11 @@ class RunRecorder(Callback):
         self._log: TextIO | None = None
         self._trackers: list[Tracker] = []
         self._log_every = 1
-        self._trainer: Trainer | None = None
+        self._trainer: Training | None = None
         self._unwritten = False
         self._had_recipe = False
 
-    def on_run_start(self, trainer: Trainer) -> None:
+    def on_run_start(self, trainer: Training) -> None:
         """Open the files, without rows of later steps, and write that the run is running.
 
         Raises:
