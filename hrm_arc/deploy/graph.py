@@ -96,15 +96,15 @@ def trace(model: Reasoner, card: Card) -> tuple[Any, dict[str, Any]]:
     """
     spec = export_spec(card)
     config = find_model(card.model).config(**card.options)
-    fixed = spec.fixed_canvas(config)
-    batch = Batch.from_samples(_example(card, getattr(config, "cells", None) if fixed else None))
+    fixed_cells = spec.fixed_cells(config)
+    batch = Batch.from_samples(_example(card, fixed_cells))
     with torch.no_grad():
         carry = tuple(tensor.clone() for tensor in model.initial_carry(batch))
     prefix, hidden_size = _carry_shape(card, spec, batch, carry)
     dynamic = torch.export.Dim.DYNAMIC
     samples = {0: dynamic}
-    canvas = samples if fixed else {0: dynamic, 1: dynamic, 2: dynamic}
-    tokens = samples if fixed else {0: dynamic, 1: dynamic}
+    canvas = samples if fixed_cells else {0: dynamic, 1: dynamic, 2: dynamic}
+    tokens = samples if fixed_cells else {0: dynamic, 1: dynamic}
     with _quiet():
         program = torch.onnx.export(
             SegmentGraph(model).eval(),
@@ -125,7 +125,7 @@ def trace(model: Reasoner, card: Card) -> tuple[Any, dict[str, Any]]:
         "hidden_size": hidden_size,
         "prefix": prefix,
         "num_heads": spec.num_heads(config),
-        "canvas": (batch.height, batch.width) if fixed else None,
+        "canvas": (batch.height, batch.width) if fixed_cells else None,
     }
 
 

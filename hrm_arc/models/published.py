@@ -36,7 +36,7 @@ from hrm_arc.models.vocabulary import OwnTokens, Vocabulary
 EXPORT = ExportSpec(
     carry=("h", "l"),
     num_heads=lambda config: config.num_heads,
-    fixed_canvas=lambda config: config.fixed_canvas is not None,
+    fixed_cells=lambda config: None if config.fixed_canvas is None else config.cells,
 )
 
 

@@ -90,6 +90,7 @@ class Reasoner(torch.nn.Module):
     """The base class of every model. A model has to define :meth:`initial_carry` and :meth:`forward`.
 
     Attributes:
+        config: the dataclass that it was built with. A checkpoint of a model without one is loaded without options.
         segments: the number of segments it is trained for, and the most it may take in inference.
         variants: the number of variants of each task that have a puzzle embedding of their own.
         task_tables: names of the parameters that have a row for each task (row 0: unseen tasks), of every model of
@@ -98,6 +99,7 @@ class Reasoner(torch.nn.Module):
             and charts show as they show those of every run.
     """
 
+    config: Any = None
     segments: int = 1
     variants: int = 1
     task_tables: ClassVar[tuple[str, ...]] = ()

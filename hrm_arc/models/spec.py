@@ -22,12 +22,12 @@ class ExportSpec:
     Attributes:
         carry: names of the carry's tensors, each ``[batch, tokens, hidden_size]``.
         num_heads: attention heads of a configuration; the runtime limits its memory by them.
-        fixed_canvas: whether a configuration takes one canvas only.
+        fixed_cells: the cells of the one canvas that a configuration takes; None: it takes any.
     """
 
     carry: tuple[str, ...]
     num_heads: Callable[[Any], int]
-    fixed_canvas: Callable[[Any], bool] = lambda config: False
+    fixed_cells: Callable[[Any], int | None] = lambda config: None
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def _physical_memory() -> int | None:
 
 def options_of(model: Reasoner) -> dict[str, Any]:
     """The configuration of a built model as plain data: its ``config`` attribute, or nothing if it has none."""
-    config = getattr(model, "config", None)
+    config = model.config
     return asdict(config) if is_dataclass(config) and not isinstance(config, type) else {}
 
 
