@@ -58,7 +58,7 @@ def test_mixed_precision_leaves_no_weight_without_a_gradient(model: str, tmp_pat
     trainer = Trainer(recipe, root=tmp_path / "runs")
     moving = {}
     for precision in (torch.float32, torch.bfloat16):
-        (samples, *_) = trainer._batches.step(0)[0]
+        (samples, *_) = trainer._batches.draw(0)[0]
         active = ActiveBatch.start(trainer.model, Batch.from_samples(samples))
         with torch.autocast("cpu", precision, enabled=precision == torch.bfloat16):
             (losses,) = run_segment(trainer.model.forward_packed, [active], recipe.loss, last=True)
