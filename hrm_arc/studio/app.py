@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib import resources
 from typing import Any
@@ -17,24 +16,25 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from hrm_arc import __version__
-from hrm_arc.errors import ReportedError, UserError, printable
+from hrm_arc.errors import ReportedError, printable
 from hrm_arc.puzzles.html import PALETTE
 from hrm_arc.puzzles.task import LONGEST_NAME, MAX_SIDE
 from hrm_arc.studio import run_view
 from hrm_arc.studio import tasks as task_view
 from hrm_arc.studio.exchange import (
+    HANDLERS,
     LARGEST_BODY,
     RefusedError,
-    error_reply,
     number_of,
     read_object,
     reply,
     text_of,
     to_json,
+    whole_of,
 )
 from hrm_arc.studio.jobs import MOST_SECONDS, MOST_VOTES, Jobs
 from hrm_arc.studio.launching import Trainings
-from hrm_arc.studio.live import Topic, server_sent
+from hrm_arc.studio.live import Topic, changes_of, server_sent, until
 from hrm_arc.studio.places import Places
 from hrm_arc.studio.security import PICTURE_POLICY
 from hrm_arc.training.packaged import recipe_names
@@ -45,6 +45,8 @@ MOST_TOGETHER = 6
 # Seconds that the first view of the runs may take to read recipes; the rest of them follow.
 FIRST_VIEW = 0.3
 EVENTS = "text/event-stream"
+# The last event of a job that the end of the server cuts off.
+ENDING = {"event": "error", "where": "server", "what": "it ends; start hrm studio again"}
 
 
 class Studio:
@@ -94,13 +96,7 @@ class Studio:
         }
         routes = [Route(path, answer, methods=["GET"]) for path, answer in gets.items()]
         routes += [Route(path, answer, methods=["POST"]) for path, answer in posts.items()]
-        handlers: Any = {
-            ReportedError: _reported,
-            HTTPException: _refused,
-            OSError: _unreadable,
-            Exception: _unforeseen,
-        }
-        return Starlette(routes=routes, exception_handlers=handlers)
+        return Starlette(routes=routes, exception_handlers=HANDLERS)
 
     def warm(self) -> None:
         """Read what the first view needs, so that it need not wait for the disk."""
@@ -142,7 +138,7 @@ class Studio:
         return reply(await asyncio.to_thread(self._rows, FIRST_VIEW))
 
     async def runs_events(self, request: Request) -> Response:
-        return StreamingResponse(server_sent(_changes(self._list.contents())), media_type=EVENTS)
+        return StreamingResponse(server_sent(changes_of(self._list.contents())), media_type=EVENTS)
 
     async def run(self, request: Request) -> Response:
         runs = [self.places.run(key) for key in self._keys(request)]
@@ -161,7 +157,7 @@ class Studio:
 
     async def run_range(self, request: Request) -> Response:
         run = self.places.run(self._keys(request)[0])
-        first, last = (_whole(request, name) for name in ("first", "last"))
+        first, last = (whole_of(request, name) for name in ("first", "last"))
         return reply(await asyncio.to_thread(run_view.charts_between, run, first, last))
 
     async def report(self, request: Request) -> Response:
@@ -239,7 +235,9 @@ class Studio:
                 async for event in events:
                     yield to_json(event) + b"\n"
 
-        return StreamingResponse(_until(lines(), self.closing), media_type="application/x-ndjson")
+        return StreamingResponse(
+            until(lines(), self.closing, to_json(ENDING) + b"\n"), media_type="application/x-ndjson"
+        )
 
     async def stop_learning(self, request: Request) -> Response:
         await self.jobs.stop_learning(text_of(await read_object(request), "job"))
@@ -265,58 +263,6 @@ class Studio:
         return found
 
 
-async def _changes(contents: AsyncIterator[bytes | None]) -> AsyncIterator[bytes | None]:
-    """A stream of objects as changes: all keys first, then those whose value changed; a key that is gone is null."""
-    sent: dict[str, Any] = {}
-    is_first = True
-    async for content in contents:
-        if content is None:
-            yield None
-            continue
-        said = json.loads(content)
-        if "content" not in said:
-            yield content
-            continue
-        rows = said["content"]
-        changed = {key: row for key, row in rows.items() if sent.get(key) != row}
-        changed |= dict.fromkeys(sent.keys() - rows.keys())
-        if changed or is_first:
-            yield to_json({"content": changed})
-        sent, is_first = rows, False
-
-
-async def _until(parts: AsyncIterator[bytes], closing: asyncio.Event) -> AsyncIterator[bytes]:
-    """The parts of an answer, up to the end of the server."""
-    ended = asyncio.ensure_future(closing.wait())
-    try:
-        while True:
-            part = asyncio.ensure_future(anext(parts, None))
-            try:
-                await asyncio.wait((part, ended), return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                if not part.done():
-                    part.cancel()
-                    with contextlib.suppress(asyncio.CancelledError):
-                        await part
-            if part.cancelled() or (content := part.result()) is None:
-                break
-            yield content
-        if ended.done():
-            yield to_json({"event": "error", "where": "server", "what": "it ends; start hrm studio again"}) + b"\n"
-    finally:
-        ended.cancel()
-        aclose = getattr(parts, "aclose", None)
-        if aclose is not None:
-            await asyncio.shield(aclose())
-
-
-def _whole(request: Request, name: str) -> int:
-    value = request.query_params.get(name, "")
-    if not value.isdecimal() or len(value) > 18:
-        raise RefusedError(name, f"{value!r:.40}, expected a whole number")
-    return int(value)
-
-
 def _static_files() -> dict[str, tuple[bytes, str]]:
     """The files of the page by name, read once: a request cannot name any other."""
     # The report page's own style and script lie with its templates.
@@ -332,23 +278,3 @@ def _static_files() -> dict[str, tuple[bytes, str]]:
 def _shell(files: list[str]) -> str:
     environment = Environment(loader=PackageLoader("hrm_arc.studio"), autoescape=True, trim_blocks=True)
     return environment.get_template("shell.html").render(version=__version__, files=files)
-
-
-async def _reported(request: Request, error: Exception) -> Response:
-    assert isinstance(error, ReportedError)
-    code = error.code if isinstance(error, RefusedError) else 400 if isinstance(error, UserError) else 500
-    return error_reply(error.where, error.what, code)
-
-
-async def _refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    return error_reply(request.url.path, error.detail, error.status_code)
-
-
-async def _unreadable(request: Request, error: Exception) -> Response:
-    assert isinstance(error, OSError)
-    return error_reply(str(error.filename or "disk"), error.strerror or type(error).__name__, 500)
-
-
-async def _unforeseen(request: Request, error: Exception) -> Response:
-    return error_reply("studio", f"{type(error).__name__}: {error}", 500)

@@ -7,10 +7,11 @@ import json
 import math
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hrm_arc.errors import UserError, printable
+from hrm_arc.errors import ReportedError, UserError, printable
 from hrm_arc.reading import MIB, kind_of, parse_json
 
 # Kaggle's largest file of ARC tasks has 7 MB.
@@ -126,3 +127,44 @@ def number_of(data: dict[str, Any], key: str, low: float, high: float, default: 
         given = f"{value:g}" if type(value) in (int, float) and abs(value) < 1e300 else kind_of(value)
         raise RefusedError(key, f"{given}, expected {low:g} to {high:g}")
     return value
+
+
+def whole_of(request: Request, name: str) -> int:
+    """A whole number of a request's address.
+
+    Raises:
+        RefusedError: it is missing or something else.
+    """
+    value = request.query_params.get(name, "")
+    if not value.isdecimal() or len(value) > 18:
+        raise RefusedError(name, f"{value!r:.40}, expected a whole number")
+    return int(value)
+
+
+async def _reported(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ReportedError)
+    code = error.code if isinstance(error, RefusedError) else 400 if isinstance(error, UserError) else 500
+    return error_reply(error.where, error.what, code)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return error_reply(request.url.path, error.detail, error.status_code)
+
+
+async def _unreadable(request: Request, error: Exception) -> Response:
+    assert isinstance(error, OSError)
+    return error_reply(str(error.filename or "disk"), error.strerror or type(error).__name__, 500)
+
+
+async def _unforeseen(request: Request, error: Exception) -> Response:
+    return error_reply("studio", f"{type(error).__name__}: {error}", 500)
+
+
+# How an application answers each kind of error.
+HANDLERS: Any = {
+    ReportedError: _reported,
+    HTTPException: _refused,
+    OSError: _unreadable,
+    Exception: _unforeseen,
+}

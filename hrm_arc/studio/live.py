@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -87,3 +89,54 @@ async def server_sent(contents: AsyncIterator[bytes | None]) -> AsyncIterator[by
     """Contents in the form of server-sent events."""
     async for content in contents:
         yield b": quiet\n\n" if content is None else b"data: " + content + b"\n\n"
+
+
+async def changes_of(contents: AsyncIterator[bytes | None]) -> AsyncIterator[bytes | None]:
+    """A stream of objects as changes: all keys first, then those whose value changed; a key that is gone is null."""
+    sent: dict[str, Any] = {}
+    is_first = True
+    async for content in contents:
+        if content is None:
+            yield None
+            continue
+        said = json.loads(content)
+        if "content" not in said:
+            yield content
+            continue
+        rows = said["content"]
+        changed = {key: row for key, row in rows.items() if sent.get(key) != row}
+        changed |= dict.fromkeys(sent.keys() - rows.keys())
+        if changed or is_first:
+            yield to_json({"content": changed})
+        sent, is_first = rows, False
+
+
+async def until(parts: AsyncIterator[bytes], closing: asyncio.Event, last: bytes = b"") -> AsyncIterator[bytes]:
+    """The parts of an answer, up to the end of the server.
+
+    Args:
+        parts: the parts.
+        closing: set when the server ends.
+        last: sent in place of the parts that this cuts off.
+    """
+    ended = asyncio.ensure_future(closing.wait())
+    try:
+        while True:
+            part = asyncio.ensure_future(anext(parts, None))
+            try:
+                await asyncio.wait((part, ended), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                if not part.done():
+                    part.cancel()
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await part
+            if part.cancelled() or (content := part.result()) is None:
+                break
+            yield content
+        if ended.done() and last:
+            yield last
+    finally:
+        ended.cancel()
+        aclose = getattr(parts, "aclose", None)
+        if aclose is not None:
+            await asyncio.shield(aclose())
