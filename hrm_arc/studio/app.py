@@ -138,7 +138,7 @@ class Studio:
         return reply(await asyncio.to_thread(self._rows, FIRST_VIEW))
 
     async def runs_events(self, request: Request) -> Response:
-        return StreamingResponse(server_sent(changes_of(self._list.contents())), media_type=EVENTS)
+        return self._streamed(changes_of(self._list.contents()))
 
     async def run(self, request: Request) -> Response:
         runs = [self.places.run(key) for key in self._keys(request)]
@@ -153,7 +153,7 @@ class Studio:
             self._runs = {known: each for known, each in self._runs.items() if each.is_watched}
             together = run_view.Followers(runs, self.trainings.running)
             topic = self._runs[keys] = Topic(together.read, self.closing)
-        return StreamingResponse(server_sent(topic.contents()), media_type=EVENTS)
+        return self._streamed(topic.contents())
 
     async def run_range(self, request: Request) -> Response:
         run = self.places.run(self._keys(request)[0])
@@ -242,6 +242,10 @@ class Studio:
     async def stop_learning(self, request: Request) -> Response:
         await self.jobs.stop_learning(text_of(await read_object(request), "job"))
         return reply({})
+
+    def _streamed(self, contents: AsyncIterator[bytes | None]) -> Response:
+        # A stream waits for what changes, and would outlive the server.
+        return StreamingResponse(until(server_sent(contents), self.closing), media_type=EVENTS)
 
     def _rows(self, seconds: float | None) -> dict[str, Any]:
         here = set(self.trainings.running())
