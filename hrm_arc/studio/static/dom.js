@@ -127,18 +127,25 @@ export function follow(path, root, onmessage) {
   };
 }
 
-// Replaces what an element holds. The keyboard's focus stays on its control, or on the one at the same place of the same
-// run if that was drawn anew.
+// Replaces what an element holds. The keyboard's focus stays on its control. If that was drawn anew, it is the one with the
+// same name, of the same run; if there is none, the one at the same place.
 export function redraw(element, children) {
   const active = document.activeElement;
   const run = runOf(active);
-  const controls = () => [...element.querySelectorAll("a, button, input, svg[tabindex]")].filter((each) => runOf(each) === run);
-  const place = controls().indexOf(active);
+  const controls = () => [...element.querySelectorAll(CONTROLS)].filter((each) => runOf(each) === run && !each.disabled);
+  const before = controls();
+  const place = before.indexOf(active);
+  const named = (all) => all.filter((each) => nameOf(each) === nameOf(active));
+  const number = named(before).indexOf(active);
   element.replaceChildren(...children);
-  if (place >= 0) (active.isConnected ? active : controls()[place])?.focus({ preventScroll: true });
+  if (place < 0) return;
+  const after = controls();
+  (active.isConnected ? active : (named(after)[number] ?? after[Math.min(place, after.length - 1)]))?.focus({ preventScroll: true });
 }
 
+const CONTROLS = "a, button, input, select, textarea, svg[tabindex], canvas[tabindex]";
 const runOf = (element) => element?.closest("[data-run]")?.dataset.run;
+const nameOf = (control) => control.dataset.control ?? control.getAttribute("aria-label") ?? control.textContent;
 
 let quiet;
 export function say(message, isError = true) {

@@ -1,7 +1,7 @@
 // Draw a task or change one, try its test by hand, open and save the usual JSON.
 
 import { GridCanvas } from "./canvas.js";
-import { button, el, option, post, safely, say } from "./dom.js";
+import { button, el, option, post, redraw, safely, say } from "./dom.js";
 import { History, blank, changed, cut, flipped, mirrored, newTask, pasted, resized, turned } from "./drawing.js";
 import { color } from "./grid.js";
 import { count } from "./numbers.js";
@@ -20,8 +20,8 @@ export async function show(root, parameters, about) {
   const name = el("input", { "aria-label": "name of the task", maxlength: about.limits.name, onchange: () => change({ ...history.now, id: name.value }) });
   const swatches = about.palette.map((_, number) => swatch(number, (each) => pick(each)));
   const tools = TOOLS.map(([tool, label]) => button(label, () => use(tool), { class: "tool", data: { tool }, "aria-pressed": "false" }));
-  const undo = button("undo", () => history.undo() && redraw(), { title: "Ctrl+Z" });
-  const redo = button("redo", () => history.redo() && redraw(), { title: "Ctrl+Y" });
+  const undo = button("undo", () => history.undo() && draw(), { title: "Ctrl+Z" });
+  const redo = button("redo", () => history.redo() && draw(), { title: "Ctrl+Y" });
   const file = el("input", { type: "file", accept: ".json,application/json", hidden: true, "aria-label": "open a task file", onchange: () => open(file.files[0]) });
   const pairs = el("div", { class: "pairs" });
   const problems = el("ul", { class: "problems", "aria-live": "polite" });
@@ -50,13 +50,13 @@ export async function show(root, parameters, about) {
 
   function change(task) {
     history.add(task);
-    redraw();
+    draw();
   }
 
   const gridAt = (task, [part, index, side]) => task[part][index][side];
   const withGrid = (task, [part, index, side], grid) => ({ ...task, [part]: task[part].map((pair, place) => (place === index ? { ...pair, [side]: grid } : pair)) });
 
-  function redraw() {
+  function draw() {
     const task = setCurrent(history.now, history.now.source);
     const kept = active?.place.join();
     const focused = document.activeElement === active?.canvas;
@@ -64,14 +64,14 @@ export async function show(root, parameters, about) {
     name.value = task.id;
     [undo.disabled, redo.disabled] = [!history.past.length, !history.future.length];
     editors = new Map();
-    pairs.replaceChildren(
+    redraw(pairs, [
       ...task.train.map((pair, index) => row(task, "train", index)),
       el("p", {}, button("add a demonstration", () => change({ ...task, train: [...task.train, { input: blank(3, 3), output: blank(3, 3) }] }))),
       ...task.test.map((pair, index) => row(task, "test", index)),
       el("p", {}, button("add a test", () => change({ ...task, test: [...task.test, { input: blank(3, 3), output: null }] })),
-        button(reveal ? "hide known outputs" : "show known outputs", () => { reveal = !reveal; redraw(); })),
-    );
-    active = editors.get(kept) ?? null;
+        button(reveal ? "hide known outputs" : "show known outputs", () => { reveal = !reveal; draw(); }, { data: { control: "reveal" } })),
+    ]);
+    active = editors.get(kept) ?? [...editors.values()].find((each) => each.canvas === document.activeElement) ?? null;
     if (active) {
       const isInside = (spot) => spot && spot.y < active.grid.length && spot.x < active.grid[0].length;
       if (isInside(cursor)) active.cursor = cursor;
@@ -195,9 +195,9 @@ export async function show(root, parameters, about) {
   function keys(event) {
     if (!(event.ctrlKey || event.metaKey) || event.target.matches("input, textarea")) return;
     const key = event.key.toLowerCase();
-    if (key === "z" && event.shiftKey) history.redo() && redraw();
-    else if (key === "z") history.undo() && redraw();
-    else if (key === "y") history.redo() && redraw();
+    if (key === "z" && event.shiftKey) history.redo() && draw();
+    else if (key === "z") history.undo() && draw();
+    else if (key === "y") history.redo() && draw();
     else if (key === "c" && active) copy();
     else if (key === "v" && active) paste();
     else return;
@@ -214,7 +214,7 @@ export async function show(root, parameters, about) {
   document.addEventListener("drop", drop);
   pick(1);
   use("draw");
-  redraw();
+  draw();
   return () => {
     clearTimeout(checking);
     document.removeEventListener("keydown", keys);

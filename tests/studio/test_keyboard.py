@@ -1,0 +1,44 @@
+"""The studio with the keyboard, in low windows and for screen readers. Skipped without Chromium and playwright."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.studio.pages import open_view
+
+FOCUSED = "document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent"
+
+
+def test_the_focus_stays_while_a_task_is_drawn(page: Any) -> None:
+    open_view(page, "Editor")
+    page.get_by_role("button", name="new").click()
+
+    def press(name: str, key: str = "Enter") -> str:
+        page.get_by_role("button", name=name, exact=True).focus()
+        page.keyboard.press(key)
+        return page.evaluate(FOCUSED)
+
+    page.get_by_label("height of demonstration 1 input").focus()
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowUp")
+    page.get_by_label("demonstration 1 input, 5 x 3").wait_for()
+    assert page.evaluate(FOCUSED) == "height of demonstration 1 input"
+    assert press("add a demonstration") == "add a demonstration"
+    page.keyboard.press("Space")
+    page.get_by_label("demonstration 3 input").first.wait_for()
+    # The next one takes its place, and where there is none, the control that has.
+    assert press("remove demonstration 2") == "remove demonstration 2"
+    assert press("remove demonstration 2").startswith("test 1 input, 3 x 3")
+    assert press("copy the input") == "copy the input"
+    assert press("clear") == "clear"
+    assert press("show known outputs") == "hide known outputs"
+    assert press("hide known outputs") == "show known outputs"
+    assert press("add a test") == "add a test"
+    page.get_by_role("button", name="check").nth(1).focus()
+    page.get_by_role("button", name="clear").nth(1).focus()
+    page.keyboard.press("Enter")
+    second = "[...document.querySelectorAll('.test')][1].contains(document.activeElement)"
+    assert (page.evaluate(FOCUSED), page.evaluate(second)) == ("clear", True)
+    page.get_by_label("test 1 your answer").first.focus()
+    page.keyboard.press("Control+z")
+    assert page.evaluate(FOCUSED).startswith("test 1 your answer")
