@@ -42,3 +42,23 @@ def test_the_focus_stays_while_a_task_is_drawn(page: Any) -> None:
     page.get_by_label("test 1 your answer").first.focus()
     page.keyboard.press("Control+z")
     assert page.evaluate(FOCUSED).startswith("test 1 your answer")
+
+
+def test_tools_hide_nothing_in_a_low_window_and_no_focus_in_a_high_one(page: Any) -> None:
+    open_view(page, "Editor")
+    position = "getComputedStyle(document.querySelector('.toolbar')).position"
+    assert page.evaluate(position) == "sticky"
+    page.keyboard.press("End")
+    page.get_by_role("button", name="show known outputs").focus()
+    hidden = """() => {
+        const both = [document.querySelector(".toolbar"), document.activeElement];
+        const [tools, box] = both.map(each => each.getBoundingClientRect());
+        return document.activeElement.closest(".pairs") !== null && box.top < tools.bottom && box.bottom > tools.top;
+    }"""
+    for _ in range(14):
+        page.keyboard.press("Shift+Tab")
+        assert not page.evaluate(hidden), page.evaluate(FOCUSED)
+    # A page at 400%.
+    page.set_viewport_size({"width": 320, "height": 256})
+    assert page.evaluate(position) == "static"
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
