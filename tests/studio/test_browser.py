@@ -202,6 +202,19 @@ def test_a_phone_needs_no_scrolling_to_the_side(page: Any, view: str) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 420
 
 
+def test_wide_grids_stay_in_their_panel(page: Any) -> None:
+    open_view(page, "Editor")
+    wide = {"input": [[0] * 30], "output": [[0] * 30]}
+    drop(page, "wide.json", json.dumps({"train": [wide], "test": [wide]}))
+    page.get_by_label("demonstration 1 input, 1 x 30").wait_for()
+    open_view(page, "Think")
+    ends = "[...document.querySelectorAll('.couple, .couple canvas')].map(each => each.getBoundingClientRect().right)"
+    for width in (1200, 360):
+        page.set_viewport_size({"width": width, "height": 800})
+        box, *grids = page.evaluate(ends)
+        assert max(grids) <= box
+
+
 def test_every_control_has_a_name_and_a_visible_focus(page: Any) -> None:
     for view in ("Runs", "Tasks", "Editor"):
         open_view(page, view)
