@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-from tests.studio.pages import open_view
+from hrm_arc.puzzles.html import PALETTE
+from tests.studio.pages import color_at, drop, open_view
 
 FOCUSED = "document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent"
 
@@ -62,3 +64,31 @@ def test_tools_hide_nothing_in_a_low_window_and_no_focus_in_a_high_one(page: Any
     page.set_viewport_size({"width": 320, "height": 256})
     assert page.evaluate(position) == "static"
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
+
+
+def test_a_turned_selection_loses_no_cell(page: Any) -> None:
+    open_view(page, "Editor")
+    label = "demonstration 1 input"
+
+    def select_row(name: str, *rows: list[int]) -> None:
+        """A task with these rows, with three cells of the last row selected."""
+        pair = {"input": rows, "output": [[1]]}
+        drop(page, name, json.dumps({"train": [pair], "test": [{"input": [[1]]}]}))
+        page.get_by_label(f"{label}, {len(rows)} x 4").focus()
+        keys = ["Escape", *["ArrowUp"] * 3, *["ArrowLeft"] * 4, *["ArrowDown"] * (len(rows) - 1)]
+        for key in [*keys, "Shift+ArrowRight", "Shift+ArrowRight"]:
+            page.keyboard.press(key)
+
+    def colors(height: int) -> list[list[int]]:
+        return [[PALETTE.index(color_at(page, label, y, x)) for x in range(4)] for y in range(height)]
+
+    select_row("low.json", [0, 0, 0, 0], [1, 2, 3, 4])
+    page.get_by_role("button", name="turn").click()
+    page.locator("#message", has_text="the turned selection does not fit into 2 x 4 cells").wait_for()
+    assert colors(2)[1] == [1, 2, 3, 4]
+    # It moves up, stays selected, and moves no further.
+    select_row("high.json", [0, 0, 0, 0], [0, 0, 0, 0], [1, 2, 3, 4])
+    page.get_by_role("button", name="turn").click()
+    assert [row[0] for row in colors(3)] == [1, 2, 3]
+    page.get_by_role("button", name="turn").click()
+    assert colors(3) == [[3, 2, 1, 0], [0, 0, 0, 0], [0, 0, 0, 4]]

@@ -55,12 +55,17 @@ export const turned = (grid) => grid[0].map((_, x) => grid.map((row) => row[x]).
 export const mirrored = (grid) => grid.map((row) => [...row].reverse());
 export const flipped = (grid) => [...grid].reverse();
 
-// A change of the whole grid, or of a selected part that stays in its place.
+// A change of the whole grid, or of a selected part: [grid, selection]. The part stays in its place, or moves as far as it
+// must to fit into the grid; null: it does not fit.
 export function changed(grid, selection, change) {
-  if (!selection) return change(grid);
+  if (!selection) return [change(grid), null];
   const part = cut(grid, selection);
+  const made = change(part);
+  const [height, width] = [made.length, made[0].length];
+  const [top, left] = [Math.min(selection.top, grid.length - height), Math.min(selection.left, grid[0].length - width)];
+  if (top < 0 || left < 0) return null;
   const cleared = pasted(grid, blank(part.length, part[0].length), selection.top, selection.left);
-  return pasted(cleared, change(part), selection.top, selection.left);
+  return [pasted(cleared, made, top, left), { top, left, bottom: top + height - 1, right: left + width - 1 }];
 }
 
 const MOST = 500;

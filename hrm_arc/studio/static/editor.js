@@ -3,7 +3,7 @@
 import { GridCanvas } from "./canvas.js";
 import { button, el, option, post, redraw, safely, say } from "./dom.js";
 import { History, blank, changed, cut, flipped, mirrored, newTask, pasted, resized, turned } from "./drawing.js";
-import { color } from "./grid.js";
+import { color, sized } from "./grid.js";
 import { count } from "./numbers.js";
 import { asFile, getCurrent, setCurrent } from "./store.js";
 
@@ -142,7 +142,10 @@ export async function show(root, parameters, about) {
 
   function alter(how) {
     if (!active) return say("choose a grid first");
-    return change(withGrid(history.now, active.place, changed(active.grid, active.selection, how)));
+    const made = changed(active.grid, active.selection, how);
+    if (!made) return say(`the turned selection does not fit into ${sized(active.grid)} cells; make the grid larger first`);
+    active.selection = made[1];
+    return change(withGrid(history.now, active.place, made[0]));
   }
 
   function copy() {
