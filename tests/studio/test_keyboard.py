@@ -92,3 +92,18 @@ def test_a_turned_selection_loses_no_cell(page: Any) -> None:
     assert [row[0] for row in colors(3)] == [1, 2, 3]
     page.get_by_role("button", name="turn").click()
     assert colors(3) == [[3, 2, 1, 0], [0, 0, 0, 0], [0, 0, 0, 4]]
+
+
+def test_a_screen_reader_hears_the_cells_of_a_grid(page: Any) -> None:
+    open_view(page, "Editor")
+    page.get_by_role("button", name="new").click()
+    heard = page.locator(".spoken[aria-live=polite]")
+    page.get_by_label("demonstration 1 input").first.focus()
+    for key in ("ArrowDown", "ArrowRight", "ArrowRight"):
+        page.keyboard.press(key)
+    assert heard.text_content() == "row 2, column 3: color 0"
+    page.keyboard.press("5")
+    assert heard.text_content() == "row 2, column 3: color 5"
+    page.keyboard.press("Shift+ArrowLeft")
+    assert heard.text_content() == "row 2, column 2: color 0; rows 2 to 2, columns 2 to 3 selected"
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -4,15 +4,17 @@ import { el } from "./dom.js";
 import { cellSize, paint, sized } from "./grid.js";
 import { flooded, painted, stroke } from "./drawing.js";
 
-// state: what all grids of the editor share: tool, color. onchange gets the new grid; onactive the canvas that is used.
+// state: what all grids of the editor share: tool, color. onchange gets the new grid; onactive the canvas
+// that is used; onspeak what a screen reader says of the cells that a key has reached or painted.
 export class GridCanvas {
-  constructor({ grid, label, state, onchange, onactive, oncolor }) {
+  constructor({ grid, label, state, onchange, onactive, oncolor, onspeak }) {
     this.grid = grid;
     this.label = label;
     this.state = state;
     this.onchange = onchange;
     this.onactive = onactive;
     this.oncolor = oncolor;
+    this.onspeak = onspeak;
     this.cursor = { y: 0, x: 0 };
     this.selection = null;
     this.wrong = [];
@@ -103,6 +105,7 @@ export class GridCanvas {
     else return;
     event.preventDefault();
     this.draw();
+    this.onspeak(this.cursor, this.selection);
   }
 
   // The selected cells, or the one that the cursor is on.

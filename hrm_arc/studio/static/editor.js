@@ -24,6 +24,7 @@ export async function show(root, parameters, about) {
   const redo = button("redo", () => history.redo() && draw(), { title: "Ctrl+Y" });
   const file = el("input", { type: "file", accept: ".json,application/json", hidden: true, "aria-label": "open a task file", onchange: () => open(file.files[0]) });
   const pairs = el("div", { class: "pairs" });
+  const spoken = el("p", { class: "spoken", "aria-live": "polite" });
   const problems = el("ul", { class: "problems", "aria-live": "polite" });
   const many = el("label", { hidden: true }, "task of this file ", el("select", {}));
   root.append(
@@ -34,6 +35,7 @@ export async function show(root, parameters, about) {
       el("div", { class: "swatches" }, swatches), el("div", { class: "group" }, tools), el("div", { class: "group" }, undo, redo),
       el("div", { class: "group" }, button("copy", copy, { title: "Ctrl+C" }), button("paste", paste, { title: "Ctrl+V" }), button("turn", () => alter(turned)), button("mirror", () => alter(mirrored)), button("flip", () => alter(flipped)))),
     problems,
+    spoken,
     pairs,
     el("p", { class: "note" }, "Drop a .json file anywhere here to open it. Keys in a grid: arrows move, 0 to 9 paint, F fills, Shift and arrows select, Ctrl+C and Ctrl+V copy and paste, Ctrl+Z undoes."),
   );
@@ -107,6 +109,7 @@ export async function show(root, parameters, about) {
       onchange: (made) => change(withGrid(history.now, place, made)),
       onactive: (used) => (active = used),
       oncolor: pick,
+      onspeak: (cursor, selection) => (spoken.textContent = said(gridAt(history.now, place), cursor, selection)),
     });
     editor.place = place;
     editors.set(place.join(), editor);
@@ -224,6 +227,11 @@ export async function show(root, parameters, about) {
     document.removeEventListener("dragover", over);
     document.removeEventListener("drop", drop);
   };
+}
+
+function said(grid, { y, x }, selection) {
+  const cell = `row ${y + 1}, column ${x + 1}: color ${grid[y][x]}`;
+  return selection ? `${cell}; rows ${selection.top + 1} to ${selection.bottom + 1}, columns ${selection.left + 1} to ${selection.right + 1} selected` : cell;
 }
 
 function swatch(number, onpick) {
