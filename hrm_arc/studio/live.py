@@ -92,7 +92,10 @@ async def server_sent(contents: AsyncIterator[bytes | None]) -> AsyncIterator[by
 
 
 async def changes_of(contents: AsyncIterator[bytes | None]) -> AsyncIterator[bytes | None]:
-    """A stream of objects as changes: all keys first, then those whose value changed; a key that is gone is null."""
+    """A stream of objects as changes: all keys first, then those whose value changed; a key that is gone is null.
+
+    The first one has ``whole``: who has followed another stream before may have keys that are gone meanwhile.
+    """
     sent: dict[str, Any] = {}
     is_first = True
     async for content in contents:
@@ -107,7 +110,7 @@ async def changes_of(contents: AsyncIterator[bytes | None]) -> AsyncIterator[byt
         changed = {key: row for key, row in rows.items() if sent.get(key) != row}
         changed |= dict.fromkeys(sent.keys() - rows.keys())
         if changed or is_first:
-            yield to_json({"content": changed})
+            yield to_json({"content": changed, "whole": is_first})
         sent, is_first = rows, False
 
 

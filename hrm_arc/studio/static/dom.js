@@ -65,8 +65,8 @@ export const send = (path, data, signal) =>
 
 export const post = async (path, data) => (await send(path, data)).json();
 
-// The objects of server-sent events; nothing is asked while the page is hidden. While the server does not answer, root
-// has the class "lost" and the page says so. Returns a function that ends it.
+// The objects of server-sent events, and whether each is whole or only what has changed; nothing is asked while the page is
+// hidden. While the server does not answer, root has the class "lost" and the page says so. Returns a function that ends it.
 export function follow(path, root, onmessage) {
   let source = null;
   let again = 0;
@@ -105,7 +105,7 @@ export function follow(path, root, onmessage) {
       found();
       const content = JSON.parse(event.data);
       if (content.problem) say(`${content.problem.where}: ${content.problem.what}`);
-      else onmessage(content.content);
+      else onmessage(content.content, content.whole === true);
     };
     source.onerror = lost;
   };

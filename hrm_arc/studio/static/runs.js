@@ -57,11 +57,15 @@ export async function show(root, parameters, about) {
   }
 
   draw();
-  return follow("/api/runs/events", root, (changes) => {
+  return follow("/api/runs/events", root, (changes, isWhole) => {
+    // Of the runs here, some may have been deleted while the page was hidden or the server was down.
+    if (isWhole) for (const key of rows.keys()) changes[key] ??= null;
     const changed = Object.keys(changes).filter((key) => JSON.stringify(rows.get(key)) !== JSON.stringify(changes[key]));
     for (const key of changed) {
-      if (changes[key] === null) rows.delete(key);
-      else rows.set(key, changes[key]);
+      if (changes[key] === null) {
+        rows.delete(key);
+        if (chosen.has(key)) choose(key, false);
+      } else rows.set(key, changes[key]);
     }
     if (!changed.length) return undefined;
     // The first message has every row; most of them are here already.
