@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hrm_arc.files import sealed_row, write_sealed_json
+from hrm_arc.runs.folder import RunFolder
 from tests.made import made_run
 
 LOSS = "loss of the answer, nats per cell"
+
+
+def training(steps: Sequence[int]) -> list[dict[str, Any]]:
+    return [{"kind": "train", "step": n, "seconds": 1.0 * n, "loss": 1 / n, "token_accuracy": 0.5} for n in steps]
+
+
+def overlay(page: Any, *keys: str) -> None:
+    page.evaluate("keys => { location.hash = '#/run?' + keys.map(key => 'run=' + key).join('&'); }", list(keys))
+    page.locator(f".card[data-run='{keys[-1]}']").wait_for()
 
 
 def test_deleted_runs_leave_the_list(page: Any, runs: Path) -> None:
@@ -32,3 +44,31 @@ def test_deleted_runs_leave_the_list(page: Any, runs: Path) -> None:
     assert page.locator("tr[data-run=second]").count() == 0
     for name in ("stays", "also"):
         shutil.rmtree(runs / name)
+
+
+def test_a_drag_over_a_run_that_trains(page: Any, runs: Path) -> None:
+    status = {"state": "running", "current_step": 9}
+    run = made_run(runs / "dragged", status, training(range(1, 10)), name="dragged")
+    overlay(page, "dragged")
+    box = page.get_by_label(LOSS).bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 50)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] - 30, box["y"] + 50)
+    grow(run, status, 10)
+    page.locator(".facts dd", has_text="10 of 9").wait_for()
+    page.mouse.up()
+    page.locator(".section-head .note", has_text="steps 4 to").wait_for()
+    # A press that is no drag draws what came meanwhile.
+    page.get_by_role("button", name="whole run").click()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 50)
+    page.mouse.down()
+    grow(run, status, 12)
+    page.locator(".facts dd", has_text="12 of 9").wait_for()
+    page.mouse.up()
+    page.get_by_label(f"{LOSS}: dragged 0.0833").wait_for()
+
+
+def grow(run: RunFolder, status: dict[str, Any], step: int) -> None:
+    with run.metrics_file.open("a") as file:
+        file.writelines(map(sealed_row, training([step])))
+    write_sealed_json(run.status_file, {**status, "current_step": step})

@@ -11,6 +11,7 @@ export async function show(root, parameters) {
   const live = runs.map(() => null);
   const detail = new Map();
   let zoom = null;
+  let isHeld = false;
   const head = el("div", { class: "head" });
   const cards = el("div", { class: "cards" });
   const whole = button("whole run", () => zoomTo(null), { hidden: true });
@@ -25,6 +26,16 @@ export async function show(root, parameters) {
     ...(runs.length > 1 ? [differing(runs, differences)] : []),
     ...runs.map((run, number) => about(run, keys[number], runs.length > 1 ? number : null)),
   );
+  // A chart that is drawn anew under the pointer would end the drag.
+  charts.addEventListener("pointerdown", () => (isHeld = true));
+  for (const name of ["pointerup", "pointercancel", "pointerleave"]) {
+    charts.addEventListener(name, () => {
+      if (isHeld) {
+        isHeld = false;
+        draw();
+      }
+    });
+  }
   const names = runs.map((run) => run.name ?? run.run_id);
   head.append(el("h1", {}, names.join(" and ")), el("p", { class: "note" }, runs.map((run) => run.run_id).join(" · ")));
 
@@ -78,7 +89,7 @@ export async function show(root, parameters) {
       else live[number] = content;
     });
     redraw(cards, runs.flatMap((run, place) => (live[place] ? [card(run, keys[place], live[place].status, runs.length > 1 ? place : null)] : [])));
-    draw();
+    if (!isHeld) draw();
   });
 }
 
