@@ -64,8 +64,8 @@ class _Follower:
         self._curves = Curves(run)
 
     def read(self) -> dict[str, Any]:
-        """``status``: the fields of status.json that are shown, and ``ours``: whether this studio can stop it; and
-        the charts, see :mod:`hrm_arc.studio.curves`.
+        """``status``: the fields of status.json that are shown, and ``ours``: whether this studio can stop it,
+        and ``thinks``: whether it has checkpoints; and the charts, see :mod:`hrm_arc.studio.curves`.
 
         Raises:
             UserError: a file of the run is not a regular file.
@@ -80,6 +80,7 @@ class _Follower:
                 "baselines": baseline_lines(status),
                 "missing": missing_metrics(self._run, status),
                 "ours": self._run.run_id in self._here(),
+                "thinks": self._run.checkpoints.is_dir(),
             },
             **self._curves.read(),
         }

@@ -10,6 +10,7 @@ from typing import Any
 from hrm_arc.files import sealed_row, write_sealed_json
 from hrm_arc.runs.folder import RunFolder
 from tests.made import made_run
+from tests.studio.pages import open_view
 
 LOSS = "loss of the answer, nats per cell"
 
@@ -72,3 +73,23 @@ def grow(run: RunFolder, status: dict[str, Any], step: int) -> None:
     with run.metrics_file.open("a") as file:
         file.writelines(map(sealed_row, training([step])))
     write_sealed_json(run.status_file, {**status, "current_step": step})
+
+
+def test_a_run_that_is_to_think_is_not_forgotten(page: Any, runs: Path) -> None:
+    link = page.get_by_role("link", name="let this run think about a task")
+    made_run(runs / "bare", name="bare")
+    overlay(page, "bare")
+    assert link.count() == 0 or not link.is_visible()
+    overlay(page, "trained")
+    link.click()
+    page.get_by_role("link", name="find one").click()
+    page.locator(".thumb").first.click()
+    page.locator("select[name=model]").wait_for()
+    assert page.locator("select[name=model]").input_value() == "run:trained"
+    # A choice lasts, too, and a run that cannot think is named.
+    page.select_option("select[name=model]", "weights:arc1-cpu")
+    open_view(page, "Editor")
+    page.get_by_role("button", name="let a model think").click()
+    assert page.locator("select[name=model]").input_value() == "weights:arc1-cpu"
+    page.evaluate("location.hash = '#/think?model=run%3Abare'")
+    page.locator("#message", has_text="run:bare: it has no checkpoint").wait_for()

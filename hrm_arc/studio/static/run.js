@@ -9,6 +9,7 @@ export async function show(root, parameters) {
   const keys = parameters.getAll("run");
   const { runs, differences } = await get("/api/run", { run: keys });
   const live = runs.map(() => null);
+  const thinking = keys.map((key) => el("p", { hidden: true }, el("a", { href: `#/think?${new URLSearchParams({ model: `run:${key}` })}` }, "let this run think about a task")));
   const detail = new Map();
   let zoom = null;
   let isHeld = false;
@@ -24,7 +25,7 @@ export async function show(root, parameters) {
     charts,
     el("p", { class: "note" }, "Drag over a chart to zoom, double-click for the whole run; keys: + and - zoom, arrows move, Escape is the whole run. Lines are running means; the faint line behind one is the metric itself. Points are validations."),
     ...(runs.length > 1 ? [differing(runs, differences)] : []),
-    ...runs.map((run, number) => about(run, keys[number], runs.length > 1 ? number : null)),
+    ...runs.map((run, number) => about(run, keys[number], runs.length > 1 ? number : null, thinking[number])),
   );
   // A chart that is drawn anew under the pointer would end the drag.
   charts.addEventListener("pointerdown", () => (isHeld = true));
@@ -87,6 +88,7 @@ export async function show(root, parameters) {
     contents.forEach((content, number) => {
       if (content.problem) say(`${content.problem.where}: ${content.problem.what}`);
       else live[number] = content;
+      thinking[number].hidden = !live[number]?.status.thinks;
     });
     redraw(cards, runs.flatMap((run, place) => (live[place] ? [card(run, keys[place], live[place].status, runs.length > 1 ? place : null)] : [])));
     if (!isHeld) draw();
@@ -169,7 +171,7 @@ function differing(runs, rows) {
   );
 }
 
-function about(run, key, number) {
+function about(run, key, number, thinking) {
   const reports = run.scores.map((each) => {
     const query = new URLSearchParams({ run: key, scores: each.name });
     const known = each.test_outputs ? `${count(each.solved)} of ${count(each.test_outputs)} test outputs solved` : "answers not known";
@@ -183,7 +185,7 @@ function about(run, key, number) {
     reports.length ? el("ul", { class: "plain" }, reports) : el("p", { class: "note" }, "Not scored yet: hrm eval scores it and writes its report."),
     run.outlook.length ? el("div", {}, el("h3", {}, "Would more training help?"), el("ul", { class: "plain" }, run.outlook.map((text) => el("li", {}, text)))) : null,
     run.recipe ? el("details", {}, el("summary", {}, "the whole recipe"), el("pre", {}, JSON.stringify(run.recipe, null, 2))) : null,
-    el("p", {}, el("a", { href: `#/think?${new URLSearchParams({ model: `run:${key}` })}` }, "let this run think about a task")),
+    thinking,
   );
 }
 

@@ -1,8 +1,12 @@
-// The task that the editor and the thinking model work on; it is kept while the tab is open.
+// The task that the editor and the thinking model work on, which is kept while the tab is open, and the key of the model.
 
 const KEY = "hrm-studio-task";
 
 let current = null;
+let wanted = null;
+
+export const getModel = () => wanted;
+export const setModel = (key) => (wanted = key);
 
 export function getCurrent() {
   if (current) return current;

@@ -3,20 +3,24 @@
 import { button, el, get, option, post, safely, say, send } from "./dom.js";
 import { picture } from "./grid.js";
 import { count, counted, duration, percent, short } from "./numbers.js";
-import { asFile, getCurrent } from "./store.js";
+import { asFile, getCurrent, getModel, setModel } from "./store.js";
 
 export async function show(root, parameters, about) {
   const task = getCurrent();
+  if (parameters.has("model")) setModel(parameters.get("model"));
   root.append(el("div", { class: "head" }, el("h1", {}, "Think"), task && el("p", { class: "note" }, `${task.id}${task.source ? ` of ${task.source}` : ""}`)));
   if (!task) {
     root.append(el("p", { class: "empty" }, "Choose a task first: ", el("a", { href: "#/tasks" }, "find one"), " or ", el("a", { href: "#/editor" }, "draw one"), "."));
     return undefined;
   }
   const models = (await get("/api/models")).filter((each) => each.thinks);
-  const wanted = parameters.get("model") ?? models[0]?.key;
+  const isHere = models.some((each) => each.key === getModel());
+  if (getModel() && !isHere) say(`${getModel()}: it has no checkpoint, or is not here any more; choose another model`);
+  if (!isHere) setModel(null);
+  const wanted = getModel() ?? models[0]?.key;
   const kinds = { weights: "weights that ship", file: "exported files", run: "runs" };
   const groups = Object.entries(kinds).map(([kind, label]) => [label, models.filter((each) => each.kind === kind)]);
-  const model = el("select", { name: "model" }, groups.filter(([, of]) => of.length).map(([label, of]) => el("optgroup", { label }, of.map((each) => option(each.key, each.name, each.key === wanted)))));
+  const model = el("select", { name: "model", onchange: () => setModel(model.value) }, groups.filter(([, of]) => of.length).map(([label, of]) => el("optgroup", { label }, of.map((each) => option(each.key, each.name, each.key === wanted)))));
   const votes = el("input", { type: "number", name: "votes", min: 1, max: about.limits.votes, value: 16 });
   const seconds = el("input", { type: "number", name: "seconds", min: 0, max: about.limits.seconds, value: 0 });
   const solve = el("button", { class: "primary" }, "Solve");
