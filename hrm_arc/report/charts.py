@@ -43,6 +43,13 @@ class Panel(NamedTuple):
     smooth: bool = True
     # Ticks such as 3M and 2.5G.
     prefixes: bool = False
+    # The rows that it shows, "train" or "validation"; by default both.
+    rows: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Identifies the panel: the key, unless another panel shows the rows of training under this key."""
+        return self.key if self.rows != "validation" else f"validation_{self.key}"
 
 
 PANELS = (
@@ -61,7 +68,9 @@ MOST_OWN = 24
 CHARTS = (
     Panel("loss", "loss of the answer, nats per cell", "log"),
     Panel("exact_accuracy", "grids exactly right"),
-    Panel("token_accuracy", "token accuracy"),
+    # Two metrics under one key: shares of other cells.
+    Panel("token_accuracy", "token accuracy, cells that count", rows="train"),
+    Panel("token_accuracy", "token accuracy, 900 cells, padding included", rows="validation"),
     *PANELS,
     Panel("samples_per_sec", "samples/s", prefixes=True),
     Panel("cells_per_sec", "cells that matter/s", prefixes=True),

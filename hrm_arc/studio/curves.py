@@ -102,10 +102,11 @@ def charts(rows: Sequence[Row]) -> dict[str, Any]:
 
 def _charts(columns: Columns) -> dict[str, Any]:
     own = own_panels(columns.metrics_of_model())
-    drawn = [
-        (panel, columns.column("train", panel.key), columns.column("validation", panel.key))
-        for panel in (*CHARTS, *own)
-    ]
+
+    def column(panel: Panel, kind: str) -> tuple[np.ndarray, np.ndarray]:
+        return columns.column(kind, panel.key) if panel.rows in (None, kind) else (np.array([]), np.array([]))
+
+    drawn = [(panel, column(panel, "train"), column(panel, "validation")) for panel in (*CHARTS, *own)]
     return {
         "charts": [_chart(*each) for each in drawn if len(each[1][0]) or len(each[2][0])],
         "time": _short(*columns.column("train", "seconds")),
@@ -114,10 +115,10 @@ def _charts(columns: Columns) -> dict[str, Any]:
 
 
 def baseline_lines(status: dict[str, Any]) -> list[dict[str, Any]]:
-    """The exact match of each baseline, with its name in words."""
+    """The exact match and the token accuracy of each baseline, with its name in words."""
     found = status.get("baselines") or {}
     return [
-        {"name": BASELINES.get(name, name), "exact_accuracy": values.get("exact_accuracy")}
+        {"name": BASELINES.get(name, name), **{key: values.get(key) for key in ("exact_accuracy", "token_accuracy")}}
         for name, values in found.items()
         if isinstance(values, dict)
     ]
@@ -128,7 +129,7 @@ def _chart(panel: Panel, training: tuple[np.ndarray, ...], scored: tuple[np.ndar
     # A logarithmic axis has no place for zeros.
     positive = all((values[1] > 0).all() for values in (training, scored))
     return {
-        "key": panel.key,
+        "key": panel.name,
         "title": panel.title,
         "scale": panel.scale if positive else "linear",
         "prefixes": panel.prefixes,

@@ -93,3 +93,17 @@ def test_a_run_that_is_to_think_is_not_forgotten(page: Any, runs: Path) -> None:
     assert page.locator("select[name=model]").input_value() == "weights:arc1-cpu"
     page.evaluate("location.hash = '#/think?model=run%3Abare'")
     page.locator("#message", has_text="run:bare: it has no checkpoint").wait_for()
+
+
+def test_token_accuracy_of_training_and_of_validation_are_two_charts(page: Any, runs: Path) -> None:
+    scores = {"exact_accuracy": 0.0, "token_accuracy": 0.7}
+    status = {"state": "finished", "current_step": 5, "baselines": {"pad_only": scores, "copy_input": scores}}
+    rows = [*training(range(1, 6)), {"kind": "validation", "step": 5, "exact_accuracy": 0.0, "token_accuracy": 0.9}]
+    made_run(runs / "scores", status, rows, name="scores")
+    overlay(page, "scores")
+    trained = page.get_by_label("token accuracy, cells that count: scores 0.5")
+    scored = page.get_by_label("token accuracy, 900 cells, padding included: scores 0.9")
+    scored.wait_for()
+    assert [each.locator("circle").count() for each in (trained, scored)] == [0, 1]
+    assert trained.locator(".baseline").count() == 0
+    assert scored.locator(".baseline title").all_text_contents() == ["padding everywhere", "copy of the input"]

@@ -75,7 +75,7 @@ export async function show(root, parameters) {
         scale,
         prefixes,
         lines: runs.map((_, number) => lines[number] ?? { name: names[number], ...NOTHING }),
-        baselines: key === "exact_accuracy" && live.length === 1 ? baselines(live[0]?.status) : [],
+        baselines: live.length === 1 ? baselines(live[0]?.status, BESIDE[key]) : [],
         domain: span(),
         onzoom: safely(zoomTo),
       }),
@@ -108,8 +108,10 @@ function inside([first, final], last) {
   return [start, start + length];
 }
 
-const baselines = (status) =>
-  (status?.baselines ?? []).filter((each) => each.exact_accuracy !== null).map((each) => ({ name: each.name, value: each.exact_accuracy }));
+// The charts with baselines, and the score of theirs that belongs there.
+const BESIDE = { exact_accuracy: "exact_accuracy", validation_token_accuracy: "token_accuracy" };
+const baselines = (status, score) =>
+  (status?.baselines ?? []).filter((each) => typeof each[score] === "number").map((each) => ({ name: each.name, value: each[score] }));
 
 function card(run, key, status, number) {
   const isOn = status.state === "running" || status.state === "validating";
