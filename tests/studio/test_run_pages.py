@@ -107,3 +107,28 @@ def test_token_accuracy_of_training_and_of_validation_are_two_charts(page: Any, 
     assert [each.locator("circle").count() for each in (trained, scored)] == [0, 1]
     assert trained.locator(".baseline").count() == 0
     assert scored.locator(".baseline title").all_text_contents() == ["padding everywhere", "copy of the input"]
+
+
+def test_overlaid_runs_of_one_recipe(page: Any, runs: Path) -> None:
+    for number, end in enumerate((5, 9, 9, 9, 9, 7)):
+        name = "twin" if number < 5 else "other"
+        made_run(
+            runs / f"twin-{number}", {"state": "finished", "current_step": end}, training(range(1, end)), name=name
+        )
+    overlay(page, "twin-0", "twin-1", "twin-5")
+    assert page.locator("h1").inner_text() == "twin-0 and twin-1 and other"
+    assert page.locator(".card strong").all_text_contents() == ["twin-0", "twin-1", "other"]
+    assert page.locator(".about h2").all_text_contents() == ["twin-0", "twin-1", "other"]
+    assert page.locator("thead th").all_text_contents() == ["key", "twin-0", "twin-1", "other"]
+    # Beyond its last step a run has no value, and the chart stays where it is.
+    overlay(page, *(f"twin-{number}" for number in range(6)))
+    for width in (1200, 360):
+        page.set_viewport_size({"width": width, "height": 800})
+        chart = page.get_by_label(LOSS)
+        chart.scroll_into_view_if_needed()
+        before = chart.bounding_box()
+        page.mouse.move(before["x"] + before["width"] - 12, before["y"] + 50)
+        read = page.locator(".readout").first
+        read.filter(has_text="step 8: –  0.125  0.125  0.125  0.125  –").wait_for()
+        assert chart.bounding_box() == before
+        assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -3,6 +3,8 @@
 import { el, svg } from "./dom.js";
 import { count, prefixed, short } from "./numbers.js";
 
+// In place of a value, so that the others stay in theirs.
+const NO_VALUE = "–";
 const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [380, 190, 46, 10, 10, 24];
 
 // lines: [{name, train: [steps, values, means], validation: [steps, values]}], a line for each run.
@@ -43,7 +45,7 @@ export function chart({ title, scale, prefixes, lines, baselines = [], domain, o
       }
     });
   });
-  const readout = el("output", { class: "readout" }, last(lines, label));
+  const readout = el("output", { class: lines.length > 3 ? "readout long" : "readout" }, last(lines, label));
   interact(drawing, { domain, lines, label, readout, onzoom, x });
   return el("figure", { class: "chart-box" }, el("figcaption", {}, el("span", {}, title), readout), drawing);
 }
@@ -90,7 +92,7 @@ const summary = (lines, label) => lines.map((each) => `${each.name} ${last([each
 function last(lines, label) {
   return lines
     .map(({ train, validation }) => (train[1].length ? (train[2] ?? train[1]) : validation[1]).at(-1))
-    .map((value) => (value === undefined ? "" : label(value)))
+    .map((value) => (value === undefined ? NO_VALUE : label(value)))
     .join("  ");
 }
 
@@ -149,7 +151,8 @@ function interact(drawing, { domain, lines, label, readout, onzoom, x }) {
 
 function nearest({ train, validation }, step, label) {
   const [steps, values] = train[0].length ? [train[0], train[2] ?? train[1]] : validation;
-  if (!steps.length) return "";
+  // Beyond the first and the last step of a run nothing is known.
+  if (!steps.length || step < steps[0] || step > steps.at(-1)) return NO_VALUE;
   let best = 0;
   steps.forEach((each, place) => {
     if (Math.abs(each - step) < Math.abs(steps[best] - step)) best = place;

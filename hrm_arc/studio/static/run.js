@@ -8,6 +8,7 @@ import { badge } from "./runs.js";
 export async function show(root, parameters) {
   const keys = parameters.getAll("run");
   const { runs, differences } = await get("/api/run", { run: keys });
+  const names = namesOf(runs);
   const live = runs.map(() => null);
   const thinking = keys.map((key) => el("p", { hidden: true }, el("a", { href: `#/think?${new URLSearchParams({ model: `run:${key}` })}` }, "let this run think about a task")));
   const detail = new Map();
@@ -24,8 +25,8 @@ export async function show(root, parameters) {
     el("div", { class: "section-head" }, el("h2", {}, "Curves"), range, whole),
     charts,
     el("p", { class: "note" }, "Drag over a chart to zoom, double-click for the whole run; keys: + and - zoom, arrows move, Escape is the whole run. Lines are running means; the faint line behind one is the metric itself. Points are validations."),
-    ...(runs.length > 1 ? [differing(runs, differences)] : []),
-    ...runs.map((run, number) => about(run, keys[number], runs.length > 1 ? number : null, thinking[number])),
+    ...(runs.length > 1 ? [differing(names, differences)] : []),
+    ...runs.map((run, number) => about(run, keys[number], runs.length > 1 ? number : null, names[number], thinking[number])),
   );
   // A chart that is drawn anew under the pointer would end the drag.
   charts.addEventListener("pointerdown", () => (isHeld = true));
@@ -37,7 +38,6 @@ export async function show(root, parameters) {
       }
     });
   }
-  const names = runs.map((run) => run.name ?? run.run_id);
   head.append(el("h1", {}, names.join(" and ")), el("p", { class: "note" }, runs.map((run) => run.run_id).join(" · ")));
 
   const span = () => {
@@ -90,7 +90,7 @@ export async function show(root, parameters) {
       else live[number] = content;
       thinking[number].hidden = !live[number]?.status.thinks;
     });
-    redraw(cards, runs.flatMap((run, place) => (live[place] ? [card(run, keys[place], live[place].status, runs.length > 1 ? place : null)] : [])));
+    redraw(cards, runs.flatMap((run, place) => (live[place] ? [card(run, keys[place], live[place].status, runs.length > 1 ? place : null, names[place])] : [])));
     if (!isHeld) draw();
   });
 }
@@ -113,7 +113,13 @@ const BESIDE = { exact_accuracy: "exact_accuracy", validation_token_accuracy: "t
 const baselines = (status, score) =>
   (status?.baselines ?? []).filter((each) => typeof each[score] === "number").map((each) => ({ name: each.name, value: each[score] }));
 
-function card(run, key, status, number) {
+// Those of their recipes; where two have the same, their IDs.
+function namesOf(runs) {
+  const names = runs.map((run) => run.name ?? run.run_id);
+  return names.map((name, place) => (names.filter((each) => each === name).length > 1 ? runs[place].run_id : name));
+}
+
+function card(run, key, status, number, name) {
   const isOn = status.state === "running" || status.state === "validating";
   const act = (path, said) => safely(async () => {
     await post(path, { run: key });
@@ -135,7 +141,7 @@ function card(run, key, status, number) {
       "div",
       { class: "card-head" },
       number === null ? null : el("span", { class: `key c${number}` }),
-      number === null ? null : el("strong", {}, run.name ?? run.run_id),
+      number === null ? null : el("strong", {}, name),
       badge(status.state),
       status.progress ? el("progress", { value: status.progress, max: 1, "aria-label": "progress" }) : null,
       isOn && status.ours ? button("stop", act("/api/runs/stop", "the run saves its state and ends")) : null,
@@ -160,20 +166,20 @@ function shares(timing) {
   return el("div", { class: "time" }, bar, el("p", { class: "legend" }, legend));
 }
 
-function differing(runs, rows) {
+function differing(names, rows) {
   const shown = (value) => (value === null ? "nothing" : typeof value === "object" ? JSON.stringify(value) : String(value));
-  const names = runs.map((run, number) => el("th", { scope: "col" }, el("span", { class: `key c${number}` }), run.name ?? run.run_id));
+  const columns = names.map((name, number) => el("th", { scope: "col" }, el("span", { class: `key c${number}` }), name));
   return el(
     "section",
     {},
     el("h2", {}, "What differs"),
     rows.length
-      ? el("div", { class: "scroll" }, el("table", {}, el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "key"), names)), el("tbody", {}, rows.map((row) => el("tr", {}, el("th", { scope: "row" }, row.key), row.values.map((value) => el("td", {}, shown(value))))))))
+      ? el("div", { class: "scroll" }, el("table", {}, el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "key"), columns)), el("tbody", {}, rows.map((row) => el("tr", {}, el("th", { scope: "row" }, row.key), row.values.map((value) => el("td", {}, shown(value))))))))
       : el("p", { class: "note" }, "Their recipes say the same."),
   );
 }
 
-function about(run, key, number, thinking) {
+function about(run, key, number, name, thinking) {
   const reports = run.scores.map((each) => {
     const query = new URLSearchParams({ run: key, scores: each.name });
     const known = each.test_outputs ? `${count(each.solved)} of ${count(each.test_outputs)} test outputs solved` : "answers not known";
@@ -182,7 +188,7 @@ function about(run, key, number, thinking) {
   return el(
     "section",
     { class: "about" },
-    el("h2", {}, number === null ? null : el("span", { class: `key c${number}` }), number === null ? "Scores and recipe" : (run.name ?? run.run_id)),
+    el("h2", {}, number === null ? null : el("span", { class: `key c${number}` }), number === null ? "Scores and recipe" : name),
     run.problem ? el("p", { class: "bad" }, run.problem) : null,
     reports.length ? el("ul", { class: "plain" }, reports) : el("p", { class: "note" }, "Not scored yet: hrm eval scores it and writes its report."),
     run.outlook.length ? el("div", {}, el("h3", {}, "Would more training help?"), el("ul", { class: "plain" }, run.outlook.map((text) => el("li", {}, text)))) : null,
