@@ -132,3 +132,22 @@ def test_overlaid_runs_of_one_recipe(page: Any, runs: Path) -> None:
         read.filter(has_text="step 8: –  0.125  0.125  0.125  0.125  –").wait_for()
         assert chart.bounding_box() == before
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_run_that_is_resumed_says_so_until_it_goes_on(page: Any, runs: Path) -> None:
+    status = {"state": "interrupted", "current_step": 2}
+    run = made_run(runs / "resumed", status, name="resumed")
+    asked: list[Any] = []
+    page.route("**/api/runs/resume", lambda route: asked.append(route))
+    overlay(page, "resumed")
+    page.get_by_role("button", name="resume").click()
+    resuming = page.get_by_role("button", name="resuming", disabled=True)
+    resuming.wait_for()
+    # Also when the card is drawn anew.
+    write_sealed_json(run.status_file, {**status, "current_step": 3})
+    page.locator(".facts dd", has_text="3 of 9").wait_for()
+    resuming.click(force=True)
+    assert resuming.evaluate("each => each === document.activeElement")
+    asked[0].fulfill(json={})
+    page.get_by_role("button", name="resume", exact=True, disabled=False).wait_for()
+    assert len(asked) == 1

@@ -14,6 +14,7 @@ export async function show(root, parameters) {
   const detail = new Map();
   let zoom = null;
   let isHeld = false;
+  const waiting = new Set();
   const head = el("div", { class: "head" });
   const cards = el("div", { class: "cards" });
   const whole = button("whole run", () => zoomTo(null), { hidden: true });
@@ -83,6 +84,10 @@ export async function show(root, parameters) {
     redraw(charts, drawn.length ? drawn : [el("p", { class: "empty" }, live[0]?.status.missing ?? "No metrics yet.")]);
   }
 
+  function drawCards() {
+    redraw(cards, runs.flatMap((run, place) => (live[place] ? [card({ run, key: keys[place], status: live[place].status, number: runs.length > 1 ? place : null, name: names[place], waiting, drawn: drawCards })] : [])));
+  }
+
   // One stream for all of them: a browser has six connections to a server.
   return follow(`/api/run/events?${new URLSearchParams(keys.map((key) => ["run", key]))}`, root, (contents) => {
     contents.forEach((content, number) => {
@@ -90,7 +95,7 @@ export async function show(root, parameters) {
       else live[number] = content;
       thinking[number].hidden = !live[number]?.status.thinks;
     });
-    redraw(cards, runs.flatMap((run, place) => (live[place] ? [card(run, keys[place], live[place].status, runs.length > 1 ? place : null, names[place])] : [])));
+    drawCards();
     if (!isHeld) draw();
   });
 }
@@ -119,12 +124,22 @@ function namesOf(runs) {
   return names.map((name, place) => (names.filter((each) => each === name).length > 1 ? runs[place].run_id : name));
 }
 
-function card(run, key, status, number, name) {
+function card({ run, key, status, number, name, waiting, drawn }) {
   const isOn = status.state === "running" || status.state === "validating";
+  // To resume takes seconds, in which the card may be drawn anew.
   const act = (path, said) => safely(async () => {
-    await post(path, { run: key });
-    say(said, false);
+    if (waiting.has(key)) return;
+    waiting.add(key);
+    drawn();
+    try {
+      await post(path, { run: key });
+      say(said, false);
+    } finally {
+      waiting.delete(key);
+      drawn();
+    }
   });
+  const asking = { "aria-disabled": waiting.has(key) && "true" };
   const facts = [
     ["step", status.current_step === null || status.current_step === undefined ? UNKNOWN : `${count(status.current_step)}${run.recipe ? ` of ${count(run.recipe.training.max_steps)}` : ""}`],
     ["exact match, held-out", status.last_validation ? percent(status.last_validation.exact_accuracy) : UNKNOWN],
@@ -144,8 +159,8 @@ function card(run, key, status, number, name) {
       number === null ? null : el("strong", {}, name),
       badge(status.state),
       status.progress ? el("progress", { value: status.progress, max: 1, "aria-label": "progress" }) : null,
-      isOn && status.ours ? button("stop", act("/api/runs/stop", "the run saves its state and ends")) : null,
-      !isOn && ["interrupted", "failed", "lost"].includes(status.state) ? button("resume", act("/api/runs/resume", "the run goes on")) : null,
+      isOn && status.ours ? button("stop", act("/api/runs/stop", "the run saves its state and ends"), asking) : null,
+      !isOn && ["interrupted", "failed", "lost"].includes(status.state) ? button(waiting.has(key) ? "resuming" : "resume", act("/api/runs/resume", "the run goes on"), asking) : null,
     ),
     el("dl", { class: "facts" }, facts.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value)))),
     status.timing ? shares(status.timing) : null,
