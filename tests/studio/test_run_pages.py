@@ -151,3 +151,15 @@ def test_a_run_that_is_resumed_says_so_until_it_goes_on(page: Any, runs: Path) -
     asked[0].fulfill(json={})
     page.get_by_role("button", name="resume", exact=True, disabled=False).wait_for()
     assert len(asked) == 1
+
+
+def test_a_part_of_the_time_keeps_its_color(page: Any, runs: Path) -> None:
+    status = {"state": "running", "current_step": 2, "timing": {"forward": 0.6, "backward": 0.4}}
+    run = made_run(runs / "timed", status, name="timed")
+    overlay(page, "timed")
+    color = "all => Object.fromEntries(all.map(each => [each.textContent.split(' ')[0], each.firstChild.className]))"
+    legend = page.locator(".legend > span")
+    before = legend.evaluate_all(color)
+    write_sealed_json(run.status_file, {**status, "timing": {"forward": 0.4, "backward": 0.6}})
+    legend.filter(has_text="backward 60%").wait_for()
+    assert legend.evaluate_all(color) == before

@@ -168,16 +168,19 @@ function card({ run, key, status, number, name, waiting, drawn }) {
   );
 }
 
-// Where the time of a step goes.
+const PARTS = ["forward", "backward", "optimizer", "data", "validation", "checkpoint"];
+const colorOf = (part) => Math.max(0, PARTS.indexOf(part));
+
+// Where the time of a step goes; a part keeps its color when another one takes longer.
 function shares(timing) {
   const parts = Object.entries(timing).filter(([, share]) => share >= 0.005).sort((one, other) => other[1] - one[1]);
   const bar = el("div", { class: "shares", role: "img", "aria-label": `time: ${parts.map(([name, share]) => `${name} ${percent(share, 0)}`).join(", ")}` });
-  parts.forEach(([, share], number) => {
-    const part = el("span", { class: `fill c${number % 6}` });
+  parts.forEach(([name, share]) => {
+    const part = el("span", { class: `fill c${colorOf(name)}` });
     part.style.width = `${100 * share}%`;
     bar.append(part);
   });
-  const legend = parts.map(([name, share], number) => el("span", {}, el("span", { class: `key c${number % 6}` }), `${name} ${percent(share, 0)}`));
+  const legend = parts.map(([name, share]) => el("span", {}, el("span", { class: `key c${colorOf(name)}` }), `${name} ${percent(share, 0)}`));
   return el("div", { class: "time" }, bar, el("p", { class: "legend" }, legend));
 }
 
