@@ -163,3 +163,15 @@ def test_a_part_of_the_time_keeps_its_color(page: Any, runs: Path) -> None:
     write_sealed_json(run.status_file, {**status, "timing": {"forward": 0.4, "backward": 0.6}})
     legend.filter(has_text="backward 60%").wait_for()
     assert legend.evaluate_all(color) == before
+
+
+def test_keys_of_a_new_run_come_with_a_value(page: Any) -> None:
+    asked: list[Any] = []
+    page.on("request", lambda request: asked.append(request.url) if request.url.endswith("/start") else None)
+    page.get_by_text("Start a run").click()
+    changes = page.get_by_label("other keys, one a line")
+    for line in ("training.max_steps", "training.max_steps 5 6", "= 5", "optimizer.lr="):
+        changes.fill(f"model.hidden_size 16\n{line}")
+        page.get_by_role("button", name="start").click()
+        page.locator("#message", has_text=f"{line}: expected a key and one value").wait_for()
+    assert asked == []

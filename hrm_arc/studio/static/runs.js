@@ -103,13 +103,19 @@ function exact(row) {
 
 export const badge = (state) => el("span", { class: `badge ${state}` }, state);
 
+function keyAndValue(text) {
+  const parts = text.split(/\s*=\s*|\s+/);
+  if (parts.length !== 2 || !parts.every(Boolean)) throw new Error(`${text}: expected a key and one value, such as training.max_steps 500`);
+  return parts;
+}
+
 function starting(about) {
   const recipe = el("select", { name: "recipe" }, about.recipes.map((name) => option(name, name, name === "quickstart")));
   const source = el("select", { name: "source" }, option("", "as in the recipe"), about.sources.map((name) => option(name, name)));
   const changes = el("textarea", { rows: 3, spellcheck: "false", placeholder: "training.max_steps 500\noptimizer.lr 0.001" });
   const go = el("button", { class: "primary" }, "start");
   const start = safely(async () => {
-    const keys = Object.fromEntries(changes.value.split("\n").map((text) => text.trim()).filter(Boolean).map((text) => text.split(/[\s=]+/, 2)));
+    const keys = Object.fromEntries(changes.value.split("\n").map((text) => text.trim()).filter(Boolean).map(keyAndValue));
     if (source.value) keys["data.solve"] = source.value;
     go.disabled = true;
     try {
