@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.studio.conftest import Served
 from tests.studio.pages import open_view
 
 
@@ -36,3 +37,23 @@ def test_the_way_back_leads_to_the_filters_and_to_the_task(page: Any) -> None:
     open_view(page, "Tasks")
     page.locator("header nav a", has_text="Tasks").click()
     page.wait_for_function("!location.hash.includes('kind')")
+
+
+def test_a_browser_that_keeps_no_data_of_the_site(browser: Any, studio: Served) -> None:
+    context = browser.new_context()
+    refusing = "{ get() { throw new DOMException('denied', 'SecurityError'); } }"
+    context.add_init_script(
+        f"for (const name of ['localStorage', 'sessionStorage']) Object.defineProperty(window, name, {refusing});"
+    )
+    page = context.new_page()
+    try:
+        page.goto(studio.address)
+        page.locator("h1", has_text="Runs").wait_for()
+        for name in ("light", "dark", "auto", "light"):
+            page.locator("#theme").click()
+            assert page.locator("#theme").inner_text() == name
+        open_view(page, "Editor")
+        page.get_by_role("button", name="let a model think").click()
+        page.get_by_role("button", name="Solve").wait_for()
+    finally:
+        context.close()

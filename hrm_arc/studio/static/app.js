@@ -54,15 +54,22 @@ function scheme() {
     switcher.textContent = name;
     switcher.setAttribute("aria-label", `color scheme: ${name === "auto" ? "as the system" : name}`);
   };
-  const kept = () => {
-    const name = localStorage.getItem("hrm-studio-scheme");
-    return SCHEMES.includes(name) ? name : "auto";
-  };
-  use(kept());
+  let name = "auto";
+  try {
+    const kept = localStorage.getItem("hrm-studio-scheme");
+    if (SCHEMES.includes(kept)) name = kept;
+  } catch {
+    // A browser that keeps nothing of this page still shows it.
+  }
+  use(name);
   switcher.addEventListener("click", () => {
-    const next = SCHEMES[(SCHEMES.indexOf(kept()) + 1) % SCHEMES.length];
-    localStorage.setItem("hrm-studio-scheme", next);
-    use(next);
+    name = SCHEMES[(SCHEMES.indexOf(name) + 1) % SCHEMES.length];
+    use(name);
+    try {
+      localStorage.setItem("hrm-studio-scheme", name);
+    } catch {
+      // It lasts as long as the page.
+    }
   });
 }
 
