@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import ipaddress
 import secrets
 import signal
 import socket
@@ -116,7 +117,9 @@ async def _serve(
         if signal.getsignal(number) is not signal.SIG_IGN:
             loop.add_signal_handler(number, end, number)
     threading.Thread(target=studio.warm, daemon=True).start()
-    shown = f"[{host}]" if ":" in host else host
+    # An address that stands for all of this machine's is none that a browser elsewhere can open.
+    is_any = ipaddress.ip_address(listening.getsockname()[0]).is_unspecified
+    shown = socket.gethostname() if is_any else f"[{host}]" if ":" in host else host
     ready(f"http://{shown}:{port}/" + (f"?token={token}" if token else ""))
     try:
         with contextlib.suppress(asyncio.CancelledError):

@@ -156,7 +156,10 @@ def test_other_machines_need_the_token(runs: Path) -> None:
     try:
         token = served.address.partition("token=")[2]
         assert len(token) >= 32
-        origin = served.origin.replace("0.0.0.0", "127.0.0.1")
+        # 0.0.0.0 is no address that another machine can open.
+        name, _, port = served.origin.removeprefix("http://").rpartition(":")
+        assert name == socket.gethostname()
+        origin = f"http://127.0.0.1:{port}"
         for path in (*GETS, "/static/app.js", "/?token=", f"/?token={token[:-1]}", f"/api/runs?token={token}"):
             answer = httpx.get(f"{origin}{path}")
             assert answer.status_code == 401, path
@@ -172,6 +175,7 @@ def test_other_machines_need_the_token(runs: Path) -> None:
             # A browser keeps one cookie of a name for all ports of a machine, and so for two studios there.
             assert cookie.startswith(f"hrm_studio_{origin.rpartition(':')[2]}=")
             assert client.get(f"{origin}/api/runs").status_code == 200
+            assert client.get(f"{origin}/api/runs", headers={"Host": f"{name}:{port}"}).status_code == 200
             assert client.get(f"{origin}/api/runs", headers={"Host": "evil.example"}).status_code == 403
     finally:
         served.end()
