@@ -8,7 +8,7 @@ import math
 from typing import Any
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from hrm_arc.errors import ReportedError, UserError, printable
@@ -69,9 +69,13 @@ async def read_object(request: Request) -> dict[str, Any]:
     """The JSON object in a request's body.
 
     Raises:
-        RefusedError: the body is larger than :data:`LARGEST_BODY`, or holds something else.
+        RefusedError: the body is larger than :data:`LARGEST_BODY`, ends too early, or holds something else.
     """
-    body = await _read_body(request)
+    try:
+        body = await _read_body(request)
+    except ClientDisconnect:
+        # Nobody reads this answer; the page was closed.
+        raise RefusedError("body", "ended too early") from None
     try:
         # A few megabytes of JSON take a second, in which others wait.
         data = await asyncio.to_thread(parse_json, body)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -31,4 +32,19 @@ def test_the_end_of_the_server_ends_streams_without_a_traceback(runs: Path) -> N
             following.append(messages(stream))
             assert next(following[-1])["content"]
         status, said = served.end(signal.SIGINT)
+    assert (status, "Traceback" in said) == (130, False), said
+
+
+def test_a_page_that_is_closed_during_an_upload(tmp_path: Path) -> None:
+    served = Served(tmp_path, cwd=tmp_path)
+    host = served.origin.removeprefix("http://")
+    name, _, port = host.rpartition(":")
+    head = f"POST /api/check HTTP/1.1\r\nHost: {host}\r\nOrigin: {served.origin}\r\nContent-Type: application/json\r\n"
+    with socket.create_connection((name, int(port))) as raw:
+        raw.sendall(f"{head}Content-Length: 1000\r\nExpect: 100-continue\r\n\r\n".encode())
+        # The server asks for the body once something reads it.
+        assert raw.recv(100).startswith(b"HTTP/1.1 100")
+        raw.sendall(b'{"name"')
+    assert served.is_up()
+    status, said = served.end(signal.SIGINT)
     assert (status, "Traceback" in said) == (130, False), said
