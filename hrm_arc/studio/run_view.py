@@ -68,8 +68,10 @@ class _Follower:
         and ``thinks``: whether it has checkpoints; and the charts, see :mod:`hrm_arc.studio.curves`.
 
         Raises:
-            UserError: a file of the run is not a regular file.
+            UserError: the run is gone, or one of its files is not a regular file.
         """
+        if not self._run.path.is_dir():
+            raise UserError(printable(self._run.run_id), "is gone: its folder was deleted or moved")
         status = self._run.status()
         shown = {key: status.get(key) for key in STATUS if status.get("state") != "damaged"}
         return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,9 @@ def test_runs_that_are_followed_say_whether_they_can_be_stopped_here(tmp_path: P
     assert problem.keys() == {"problem"}
     assert problem["problem"]["where"] == str(runs[0].metrics_file)
     assert other["last"] == 2
+    # Nor does one that is gone look like one that has not begun.
+    shutil.rmtree(runs[0].path)
+    assert followers.read()[0] == {"problem": {"where": "one", "what": "is gone: its folder was deleted or moved"}}
 
 
 def test_numbers_that_are_not_finite_are_null() -> None:
