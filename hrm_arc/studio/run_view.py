@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Sequence, Set
 from functools import lru_cache
 from typing import Any
@@ -152,6 +153,8 @@ def _report_page(folder: RunFolder, address: str, signatures: tuple[Any, ...]) -
 
 
 _PICTURES = {"curves": training_curves, "details": training_details}
+# The settings of matplotlib that a picture is drawn with are those of all threads.
+_DRAWING = threading.Lock()
 
 
 def report_picture(run: RunFolder, name: str) -> str | None:
@@ -159,5 +162,7 @@ def report_picture(run: RunFolder, name: str) -> str | None:
     draw = _PICTURES.get(name.removesuffix(".svg"))
     if draw is None:
         return None
-    drawn = draw({run.run_id: read_metrics(run.metrics_file)})
+    rows = read_metrics(run.metrics_file)
+    with _DRAWING:
+        drawn = draw({run.run_id: rows})
     return drawn.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1) if "xmlns=" not in drawn else drawn

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ from hrm_arc.files import sealed_row, write_sealed_json, write_text
 from hrm_arc.report.listing import RunList, run_rows
 from hrm_arc.runs import metrics
 from hrm_arc.runs.metrics import read_between
+from hrm_arc.studio import run_view
 from hrm_arc.studio.curves import Columns, charts
 from hrm_arc.studio.exchange import RefusedError, to_json
 from hrm_arc.studio.places import key_of
-from hrm_arc.studio.run_view import Followers
+from hrm_arc.studio.run_view import Followers, report_picture
 from hrm_arc.studio.tasks import check, judge
 from tests.made import made_run
 
@@ -167,3 +169,19 @@ def test_charts_that_are_kept_are_those_of_all_rows() -> None:
     for other in (rows[::2], [dict(row) for row in rows], rows[:3], []):
         kept.add(other)
         assert kept.column("train", "loss")[0].tolist() == [row["step"] for row in other]
+
+
+def test_one_picture_at_a_time_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = made_run(tmp_path / "run")
+    second = threading.Thread(target=report_picture, args=(run, "details"))
+
+    def draw_curves(rows: object) -> str:
+        # While this one is drawn, the other one does not come to its end.
+        second.start()
+        second.join(0.2)
+        return "<svg/>" if second.is_alive() else "together"
+
+    monkeypatch.setitem(run_view._PICTURES, "curves", draw_curves)
+    monkeypatch.setitem(run_view._PICTURES, "details", lambda rows: "<svg/>")
+    assert report_picture(run, "curves") != "together"
+    second.join()
