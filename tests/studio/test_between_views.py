@@ -57,3 +57,14 @@ def test_a_browser_that_keeps_no_data_of_the_site(browser: Any, studio: Served) 
         page.get_by_role("button", name="Solve").wait_for()
     finally:
         context.close()
+
+
+def test_an_error_of_a_view_that_was_left_is_not_shown(page: Any) -> None:
+    held: list[Any] = []
+    page.route("**/api/run?run=trained", lambda route: held.append(route))
+    with page.expect_request("**/api/run?run=trained"):
+        page.evaluate("location.hash = '#/run?run=trained'")
+    open_view(page, "Editor")
+    held[0].fulfill(json={"no": "runs"})
+    page.evaluate("fetch('/api/about').then(answer => answer.json())")
+    assert page.locator("#message").is_hidden()

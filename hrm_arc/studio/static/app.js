@@ -41,6 +41,7 @@ async function show() {
     if (number === shown) close = closing ?? (() => {});
     else closing?.();
   } catch (error) {
+    if (number !== shown) return;
     say(error.message);
     root.append(el("p", { class: "empty" }, error.message));
   }
