@@ -112,9 +112,8 @@ def training_details(runs: Mapping[str, Rows]) -> str:
     Args:
         runs: the rows of metrics.jsonl of one run or of two, by name.
     """
-    known = (*PANELS, *own_panels(metrics_of_model(row for rows in runs.values() for row in rows)))
-    lines = {panel: [_training(rows, panel.key) for rows in runs.values()] for panel in known}
-    panels = [panel for panel in known if any(len(minutes) for minutes, _ in lines[panel])]
+    lines = _detail_lines(runs)
+    panels = list(lines)
     if not panels:
         return ""
     height = -(-len(panels) // PANELS_IN_A_ROW)
@@ -127,6 +126,18 @@ def training_details(runs: Mapping[str, Rows]) -> str:
                     axes.plot(thinned(minutes), thinned(drawn), color=color, linewidth=1.2)
             _dress(axes, panel, last_row=place > len(panels) - PANELS_IN_A_ROW)
     return text[0]
+
+
+def has_details(runs: Mapping[str, Rows]) -> bool:
+    """Whether :func:`training_details` has anything to draw."""
+    return bool(_detail_lines(runs))
+
+
+def _detail_lines(runs: Mapping[str, Rows]) -> dict[Panel, list[tuple[np.ndarray, np.ndarray]]]:
+    """Minutes and values of each run, by the panels that any of them has a value for."""
+    known = (*PANELS, *own_panels(metrics_of_model(row for rows in runs.values() for row in rows)))
+    lines = {panel: [_training(rows, panel.key) for rows in runs.values()] for panel in known}
+    return {panel: each for panel, each in lines.items() if any(len(minutes) for minutes, _ in each)}
 
 
 def _dress(axes: Axes, panel: Panel, last_row: bool) -> None:

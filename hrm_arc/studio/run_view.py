@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from hrm_arc.errors import ReportedError, UserError, printable
-from hrm_arc.report.charts import training_curves, training_details
+from hrm_arc.report.charts import has_details, training_curves, training_details
 from hrm_arc.report.listing import missing_metrics, signature_of, state_of
 from hrm_arc.report.outlook import outlook
 from hrm_arc.report.page import page_of
@@ -142,14 +142,17 @@ def report_page(folder: RunFolder, address: str) -> str:
     Raises:
         UserError: the run was not scored yet, or one of its files is damaged.
     """
-    files = (folder.scores_file, folder.predictions_file, folder.owner().status_file)
+    run = folder.owner()
+    files = (folder.scores_file, folder.predictions_file, run.status_file, run.metrics_file)
     return _report_page(folder, address, tuple(map(signature_of, files)))
 
 
 @lru_cache(2)
 def _report_page(folder: RunFolder, address: str, signatures: tuple[Any, ...]) -> str:
-    pictures = tuple(f"/report/{name}.svg?{address}" for name in _PICTURES)
-    return page_of(folder, folder.owner(), pictures)
+    run = folder.owner()
+    is_detailed = has_details({run.run_id: read_metrics(run.metrics_file)})
+    names = [name for name in _PICTURES if name != "details" or is_detailed]
+    return page_of(folder, run, tuple(f"/report/{name}.svg?{address}" for name in names))
 
 
 _PICTURES = {"curves": training_curves, "details": training_details}
@@ -158,11 +161,13 @@ _DRAWING = threading.Lock()
 
 
 def report_picture(run: RunFolder, name: str) -> str | None:
-    """A picture of the report page as SVG; None: it has none of that name."""
+    """A picture of the report page as SVG; None: it has none of that name, or nothing to draw in it."""
     draw = _PICTURES.get(name.removesuffix(".svg"))
     if draw is None:
         return None
     rows = read_metrics(run.metrics_file)
     with _DRAWING:
         drawn = draw({run.run_id: rows})
+    if not drawn:
+        return None
     return drawn.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1) if "xmlns=" not in drawn else drawn

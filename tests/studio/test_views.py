@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hrm_arc.files import sealed_row, write_sealed_json, write_text
+from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.report.listing import RunList, run_rows
 from hrm_arc.runs import metrics
 from hrm_arc.runs.metrics import read_between
@@ -20,9 +21,9 @@ from hrm_arc.studio import run_view
 from hrm_arc.studio.curves import Columns, charts
 from hrm_arc.studio.exchange import RefusedError, to_json
 from hrm_arc.studio.places import key_of
-from hrm_arc.studio.run_view import Followers, report_picture
+from hrm_arc.studio.run_view import Followers, report_page, report_picture
 from hrm_arc.studio.tasks import check, judge
-from tests.made import made_run
+from tests.made import made_run, scored_run
 
 
 def written(path: Path, steps: list[int], extra: str = "") -> Path:
@@ -185,3 +186,14 @@ def test_one_picture_at_a_time_is_drawn(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setitem(run_view._PICTURES, "details", lambda rows: "<svg/>")
     assert report_picture(run, "curves") != "together"
     second.join()
+
+
+def test_a_report_links_only_pictures_that_there_are(tmp_path: Path) -> None:
+    folder = scored_run(tmp_path / "scored", load_tasks("arc-agi-1/training")[:2])
+    assert report_picture(folder, "details.svg") is None
+    page = report_page(folder, "run=scored")
+    assert ("/report/curves.svg?run=scored" in page, "details.svg" in page) == (True, False)
+    with folder.metrics_file.open("a") as file:
+        file.write(sealed_row({"kind": "train", "step": 4, "seconds": 240.0, "loss": 0.2, "lr": 0.1}))
+    assert "learning rate" in (report_picture(folder, "details.svg") or "")
+    assert "/report/details.svg?run=scored" in report_page(folder, "run=scored")
