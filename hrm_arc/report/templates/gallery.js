@@ -6,7 +6,7 @@
     (!wanted.outcome || answer.dataset.outcome === wanted.outcome) &&
     (!wanted.error || answer.dataset.error === wanted.error) &&
     (!wanted.group || answer.dataset.groups.includes("|" + wanted.group + "|")) &&
-    answer.dataset.task.includes(wanted.task.trim());
+    answer.dataset.task.toLowerCase().includes(wanted.task.trim().toLowerCase());
   const show = () => {
     const wanted = Object.fromEntries(new FormData(form));
     let shown = 0;
