@@ -107,3 +107,17 @@ def test_a_screen_reader_hears_the_cells_of_a_grid(page: Any) -> None:
     page.keyboard.press("Shift+ArrowLeft")
     assert heard.text_content() == "row 2, column 2: color 0; rows 2 to 2, columns 2 to 3 selected"
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_meters_have_names(page: Any) -> None:
+    votes = {"event": "votes", "test": 0, "done": 3, "of": 4, "different": 2}
+    candidates = [{"grid": [[n]], "votes": n} for n in (2, 1)]
+    said = [{**votes, "candidates": candidates}, {"event": "done", "tests": [], "warnings": [], "known": 0}]
+    page.route("**/api/think", lambda route: route.fulfill(body="".join(json.dumps(each) + "\n" for each in said)))
+    open_view(page, "Editor")
+    page.get_by_role("button", name="let a model think").click()
+    page.get_by_role("button", name="Solve").click()
+    meters = page.locator("meter")
+    page.locator("aside .note", has_text="done").wait_for()
+    names = ["votes for candidate 1", "votes for candidate 2"]
+    assert meters.evaluate_all("all => all.map(each => each.getAttribute('aria-label'))") == names

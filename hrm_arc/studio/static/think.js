@@ -143,7 +143,7 @@ function testView(test, index) {
     },
     votes({ done, of, candidates, different }) {
       reveal("votes");
-      votes.replaceChildren(...candidates.map((each) => el("figure", {}, picture(each.grid, { longest: 90, label: "candidate" }), el("figcaption", {}, el("meter", { min: 0, max: of, value: each.votes }), `${count(each.votes)} of ${count(done)}`))));
+      votes.replaceChildren(...candidates.map((each, place) => el("figure", {}, picture(each.grid, { longest: 90, label: `candidate ${place + 1}` }), el("figcaption", {}, el("meter", { min: 0, max: of, value: each.votes, "aria-label": `votes for candidate ${place + 1}` }), `${count(each.votes)} of ${count(done)}`))));
       if (different > candidates.length) votes.append(el("p", { class: "note" }, `and ${counted(different - candidates.length, "other answers")}`));
     },
     answer(event) {
