@@ -107,10 +107,16 @@ def test_the_demonstrations_are_folded(run_folder: RunFolder, opened: Any) -> No
     assert folded.locator("svg.grid image").first.is_visible()
 
 
-def test_a_phone_needs_no_scrolling_to_the_side(run_folder: RunFolder, opened: Any) -> None:
-    page = opened(write_page(run_folder))
-    page.set_viewport_size({"width": 420, "height": 800})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 420
+def test_a_phone_needs_no_scrolling_to_the_side(run_folder: RunFolder, opened: Any, tmp_path: Path) -> None:
+    # Two runs of one recipe have their IDs as names.
+    both = [scored_run(tmp_path / f"20261130_010101_aaaaaaa{n}", TASKS[:9]) for n in range(2)]
+    rows = [read_lines(folder.predictions_file) for folder in both]
+    for path in (write_page(run_folder), write_versus(*both, compare(*rows), tmp_path / "versus.html")):
+        page = opened(path)
+        page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+        for width in (420, 360, 320):
+            page.set_viewport_size({"width": width, "height": 800})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_grids_are_drawn_in_their_colors(run_folder: RunFolder, opened: Any) -> None:
