@@ -25,6 +25,10 @@ def test_the_focus_stays_while_a_task_is_drawn(page: Any) -> None:
     page.keyboard.press("ArrowUp")
     page.get_by_label("demonstration 1 input, 5 x 3").wait_for()
     assert page.evaluate(FOCUSED) == "height of demonstration 1 input"
+    page.get_by_label("height of demonstration 1 output").fill("4")
+    page.keyboard.press("Tab")
+    page.get_by_label("demonstration 1 output, 4 x 3").wait_for()
+    assert page.evaluate(FOCUSED) == "width of demonstration 1 output"
     assert press("add a demonstration") == "add a demonstration"
     page.keyboard.press("Space")
     page.get_by_label("demonstration 3 input").first.wait_for()
@@ -41,6 +45,12 @@ def test_the_focus_stays_while_a_task_is_drawn(page: Any) -> None:
     page.keyboard.press("Enter")
     second = "[...document.querySelectorAll('.test')][1].contains(document.activeElement)"
     assert (page.evaluate(FOCUSED), page.evaluate(second)) == ("clear", True)
+    assert press("undo") == "undo"
+    for _ in range(12):
+        page.keyboard.press("Enter")
+    page.get_by_role("button", name="undo", disabled=True).wait_for()
+    assert page.evaluate(FOCUSED) == "undo"
+    assert press("redo") == "redo"
     page.get_by_label("test 1 your answer").first.focus()
     page.keyboard.press("Control+z")
     assert page.evaluate(FOCUSED).startswith("test 1 your answer")

@@ -64,7 +64,9 @@ export async function show(root, parameters, about) {
     const focused = document.activeElement === active?.canvas;
     const [cursor, selection] = [active?.cursor, active?.selection];
     name.value = task.id;
-    [undo.disabled, redo.disabled] = [!history.past.length, !history.future.length];
+    // A button that is disabled would lose the focus.
+    undo.ariaDisabled = history.past.length ? null : "true";
+    redo.ariaDisabled = history.future.length ? null : "true";
     editors = new Map();
     redraw(pairs, [
       ...task.train.map((pair, index) => row(task, "train", index)),
@@ -119,7 +121,8 @@ export async function show(root, parameters, about) {
         type: "number", min: 1, max: about.limits.side, value, "aria-label": `${what} of ${label} ${title}`,
         onchange: (event) => {
           const wanted = Math.max(1, Math.min(about.limits.side, Math.round(Number(event.target.value)) || 1));
-          resize(number ? grid.length : wanted, number ? wanted : grid[0].length);
+          // Once the focus has moved on, which this change may be a part of.
+          setTimeout(() => resize(number ? grid.length : wanted, number ? wanted : grid[0].length));
         },
       }),
     );
