@@ -117,6 +117,11 @@ def test_a_phone_needs_no_scrolling_to_the_side(run_folder: RunFolder, opened: A
         for width in (420, 360, 320):
             page.set_viewport_size({"width": width, "height": 800})
             assert page.evaluate("document.documentElement.scrollWidth") <= width
+        position = "getComputedStyle(document.querySelector('.filters')).position"
+        assert page.evaluate(position) == "sticky"
+        # A page at 400%.
+        page.set_viewport_size({"width": 320, "height": 256})
+        assert page.evaluate(position) == "static"
 
 
 def test_grids_are_drawn_in_their_colors(run_folder: RunFolder, opened: Any) -> None:
