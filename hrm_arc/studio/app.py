@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from importlib import resources
 from typing import Any
 
-from jinja2 import Environment, PackageLoader
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -21,6 +19,7 @@ from hrm_arc.puzzles.html import PALETTE
 from hrm_arc.puzzles.task import LONGEST_NAME, MAX_SIDE
 from hrm_arc.studio import run_view
 from hrm_arc.studio import tasks as task_view
+from hrm_arc.studio.assets import MEDIA_TYPES, shell_of, static_files
 from hrm_arc.studio.exchange import (
     HANDLERS,
     LARGEST_BODY,
@@ -39,7 +38,6 @@ from hrm_arc.studio.places import Places
 from hrm_arc.studio.security import PICTURE_POLICY
 from hrm_arc.training.packaged import recipe_names
 
-MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 # Runs that one page may show together.
 MOST_TOGETHER = 6
 # Seconds that the first view of the runs may take to read recipes; the rest of them follow.
@@ -64,8 +62,8 @@ class Studio:
         self.closing = asyncio.Event()
         self._list = Topic(lambda: self._rows(None), self.closing)
         self._runs: dict[tuple[str, ...], Topic] = {}
-        self._files = _static_files()
-        self._shell = _shell(sorted(self._files))
+        self._files = static_files()
+        self._shell = shell_of(sorted(self._files), __version__)
 
     def app(self) -> Starlette:
         """The application."""
@@ -265,20 +263,3 @@ class Studio:
         if found is None:
             raise RefusedError("scores", f"{run.run_id} is not scored there; hrm eval scores it", 404)
         return found
-
-
-def _static_files() -> dict[str, tuple[bytes, str]]:
-    """The files of the page by name, read once: a request cannot name any other."""
-    # The report page's own style and script lie with its templates.
-    folders = [
-        resources.files(package) / name
-        for package, name in (("hrm_arc.studio", "static"), ("hrm_arc.report", "templates"))
-    ]
-    found = [file for folder in folders for file in folder.iterdir()]
-    kinds = {file.name: MEDIA_TYPES.get(f".{file.name.rpartition('.')[2]}") for file in found}
-    return {file.name: (file.read_bytes(), kind) for file in found if (kind := kinds[file.name]) is not None}
-
-
-def _shell(files: list[str]) -> str:
-    environment = Environment(loader=PackageLoader("hrm_arc.studio"), autoescape=True, trim_blocks=True)
-    return environment.get_template("shell.html").render(version=__version__, files=files)
