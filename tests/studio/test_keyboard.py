@@ -60,16 +60,18 @@ def test_tools_hide_nothing_in_a_low_window_and_no_focus_in_a_high_one(page: Any
     open_view(page, "Editor")
     position = "getComputedStyle(document.querySelector('.toolbar')).position"
     assert page.evaluate(position) == "sticky"
-    page.keyboard.press("End")
-    page.get_by_role("button", name="show known outputs").focus()
     hidden = """() => {
         const both = [document.querySelector(".toolbar"), document.activeElement];
         const [tools, box] = both.map(each => each.getBoundingClientRect());
         return document.activeElement.closest(".pairs") !== null && box.top < tools.bottom && box.bottom > tools.top;
     }"""
-    for _ in range(14):
-        page.keyboard.press("Shift+Tab")
-        assert not page.evaluate(hidden), page.evaluate(FOCUSED)
+    for width in (1200, 900, 360):
+        page.set_viewport_size({"width": width, "height": 800})
+        page.get_by_role("button", name="show known outputs").focus()
+        page.keyboard.press("End")
+        for _ in range(14):
+            page.keyboard.press("Shift+Tab")
+            assert not page.evaluate(hidden), page.evaluate(FOCUSED)
     # A page at 400%.
     page.set_viewport_size({"width": 320, "height": 256})
     assert page.evaluate(position) == "static"
