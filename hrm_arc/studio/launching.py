@@ -160,6 +160,9 @@ class Trainings:
         except TimeoutError:
             process.kill()
             raise ReportedError("hrm train", f"made no run within {START_SECONDS:.0f} seconds") from None
+        except asyncio.CancelledError:  # The server ends; nobody would end this training later.
+            process.terminate()
+            raise
         finally:
             del self._processes[starting]
         self._processes[folder.resolve()] = process

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
+from hrm_arc.studio import launching
+from hrm_arc.studio.places import Places
 from tests.studio.conftest import Served
 
 
@@ -48,3 +53,24 @@ def test_a_page_that_is_closed_during_an_upload(tmp_path: Path) -> None:
     assert served.is_up()
     status, said = served.end(signal.SIGINT)
     assert (status, "Traceback" in said) == (130, False), said
+
+
+def test_a_training_that_is_still_starting_ends_with_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launching, "HRM", (sys.executable, "-c", "import time; time.sleep(600)"))
+    trainings = launching.Trainings(Places(tmp_path))
+
+    async def cancelled() -> asyncio.subprocess.Process:
+        starting = asyncio.create_task(trainings.start("quickstart", {}))
+        while not trainings._processes:
+            await asyncio.sleep(0.01)
+        (process,) = trainings._processes.values()
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+        await process.wait()
+        return process
+
+    assert asyncio.run(cancelled()).returncode == -signal.SIGTERM
+    assert trainings.running() == []
