@@ -200,7 +200,7 @@ def test_a_page_says_what_is_not_known(made: RunFolder) -> None:
     # Three votes have at most three candidates.
     assert read_scores(made)["pass@5"] is None
     page = write_page(made).read_text()
-    row = page[page.index("<td>pass@5</td>") :]
+    row = page[page.index(">pass@5</span></td>") :]
     assert "not known" in row[: row.index("</tr>")]
 
 
