@@ -164,7 +164,7 @@ def existing(name: str) -> Path | None:
     try:
         path = Path(name).expanduser()
         return path if path.exists() else None
-    except RuntimeError:  # ``~name`` of an unknown user.
+    except (RuntimeError, ValueError):  # ``~name`` of an unknown user, or a name with a NUL.
         return None
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:

@@ -26,6 +26,7 @@ from hrm_arc.cli.show import (
     result_console,
     table,
 )
+from hrm_arc.errors import UserError
 
 BOARDS_SHOWN = 3
 PARTS = (("train", "training"), ("test", "test"))
@@ -138,6 +139,8 @@ def _show(options: argparse.Namespace) -> None:
     if left_out:
         note(f"shown: {left_out}")
     if options.png:
+        if Path(options.png).resolve() == Path(options.task).resolve():
+            raise UserError("--png", f"{options.png} is the task itself, which the picture would overwrite")
         save_task_png(task, options.png, options.answers)
         note(f"wrote {options.png}")
         return

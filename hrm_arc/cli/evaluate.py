@@ -121,6 +121,8 @@ def run(options: argparse.Namespace) -> None:
         raise UserError("--segments", f"{options.segments}, expected 1 to {MOST_SEGMENTS:,}")
     model = open_model(options.path, options, options.early_exit, options.reading)
     halting = set_halting(model, options.halt_at, options.segments)
+    if options.out is not None:
+        _check_out(options.out, model)
     out = options.out or within_run(model, results_beside(options.path, options.data))
     votes = options.votes or usual_votes(model)
     check_votes(model.card, votes)
@@ -135,6 +137,13 @@ def run(options: argparse.Namespace) -> None:
     scores = score_model(model, options.data, out, settings)
     if scores is not None:
         emit(scores, options.json, _human)
+
+
+def _check_out(out: Path, model: Opened) -> None:
+    """Refuse to write results into another run, which would then have scores of a model that is not its own."""
+    own = model.run is not None and out.resolve() == model.run.path.resolve()
+    if not own and (out / "config.yaml").exists():
+        raise UserError("--out", f"{out} is another run: results there would be taken for its own")
 
 
 def _score_submission(path: Path, data: str | None, lenient: bool) -> dict[str, Any]:

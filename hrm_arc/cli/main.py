@@ -35,6 +35,7 @@ from hrm_arc.cli.show import configure_logging, note
 from hrm_arc.cli.signals import end_at_once, interrupt_on_signals
 from hrm_arc.cli.streams import Streams
 from hrm_arc.errors import ReportedError, UserError, is_out_of_memory, not_installed
+from hrm_arc.evaluation.sharing import check_torchrun
 
 DESCRIPTION = """\
 Train, score, understand and ship small recursive reasoning models on grid puzzles.
@@ -99,9 +100,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     the state saved.
     """
     configure_logging()
+    # Pictures go into files; a notebook sets a backend that a program beside it may not have.
+    os.environ["MPLBACKEND"] = "agg"
     parser = _parser()
     interrupt_on_signals()
     try:
+        check_torchrun()
         options, rest = parser.parse_known_args(arguments)
         if not hasattr(options, "run"):
             parser.print_help()
@@ -209,7 +213,7 @@ def entry() -> NoReturn:
             note(f"error: {_cut(str(end.code), LONGEST_MESSAGE)}")
     end_at_once()
     status = streams.finish(status)
-    if status in (1, 2) and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if status in (1, 2) and os.environ.get("WORLD_SIZE", "1") != "1":
         # In order, this process would wait for others that wait for it, and torchrun would not learn that it failed.
         os._exit(status)
     sys.exit(status)

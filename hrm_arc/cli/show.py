@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 from hrm_arc.errors import UserError, printable
+from hrm_arc.files import finite
 from hrm_arc.report.names import BASELINES, metric_value
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def alone(verb: str) -> None:
 def emit(result: dict[str, Any], as_json: bool, human: Callable[[dict[str, Any]], None]) -> None:
     """Print a result: as one JSON object, or with ``human``, whose texts have no control characters then."""
     if as_json:
-        print(json.dumps(result))
+        print(json.dumps(finite(result), allow_nan=False))
     else:
         human(_printable_texts(result))
 
@@ -84,6 +85,8 @@ def counted(number: int, things: str) -> str:
 
 # Columns of output that is no terminal's.
 UNLIMITED = 10_000
+# In fewer columns a table is nothing but dots.
+NARROWEST = 20
 
 
 def result_console() -> Console:
@@ -93,8 +96,10 @@ def result_console() -> Console:
     """
     from rich.console import Console
 
-    has_width = "COLUMNS" in os.environ or sys.stdout.isatty()
-    return Console(markup=False, emoji=False, width=None if has_width else UNLIMITED)
+    columns = os.environ.get("COLUMNS", "")
+    is_width = columns.isdecimal() and int(columns) >= NARROWEST
+    width = UNLIMITED if not sys.stdout.isatty() else None if not columns else NARROWEST
+    return Console(markup=False, emoji=False, width=None if is_width else width)
 
 
 def has_blocks(console: Console) -> bool:

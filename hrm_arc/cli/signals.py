@@ -10,13 +10,15 @@ from types import FrameType
 
 # A closed session sends SIGHUP twice (its shell and its terminal), and timeout(1) sends SIGTERM twice.
 SAME_REQUEST_SECONDS = 0.5
+# A program in front of this one may forward the Ctrl-C that a terminal sends to both; nobody presses it twice so fast.
+FORWARDED_SECONDS = 0.1
 
 
 def ending_signals() -> list[signal.Signals]:
-    """The signals that end the work; not SIGHUP where it is ignored, as under nohup, or does not exist."""
+    """The signals that end the work, but those that are ignored: SIGHUP under nohup, SIGINT in a script's jobs."""
     hangup: signal.Signals | None = getattr(signal, "SIGHUP", None)
-    kept = [] if hangup is None or signal.getsignal(hangup) is signal.SIG_IGN else [hangup]
-    return [signal.SIGINT, signal.SIGTERM, *kept]
+    known = [signal.SIGINT, signal.SIGTERM, *([] if hangup is None else [hangup])]
+    return [number for number in known if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 class TerminatedError(KeyboardInterrupt):
@@ -34,9 +36,10 @@ class Request:
         if self._first is None:
             self._first = time.monotonic()
             return True
-        if number in (signal.SIGINT, signal.SIGTERM):
-            return number == signal.SIGINT or time.monotonic() - self._first > SAME_REQUEST_SECONDS
-        return False
+        passed = time.monotonic() - self._first
+        if number == signal.SIGINT:
+            return passed > FORWARDED_SECONDS
+        return number == signal.SIGTERM and passed > SAME_REQUEST_SECONDS
 
 
 def ending(stop: Callable[[], None], is_stopping: Callable[[], bool]) -> Callable[[int, FrameType | None], None]:

@@ -69,18 +69,20 @@ def challenge_of(place: Path) -> str:
     """
     if not place.exists():
         raise UserError(place, "there is no such folder or file")
+    # A folder may have the name of a built-in source.
+    folder = str(place) if place.is_absolute() else f"./{place}"
     if place.is_file():
-        return str(place)
+        return folder
     found = {split: files[0] for split in ("test", "evaluation", "training") if (files := challenges(place, [split]))}
     hidden = {split: file for split, file in found.items() if solutions_beside(file) is None}
     if "test" in found:
-        return f"{place}/test"
+        return f"{folder}/test"
     if len(hidden) == 1 or len(found) == 1:
-        return f"{place}/{next(iter(hidden or found))}"
+        return f"{folder}/{next(iter(hidden or found))}"
     if found:
         names = ", ".join(file.name for file in found.values())
         raise UserError(place, f"which challenges are to be answered? Name one of {names}")
-    return str(place)
+    return folder
 
 
 class _AnswerDuringTraining(Callback):

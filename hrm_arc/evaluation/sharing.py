@@ -8,7 +8,33 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TypeVar
 
+from hrm_arc.errors import UserError
+
 Item = TypeVar("Item")
+
+
+# Whole numbers that torchrun sets for each process.
+COUNTS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE", "TORCHELASTIC_RESTART_COUNT")
+
+
+def check_torchrun() -> None:
+    """Check the variables by which torchrun tells a process which one it is.
+
+    Raises:
+        UserError: one is missing or has no meaning, as where something else has set it.
+    """
+    for name in COUNTS:
+        value = os.environ.get(name, "0")
+        if not (value.isascii() and value.isdecimal() and len(value) < 10):
+            raise UserError(name, f"{value!r:.40} in the environment, expected a whole number, as torchrun sets it")
+    count = {name: int(os.environ[name]) for name in COUNTS if name in os.environ}
+    processes = count.get("WORLD_SIZE", 1)
+    if processes < 1 or count.get("RANK", 0) >= processes or count.get("LOCAL_WORLD_SIZE", 1) > processes:
+        said = ", ".join(f"{name}={value}" for name, value in count.items())
+        raise UserError("the environment", f"{said}: no process of torchrun has these; unset them to run alone")
+    needed = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT") if processes > 1 else ()
+    if missing := [name for name in needed if name not in os.environ]:
+        raise UserError(missing[0], f"is not set, and WORLD_SIZE is {processes}; start the processes with torchrun")
 
 
 def init_process_group(backend: str, timeout: timedelta | None = None) -> None:

@@ -234,6 +234,14 @@ def _earlier(name: str, value: Any) -> None:
             check(f"{name}.{key}", value[key])
 
 
+def _fingerprints(name: str, value: Any) -> None:
+    for task, parts in checks.mapping(name, value).items():
+        for part, digests in checks.mapping(f"{name}.{task:.40}", parts).items():
+            for each in digests if isinstance(digests, list) else [digests]:
+                if each is not None:
+                    checks.text(f"{name}.{task:.40}.{part:.40}", each)
+
+
 def _symmetries(name: str, value: Any) -> None:
     # Their length is bounded by the number of variants.
     checks.texts(name, list(checks.mapping(name, value).values()), DIGITS * LARGEST_OPTION)
@@ -248,7 +256,8 @@ _CHECKS: dict[str, Callable[[str, Any], object]] = {
     **dict.fromkeys(("model", "run_id"), checks.text),
     **dict.fromkeys(("tasks", "solve", "study", "leaks"), checks.texts),
     **dict.fromkeys(("held_out", "step"), _count),
-    **dict.fromkeys(("training", "fingerprints"), checks.mapping),
+    "training": checks.mapping,
+    "fingerprints": _fingerprints,
     **dict.fromkeys(("options", "loss"), check_options),
     "canvas": _canvas,
     **dict.fromkeys(("ignores_padding", "fresh"), checks.flag),

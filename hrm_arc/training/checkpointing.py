@@ -86,6 +86,10 @@ class Checkpoints:
         prune_checkpoints(folder, self.keep_last if kind == LATEST else 1)
         return folder
 
+    def is_finite(self) -> bool:
+        """Whether all weights are finite."""
+        return all(bool(each.isfinite().all()) for each in self.model.parameters())
+
     def names(self) -> list[str]:
         """The names of the checkpoints that there are now."""
         return sorted(each.name for kind in (LATEST, BEST) for each in list_checkpoints(self.run.checkpoints, kind))

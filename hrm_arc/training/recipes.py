@@ -184,12 +184,17 @@ def _loss_of(usual: LossConfig, card: Card) -> LossConfig:
         raise UserError(card.model, f"its loss is not one of a recipe: {error}") from None
 
 
+PARSERS_FLAGS = frozenset(f"--{name}" for name in ("config", "print_config", "model", *SECTIONS))
+
+
 def _chosen_model(path: Path, data: Any, flags: Sequence[str]) -> str:
     """The model of a recipe, which decides on the keys of the model's section; the recipe has sections of keys."""
     if not isinstance(data, dict) or not isinstance(data.get("model"), dict) or "name" not in data["model"]:
         raise UserError(path, "not a recipe: it has no 'model' with a 'name'")
     if "config" in data:
         raise UserError(path, "no key config: a recipe cannot include another file")
+    if dotted := [key for key in data if "." in str(key)]:
+        raise UserError(path, f"no key {dotted[0]} at this place; put it into its section")
     # Keys that the parser uses itself.
     if inner := [key for key in data if str(key).startswith("__")]:
         raise UserError(path, f"no key {inner[0]}")
@@ -198,12 +203,17 @@ def _chosen_model(path: Path, data: Any, flags: Sequence[str]) -> str:
             raise UserError(path, f"'{section}' is a single value, expected a section of keys")
         if inner := [key for key in data.get(section, {}) if str(key).startswith("__")]:
             raise UserError(path, f"no key {section}.{inner[0]}")
+    name = str(data["model"]["name"])
     for place, flag in enumerate(flags):
+        key = flag.partition("=")[0]
+        # The parser's own: they include files, take whole sections or print the recipe.
+        if key in PARSERS_FLAGS:
+            raise UserError(key, "no such key of a recipe; keys have a section and a name, such as --data.augment")
         if flag == "--model.name" and place + 1 < len(flags):
-            return flags[place + 1]
-        if flag.startswith("--model.name="):
-            return flag.partition("=")[2]
-    return str(data["model"]["name"])
+            name = flags[place + 1]
+        elif key == "--model.name":
+            name = flag.partition("=")[2]
+    return name
 
 
 def _assemble(parsed: dict[str, Any], path: Path) -> Recipe:

@@ -13,6 +13,7 @@ from hrm_arc.training.callbacks import Callback
 from hrm_arc.training.checkpointing import Checkpoints
 from hrm_arc.training.clock import Clock
 from hrm_arc.training.config import TrainingConfig
+from hrm_arc.training.failures import DivergedError
 
 log = logging.getLogger(__name__)
 
@@ -117,6 +118,11 @@ class Saver:
 
     def _save(self, kind: str) -> None:
         card = self._make_card()
+        if not self._checkpoints.is_finite():  # The last update moved them too far; nothing could be done with them.
+            what = "its last update made weights that are not finite; no checkpoint is written of them"
+            raise DivergedError(
+                f"step {card.step}", f"{what}, and the last one is untouched; try a lower learning rate"
+            )
         # First, so that no checkpoint is ever resumed with an older recipe than the one that it was trained with.
         self._accept(card.step)
         with self._clock.timing("checkpoint"):

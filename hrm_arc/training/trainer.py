@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from hrm_arc.checks import number
 from hrm_arc.errors import UserError, is_out_of_memory
 from hrm_arc.evaluation.baselines import Baselines
 from hrm_arc.files import exclusive_lock
@@ -358,7 +359,7 @@ class Trainer:
         self._provenance = self._provenance.after(card, self.card())
         try:
             self._validator.restore(card.training)
-            self._clock.resume_from(float(card.training["seconds"]))
+            self._clock.resume_from(number("seconds", card.training["seconds"], 0))
             if card.training["precision"]:
                 self._distributed.precision.load_state_dict(card.training["precision"])
         except (AttributeError, KeyError, TypeError, ValueError):

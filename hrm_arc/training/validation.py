@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from hrm_arc.checks import number, whole
 from hrm_arc.evaluation.backend import FORWARD_CELLS
 from hrm_arc.evaluation.baselines import Baselines, baselines
 from hrm_arc.evaluation.halting import HaltingController
@@ -150,8 +151,22 @@ class Validator:
         return {"best": self.best, "gate": self.gate.as_dict()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """The inverse of :meth:`as_dict`."""
-        self.best, self.gate = state["best"], Gate(self._config, **state["gate"])
+        """The inverse of :meth:`as_dict`.
+
+        Raises:
+            KeyError, TypeError, ValueError: the state is another one.
+        """
+        best, gate = state["best"], Gate(self._config, **state["gate"])
+        for name in ("opened", "kept_shut"):
+            whole(name, getattr(gate, name))
+        number("full_seconds", gate.full_seconds, 0)
+        if gate.best is not None:
+            number("gate.best", gate.best)
+        if best is not None:
+            whole("step", best["step"])
+            for name in ("score", "loss", "token_accuracy", "exact_accuracy"):
+                number(name, best[name])
+        self.best, self.gate = best, gate
         if self.best is not None and self.best["score"] != self.best[self._config.metric]:
             # Scores of another metric, which the run was resumed with, cannot be compared.
             self.best = self.gate.best = None

@@ -69,7 +69,7 @@ def test_a_training_that_is_still_starting_ends_with_the_server(
         starting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await starting
-        await process.wait()
+        await process.communicate()  # To the end of its pipe, so that nothing stays open.
         return process
 
     assert asyncio.run(cancelled()).returncode == -signal.SIGTERM
