@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from hrm_arc.cli.main import main
+from hrm_arc.cli.signals import FORWARDED_SECONDS
 from hrm_arc.hardware import chosen_precision
 from tests.cli.commands import HRM, answer, check_one_line, hrm
 from tests.made import tiny_recipe, write_tasks
@@ -131,6 +132,7 @@ def test_a_second_interrupt_leaves_at_once(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     while "once more to quit at once" not in process.stderr.readline():
         assert process.poll() is None
+    time.sleep(2 * FORWARDED_SECONDS)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert (process.returncode, "Traceback" in errors) == (130, False)

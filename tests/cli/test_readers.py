@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from hrm_arc.cli.signals import SAME_REQUEST_SECONDS, Request
+from hrm_arc.cli.signals import FORWARDED_SECONDS, SAME_REQUEST_SECONDS, Request
 from tests.cli.commands import HRM, check_one_line, hrm
 from tests.made import made_run, tiny_recipe, write_tasks
 
@@ -204,6 +204,8 @@ def test_repeated_signals_of_a_machine_are_one_request(monkeypatch: pytest.Monke
     request = Request()
     assert request.is_new(signal.SIGTERM)
     assert not request.is_new(signal.SIGTERM), "timeout(1) sends it twice"
+    assert not request.is_new(signal.SIGINT), "a program in front forwards what the terminal sends to both"
+    now[0] = 2 * FORWARDED_SECONDS
     assert request.is_new(signal.SIGINT), "people press Ctrl-C twice"
     now[0] = 2 * SAME_REQUEST_SECONDS
     assert request.is_new(signal.SIGTERM)
