@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -72,5 +73,7 @@ def test_a_training_that_is_still_starting_ends_with_the_server(
         await process.communicate()  # To the end of its pipe, so that nothing stays open.
         return process
 
-    assert asyncio.run(cancelled()).returncode == -signal.SIGTERM
+    # In a thread, because a browser's tests leave a running loop in this one.
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(lambda: asyncio.run(cancelled())).result().returncode == -signal.SIGTERM
     assert trainings.running() == []
