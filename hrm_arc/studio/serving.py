@@ -23,6 +23,8 @@ from hrm_arc.studio.security import Guard, is_loopback
 MOST_CONNECTIONS = 200
 # Seconds that answers in progress get when the server ends.
 LAST_SECONDS = 2
+# Seconds that the end waits for what is loaded at the start.
+WARM_SECONDS = 5.0
 
 
 def serve(
@@ -116,7 +118,8 @@ async def _serve(
     for number in ending:
         if signal.getsignal(number) is not signal.SIG_IGN:
             loop.add_signal_handler(number, end, number)
-    threading.Thread(target=studio.warm, daemon=True).start()
+    warming = threading.Thread(target=studio.warm, daemon=True)
+    warming.start()
     # An address that stands for all of this machine's is none that a browser elsewhere can open.
     is_any = ipaddress.ip_address(listening.getsockname()[0]).is_unspecified
     shown = socket.gethostname() if is_any else f"[{host}]" if ":" in host else host
@@ -127,6 +130,8 @@ async def _serve(
     finally:
         studio.closing.set()
         await studio.trainings.close()
+        # A thread inside a library would abort the process when the interpreter ends.
+        warming.join(WARM_SECONDS)
     if not asked:
         raise ReportedError("studio", "the server has ended")
     return True
