@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 from collections.abc import Sequence
 from datetime import timedelta
@@ -11,7 +12,6 @@ from typing import TypeVar
 from hrm_arc.errors import UserError
 
 Item = TypeVar("Item")
-
 
 # Whole numbers that torchrun sets for each process.
 COUNTS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE", "TORCHELASTIC_RESTART_COUNT")
@@ -69,6 +69,9 @@ def _destroy_process_group() -> None:
     import torch.distributed as dist
 
     if dist.is_initialized():
+        # What still holds the group, such as a model in a circle of references, would outlive it, and a thread of the
+        # group would abort the process.
+        gc.collect()
         dist.destroy_process_group()
 
 
