@@ -38,11 +38,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
-def _puzzles(folder: Path) -> list[Path]:
-    """The JSON files of a folder of tasks, a former submission not among them."""
-    return [file.resolve() for file in folder.glob("*.json") if file.name != "submission.json"]
-
-
 def run(options: argparse.Namespace) -> None:
     began = time.monotonic()
     if not LEAST_MINUTES <= options.minutes <= MOST_MINUTES:
@@ -50,16 +45,16 @@ def run(options: argparse.Namespace) -> None:
     alone("hrm submit")
 
     from hrm_arc.cli.progress import ConsoleProgress
-    from hrm_arc.competition.submitting import Competition, challenge_of
+    from hrm_arc.competition.submitting import Competition, challenge_of, inputs_of
     from hrm_arc.files import check_target
 
     start = start_of(options.model)
     if start is not None and is_exported(start):
         raise UserError("--model", "an exported file cannot be trained: give the run itself, or nothing")
     check_target(options.out)
-    if options.out.exists() and options.out.resolve() in (options.folder.resolve(), *_puzzles(options.folder)):
-        raise UserError("--out", f"{options.out} holds tasks to answer, which it would overwrite; choose another file")
     source = challenge_of(options.folder)
+    if options.out.resolve() in map(Path.resolve, inputs_of(options.folder)):
+        raise UserError("--out", f"{options.out} is one of the files to answer, which it would overwrite")
     with ConsoleProgress() as progress:
         work = Competition(
             source,

@@ -18,7 +18,8 @@ from hrm_arc.competition.answering import SubmissionFile, TimedAnswerer, cost
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.submission import read_submission
 from hrm_arc.evaluation.torch_backend import load_model
-from hrm_arc.puzzles.listing import challenges, solutions_beside
+from hrm_arc.puzzles.listing import challenges, second_file, solutions_beside
+from hrm_arc.puzzles.paths import puzzle_files
 from hrm_arc.puzzles.sources import load_tasks
 from hrm_arc.puzzles.task import Task
 from hrm_arc.training.build import Pretrained
@@ -83,6 +84,13 @@ def challenge_of(place: Path) -> str:
         names = ", ".join(file.name for file in found.values())
         raise UserError(place, f"which challenges are to be answered? Name one of {names}")
     return folder
+
+
+def inputs_of(place: Path) -> list[Path]:
+    """The files that a competition's folder, or a folder or file of tasks, is read from, solutions included."""
+    kaggle = challenges(place, ("test", "evaluation", "training")) if place.is_dir() else []
+    files = kaggle or [file for file, _ in puzzle_files(place)]
+    return [*files, *(second for file in files if (second := second_file(file)) is not None)]
 
 
 class _AnswerDuringTraining(Callback):
