@@ -184,6 +184,7 @@ def _loss_of(usual: LossConfig, card: Card) -> LossConfig:
         raise UserError(card.model, f"its loss is not one of a recipe: {error}") from None
 
 
+# Flags of the parser itself, which include files, take whole sections or print the recipe.
 PARSERS_FLAGS = frozenset(f"--{name}" for name in ("config", "print_config", "model", *SECTIONS))
 
 
@@ -206,7 +207,6 @@ def _chosen_model(path: Path, data: Any, flags: Sequence[str]) -> str:
     name = str(data["model"]["name"])
     for place, flag in enumerate(flags):
         key = flag.partition("=")[0]
-        # The parser's own: they include files, take whole sections or print the recipe.
         if key in PARSERS_FLAGS:
             raise UserError(key, "no such key of a recipe; keys have a section and a name, such as --data.augment")
         if flag == "--model.name" and place + 1 < len(flags):

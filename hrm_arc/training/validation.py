@@ -164,8 +164,10 @@ class Validator:
             number("gate.best", gate.best)
         if best is not None:
             whole("step", best["step"])
-            for name in ("score", "loss", "token_accuracy", "exact_accuracy"):
-                number(name, best[name])
+            number("score", best["score"])
+            for name in ("loss", "token_accuracy", "exact_accuracy"):
+                if best[name] is not None:  # A loss that was not finite.
+                    number(name, best[name])
         self.best, self.gate = best, gate
         if self.best is not None and self.best["score"] != self.best[self._config.metric]:
             # Scores of another metric, which the run was resumed with, cannot be compared.
