@@ -30,6 +30,7 @@ from hrm_arc.deploy.opening import (
     within_run,
 )
 from hrm_arc.errors import UserError
+from hrm_arc.evaluation.sharing import check_torchrun
 
 if TYPE_CHECKING:
     from hrm_arc.evaluation.journal import Journal
@@ -105,6 +106,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     from hrm_arc.evaluation.prediction import MOST_SEGMENTS, MOST_VOTES
 
+    check_torchrun()
     if options.votes is not None and not 1 <= options.votes <= MOST_VOTES:
         raise UserError("--votes", f"{options.votes}, expected 1 to {MOST_VOTES:,}")
     if (options.path is None) == (options.submission is None):
@@ -140,9 +142,15 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _check_out(out: Path, model: Opened) -> None:
-    """Refuse to write results into another run, which would then have scores of a model that is not its own."""
+    """Refuse to write results into another run, which would then have scores of a model that is not its own.
+
+    Raises:
+        UserError: it is one.
+    """
+    from hrm_arc.runs.folder import RunFolder
+
     own = model.run is not None and out.resolve() == model.run.path.resolve()
-    if not own and (out / "config.yaml").exists():
+    if not own and RunFolder(out).config_file.exists():
         raise UserError("--out", f"{out} is another run: results there would be taken for its own")
 
 

@@ -35,7 +35,6 @@ from hrm_arc.cli.show import configure_logging, note
 from hrm_arc.cli.signals import end_at_once, interrupt_on_signals
 from hrm_arc.cli.streams import Streams
 from hrm_arc.errors import ReportedError, UserError, is_out_of_memory, not_installed
-from hrm_arc.evaluation.sharing import check_torchrun
 
 DESCRIPTION = """\
 Train, score, understand and ship small recursive reasoning models on grid puzzles.
@@ -105,7 +104,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     interrupt_on_signals()
     try:
-        check_torchrun()
         options, rest = parser.parse_known_args(arguments)
         if not hasattr(options, "run"):
             parser.print_help()

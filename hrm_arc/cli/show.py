@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 from hrm_arc.errors import UserError, printable
+from hrm_arc.evaluation.sharing import check_torchrun
 from hrm_arc.files import finite
 from hrm_arc.report.names import BASELINES, metric_value
 
@@ -53,8 +54,9 @@ def alone(verb: str) -> None:
     """Refuse a verb that is started as several processes under torchrun.
 
     Raises:
-        UserError: there is more than one process.
+        UserError: there is more than one process, or torchrun's variables have no meaning.
     """
+    check_torchrun()
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError(verb, "runs in one process only; under torchrun use hrm train or hrm eval")
 
@@ -92,14 +94,15 @@ NARROWEST = 20
 def result_console() -> Console:
     """A console of rich for standard output, in which brackets and colons are not markup.
 
-    A file or a program that reads gets whole lines; only a terminal has a width, and who sets COLUMNS wants one.
+    A file or a program that reads gets whole lines; only a terminal has a width, and who sets COLUMNS wants one. A
+    number of columns in which nothing can be shown is as good as none.
     """
     from rich.console import Console
 
-    columns = os.environ.get("COLUMNS", "")
-    is_width = columns.isdecimal() and int(columns) >= NARROWEST
-    width = UNLIMITED if not sys.stdout.isatty() else None if not columns else NARROWEST
-    return Console(markup=False, emoji=False, width=None if is_width else width)
+    columns, width = os.environ.get("COLUMNS", ""), None
+    if not (columns.isdecimal() and int(columns) >= NARROWEST):
+        width = os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else UNLIMITED
+    return Console(markup=False, emoji=False, width=width)
 
 
 def has_blocks(console: Console) -> bool:

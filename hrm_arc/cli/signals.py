@@ -78,8 +78,8 @@ def interrupt_on_signals() -> None:
 def end_at_once() -> None:
     """From now on Ctrl-C and SIGTERM end the process without a message: nothing is left to be saved."""
     for number in ending_signals():
-        is_kept = number not in (signal.SIGINT, signal.SIGTERM) or signal.getsignal(number) is signal.SIG_IGN
-        signal.signal(number, signal.SIG_IGN if is_kept else signal.SIG_DFL)
+        ends = number in (signal.SIGINT, signal.SIGTERM)
+        signal.signal(number, signal.SIG_DFL if ends else signal.SIG_IGN)
 
 
 @contextlib.contextmanager

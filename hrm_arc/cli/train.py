@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any
 from hrm_arc.cli.show import add_json, counted, emit, note, table
 from hrm_arc.cli.signals import ending, handling, killing
 from hrm_arc.errors import UserError
+from hrm_arc.evaluation.sharing import check_torchrun
 
 if TYPE_CHECKING:
     from hrm_arc.runs.folder import RunFolder
@@ -72,6 +73,7 @@ def run(options: argparse.Namespace) -> None:
     if options.help:
         _help()
         return
+    check_torchrun()
     if options.allow_leak:
         options.rest += ["--data.allow_leak", "true"]
     pretrained = None

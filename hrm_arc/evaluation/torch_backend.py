@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from hrm_arc.errors import UserError, is_out_of_memory
 from hrm_arc.evaluation.backend import Answers, SegmentAnswer
 from hrm_arc.evaluation.halting import Halted, HaltingController, SegmentOutput, run_until_halted
+from hrm_arc.evaluation.sharing import check_torchrun
 from hrm_arc.hardware import Precision, autocast, chosen_precision, keep_buffers
 from hrm_arc.models import build_model
 from hrm_arc.models.compiled import can_compile, compile_token_wise, has_token_wise, try_to_compile
@@ -296,6 +297,7 @@ def find_device(name: str) -> torch.device:
     if name == "auto" and accelerator is None:
         return torch.device("cpu")
     if accelerator is not None and name in ("auto", accelerator.type):
+        check_torchrun()
         # Under torchrun each process has a device of its own, as long as there are enough.
         place = int(os.environ.get("LOCAL_RANK", "0")) % torch.accelerator.device_count()
         return torch.device(accelerator.type, place)

@@ -168,16 +168,16 @@ class _AddNorm(torch.autograd.Function):
         if grad_normed is None:
             return grad_total, None if grad_total is None else grad_total.to(ctx.update), None, None, None
         result = torch.empty_like(total)
-        of_weight = None if weight is None else torch.zeros_like(weight, dtype=torch.float32)
+        grad_weight = None if weight is None else torch.zeros_like(weight, dtype=torch.float32)
         for part in _parts(total):
             scale, grad = scales[part], grad_normed[part].to(torch.float32, copy=True)
             normed = total[part] * scale
-            if of_weight is not None:
-                of_weight += torch.linalg.vecdot(grad, normed, dim=0)
+            if grad_weight is not None:
+                grad_weight += torch.linalg.vecdot(grad, normed, dim=0)
                 grad.mul_(weight)
             grad = _norm_gradient(grad, normed, scale)
             torch.add(grad, 0 if grad_total is None else grad_total[part], out=result[part])
-        return result, None if ctx.update is None else result.to(ctx.update), of_weight, None, None
+        return result, None if ctx.update is None else result.to(ctx.update), grad_weight, None, None
 
 
 class _Heads(torch.autograd.Function):

@@ -116,8 +116,7 @@ async def _serve(
 
     loop = asyncio.get_running_loop()
     for number in ending:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            loop.add_signal_handler(number, end, number)
+        loop.add_signal_handler(number, end, number)
     warming = threading.Thread(target=studio.warm, daemon=True)
     warming.start()
     # An address that stands for all of this machine's is none that a browser elsewhere can open.

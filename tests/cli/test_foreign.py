@@ -39,8 +39,10 @@ def test_variables_that_torchrun_did_not_set_are_one_line(
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    where, _, what = named.partition("=")
-    check_one_line(hrm("runs"), where if not what else "the environment", named)
+    where = "the environment" if "=" in named else named
+    for verb in (("eval", "run"), ("train", "quickstart"), ("solve", "0d3d703e")):
+        check_one_line(hrm(*verb), where, named)
+    assert hrm("weights").returncode == 0, "where one process is enough nothing of it matters"
 
 
 def test_a_backend_of_a_notebook_is_no_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +65,6 @@ def test_a_forwarded_interrupt_is_the_same_request(monkeypatch: pytest.MonkeyPat
 def test_a_folder_with_the_name_of_a_source_is_that_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_tasks(tmp_path / "arc-agi-1", count=3)
-    (tmp_path / "arc-agi-1").mkdir(exist_ok=True)
     for name in ("arc-agi-1", "./arc-agi-1"):
         assert challenge_of(Path(name)) == "./arc-agi-1"
 
