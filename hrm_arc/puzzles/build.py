@@ -21,7 +21,15 @@ import numpy as np
 from hrm_arc.errors import ReportedError, UserError, unwritable
 from hrm_arc.files import exclusive_lock, open_append
 from hrm_arc.puzzles.augmented import AugmentedSet
-from hrm_arc.puzzles.build_folder import JOURNAL, RECORD, TOKENS, open_journal, reserve_arrays, write_compact
+from hrm_arc.puzzles.build_folder import (
+    JOURNAL,
+    RECORD,
+    TOKENS,
+    check_arrays,
+    open_journal,
+    reserve_arrays,
+    write_compact,
+)
 from hrm_arc.puzzles.canvas import FULL, PAD, VOCABULARY, CanvasKind
 from hrm_arc.puzzles.corpus import Corpus, Puzzle
 from hrm_arc.puzzles.formats import task_json
@@ -99,7 +107,9 @@ def build(
     with exclusive_lock(out, "writing"):
         files = [out / split / f"all__{name}.npy" for split in plan.sets for name in TOKENS]
         done = open_journal(out, record, files)
-        if done is not None:
+        if done is None:
+            check_arrays(out, plan.sizes, plan.canvas)
+        else:
             _fill(plan, out, done, part, workers, progress)
             write_compact(out / RECORD, record | {"finished": True})
             (out / JOURNAL).unlink(missing_ok=True)
@@ -115,7 +125,7 @@ def _fill(
     plan: _Plan, out: Path, done: set[tuple[str, int]], part: int, workers: int, progress: Callable[[int, int], None]
 ) -> None:
     """Write all parts that are not ``done``, with a line in the journal for each, and then the small files."""
-    sizes = {split: len(data) for split, data in plan.sets.items()}
+    sizes = plan.sizes
     reserve_arrays(out, sizes, plan.canvas)
     todo = [(split, start) for split in sizes for start in range(0, sizes[split], part) if (split, start) not in done]
     total = sum(sizes.values())
@@ -190,6 +200,11 @@ class _Plan:
     def names(self) -> list[str]:
         """The names of the identifiers. As in the published sets, boards have no identifiers of their own."""
         return [BLANK, *self._variant_names()]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The number of samples of each split."""
+        return {split: len(data) for split, data in self.sets.items()}
 
     @property
     def identifiers(self) -> int:

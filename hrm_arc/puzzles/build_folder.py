@@ -33,21 +33,34 @@ def reserve_arrays(out: Path, samples: Mapping[str, int], canvas: Canvas) -> Non
     Raises:
         UserError: the disk has too little space, or an existing array is not one of this build.
     """
-    files = [(out / split / f"all__{name}.npy", count) for split, count in samples.items() for name in TOKENS]
-    shapes = {file: (count, canvas.cells) for file, count in files}
+    shapes = _shapes(out, samples, canvas)
     missing = {file: shape for file, shape in shapes.items() if not is_there(file)}
     needed, free = sum(map(math.prod, missing.values())), shutil.disk_usage(out).free
     if free < needed:
         raise UserError(out, f"needs {needed / 1e9:,.1f} GB, but the disk has {free / 1e9:,.1f} GB free")
-    for file, shape in shapes.items():
-        if file in missing:
-            with atomic_write(file) as beside:
-                np.lib.format.open_memmap(beside, "w+", np.uint8, shape).flush()
-                # A write to a memory map on a full disk would end the process.
-                with beside.open("r+b") as opened:
-                    allocate(opened.fileno(), beside.stat().st_size)
-        elif not _is_array(file, shape):
+    for file, shape in missing.items():
+        with atomic_write(file) as beside:
+            np.lib.format.open_memmap(beside, "w+", np.uint8, shape).flush()
+            # A write to a memory map on a full disk would end the process.
+            with beside.open("r+b") as opened:
+                allocate(opened.fileno(), beside.stat().st_size)
+    check_arrays(out, samples, canvas)
+
+
+def check_arrays(out: Path, samples: Mapping[str, int], canvas: Canvas) -> None:
+    """Check that the arrays of tokens are those of a build, and whole; see :func:`reserve_arrays`.
+
+    Raises:
+        UserError: naming the first that is not.
+    """
+    for file, shape in _shapes(out, samples, canvas).items():
+        if not _is_array(file, shape):
             raise UserError(file, "is not the array of this build; choose another folder or remove this one")
+
+
+def _shapes(out: Path, samples: Mapping[str, int], canvas: Canvas) -> dict[Path, tuple[int, int]]:
+    files = [(out / split / f"all__{name}.npy", count) for split, count in samples.items() for name in TOKENS]
+    return {file: (count, canvas.cells) for file, count in files}
 
 
 def _is_array(file: Path, shape: tuple[int, int]) -> bool:

@@ -42,10 +42,11 @@ def test_parts_count_as_written_only_in_arrays_that_are_there(tmp_path: Path) ->
     (out / JOURNAL).write_text("train 0\ntrain 5\n")
     build(corpus, config, out, workers=1, part=5)
     assert contents(out) == before
-    (out / RECORD).write_text(json.dumps(record | {"finished": False}))
     labels.write_bytes(labels.read_bytes()[:-1])
-    with pytest.raises(UserError, match=r"all__labels\.npy: is not the array of this build"):
-        build(corpus, config, out, workers=1, part=5)
+    for finished in (True, False):
+        (out / RECORD).write_text(json.dumps(record | {"finished": finished}))
+        with pytest.raises(UserError, match=r"all__labels\.npy: is not the array of this build"):
+            build(corpus, config, out, workers=1, part=5)
 
 
 @pytest.mark.parametrize("content", [b"train x\n", b"train\n", b"\xff\n", b"train -1\n"])
