@@ -36,6 +36,20 @@ class Scored:
     scores: dict[str, Any]
 
 
+def positive(text: str) -> float:
+    """The type of a flag that takes a number above zero, such as minutes: none of them means no limit.
+
+    Raises:
+        ArgumentTypeError: it is none.
+    """
+    try:
+        if 0 < float(text) < float("inf"):
+            return float(text)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r:.40}, expected a number above 0")
+
+
 def add_keep(parser: argparse.ArgumentParser) -> None:
     """Add the flag ``--keep``."""
     parser.add_argument(

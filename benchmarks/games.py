@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks._paired import solved
-from benchmarks._runs import Scored, add_keep, runs_folder, scored_run
+from benchmarks._runs import Scored, add_keep, positive, runs_folder, scored_run
 from hrm_arc.errors import UserError
 from hrm_arc.evaluation.bootstrap import ratio_interval
 from hrm_arc.evaluation.games import wilson
@@ -40,7 +40,9 @@ ALLOWED = (1, 2, 4, 8, 16)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--games", nargs="+", choices=GAMES, default=list(GAMES), help="games (default: all)")
     parser.add_argument("--only", nargs="+", choices=MODELS, default=list(MODELS), help="run only these models")
-    parser.add_argument("--minutes", type=float, help="minutes of training (default: 2 for sudoku-4x4, 10 for others)")
+    parser.add_argument(
+        "--minutes", type=positive, help="minutes of training (default: 2 for sudoku-4x4, 10 for others)"
+    )
     parser.add_argument("--steps", type=int, help="train for so many steps, whatever the time they take")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds to run (default 0 1 2)")
     parser.add_argument("--boards", type=int, default=500, help="boards to score (default 500; 200 of sudoku-4x4)")

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._processes import hrm
+from benchmarks._runs import positive
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--segments", type=int, default=4, help="segments of the model (default 4)")
-    parser.add_argument("--minutes", type=float, default=3.5, help="minutes of training (default 3.5)")
+    parser.add_argument("--minutes", type=positive, default=3.5, help="minutes of training (default 3.5)")
     parser.add_argument("--votes", type=int, default=256, help="variants of each test input (default 256)")
     parser.add_argument("--repeats", type=int, default=5, help="timed evaluations of each kind (default 5)")
 

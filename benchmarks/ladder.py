@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks._paired import difference, right_votes, shown
-from benchmarks._runs import Scored, add_keep, runs_folder, scored_run, updates
+from benchmarks._runs import Scored, add_keep, positive, runs_folder, scored_run, updates
 from benchmarks.transfer import SCORED, new_tasks
 from hrm_arc.errors import UserError
 from hrm_arc.puzzles.canvas import visible_canvas
@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recipe", default="cpu-arc1", help="the recipe (default cpu-arc1)")
     parser.add_argument("--tasks", type=int, default=40, help="number of tasks (default 40)")
     parser.add_argument("--new", action="store_true", help="tasks that are new in ARC-AGI-2, with more rungs")
-    parser.add_argument("--minutes", type=float, default=12.0, help="minutes of training for each rung (default 12)")
+    parser.add_argument("--minutes", type=positive, default=12.0, help="minutes of training for each rung (default 12)")
     parser.add_argument("--steps", type=int, help="optimizer updates of each rung, in place of --minutes")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="seeds to run (default 0)")
     parser.add_argument(

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._processes import hrm
-from benchmarks._runs import add_keep, runs_folder, scored_run
+from benchmarks._runs import add_keep, positive, runs_folder, scored_run
 from benchmarks.race import MODELS
 
 TASKS = ["--data.solve", "[3c9b0459,6150a2bd]", "--data.smallest", "0", "--data.augment", "1000"]
@@ -31,7 +31,7 @@ OWN = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--minutes", type=float, default=5.0, help="training time of each model (default 5)")
+    parser.add_argument("--minutes", type=positive, default=5.0, help="training time of each model (default 5)")
     parser.add_argument("--samples", type=int, default=2000, help="the number of samples to compare on (default 2000)")
     parser.add_argument("--only", nargs="+", choices=MODELS, default=list(MODELS), help="the models (default: all)")
     add_keep(parser)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks._runs import add_keep, runs_folder, scored_run
+from benchmarks._runs import add_keep, positive, runs_folder, scored_run
 from hrm_arc.errors import UserError
 from hrm_arc.report.names import BASELINES
 
@@ -44,7 +44,7 @@ LOG: list[tuple[str, str, list[str]]] = [
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", choices=["small", "log"], default="small", help="see above (default small)")
-    parser.add_argument("--minutes", type=float, default=3.0, help="minutes of training for each row (default 3)")
+    parser.add_argument("--minutes", type=positive, default=3.0, help="minutes of training for each row (default 3)")
     parser.add_argument("--seed", type=int, default=0, help="seed of every run (default 0)")
     parser.add_argument("--rows", type=int, nargs="+", metavar="N", help="run only these rows, counted from 1")
     add_keep(parser)

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from benchmarks._processes import hrm
+from benchmarks._runs import positive
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds to run (default 0 1 2)")
-    parser.add_argument("--minutes", type=float, help="limit of the training time (default: the recipe's)")
+    parser.add_argument("--minutes", type=positive, help="limit of the training time (default: the recipe's)")
 
 
 def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:

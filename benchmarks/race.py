@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks._runs import Scored, add_keep, runs_folder, scored_run
+from benchmarks._runs import Scored, add_keep, positive, runs_folder, scored_run
 
 MODELS = ("dual-loop", "hrm", "trm", "grid-hrm")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--minutes", type=float, default=9.0, help="minutes of training for each run (default 9)")
+    parser.add_argument("--minutes", type=positive, default=9.0, help="minutes of training for each run (default 9)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds to run (default 0 1 2)")
     parser.add_argument("--only", nargs="+", choices=MODELS, default=list(MODELS), help="run only these models")
     add_keep(parser)

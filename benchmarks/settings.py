@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks._paired import right_votes
-from benchmarks._runs import add_keep, runs_folder, scored_run, updates
+from benchmarks._runs import add_keep, positive, runs_folder, scored_run, updates
 
 COMMON = [
     *("--data.solve", "[arc-agi-2/training]", "--data.exclude", "[arc-agi-1]"),
@@ -56,7 +56,7 @@ SETTINGS: dict[str, list[str]] = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=1000, help="number of optimizer updates (default 1000)")
-    parser.add_argument("--minutes", type=float, help="minutes of training for each setting, in place of --steps")
+    parser.add_argument("--minutes", type=positive, help="minutes of training for each setting, in place of --steps")
     parser.add_argument("--tasks", type=int, default=12, help="number of tasks, smallest first (default 12)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="seeds to run (default 0)")
     parser.add_argument(

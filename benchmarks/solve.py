@@ -11,11 +11,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from benchmarks._processes import hrm
+from benchmarks._runs import positive
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tasks", type=int, default=10, help="number of tasks (default 10)")
-    parser.add_argument("--seconds", type=float, default=120.0, help="seconds of training for each task (default 120)")
+    parser.add_argument(
+        "--seconds", type=positive, default=120.0, help="seconds of training for each task (default 120)"
+    )
     parser.add_argument("--model", default="nothing", help="weights to begin with, as for hrm solve (default: nothing)")
     parser.add_argument("--seed", type=int, default=0, help="seed of every run (default 0)")
 

@@ -24,6 +24,7 @@ from typing import Any
 
 from playwright.sync_api import sync_playwright
 
+from benchmarks._runs import positive
 from hrm_arc.files import sealed_row, write_sealed_json
 from hrm_arc.runs.folder import RunFolder, create_run
 from hrm_arc.training.recipes import load_recipe
@@ -50,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--clients", type=int, default=20, help="clients that watch a live run (default 20)")
     parser.add_argument("--repeats", type=int, default=5, help="times that each view is opened (default 5)")
-    parser.add_argument("--seconds", type=float, default=30.0, help="of watching (default 30)")
+    parser.add_argument("--seconds", type=positive, default=30.0, help="of watching (default 30)")
 
 
 def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks._processes import hrm
-from benchmarks._runs import runs_folder
+from benchmarks._runs import positive, runs_folder
 from hrm_arc.errors import UserError
 from hrm_arc.files import write_json
 from hrm_arc.puzzles.task import Task
@@ -32,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tasks", type=int, default=SCORED, help=f"number of tasks (default {SCORED})")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds to run (default 0 1 2)")
     parser.add_argument("--model", default="arc1-cpu", help="weights to begin with (default arc1-cpu)")
-    parser.add_argument("--seconds", type=float, default=60.0, help="training from the weights (default 60)")
-    parser.add_argument("--from-nothing", type=float, default=120.0, help="seconds from nothing (default 120)")
+    parser.add_argument("--seconds", type=positive, default=60.0, help="training from the weights (default 60)")
+    parser.add_argument("--from-nothing", type=positive, default=120.0, help="seconds from nothing (default 120)")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep results in this folder, and go on from them")
 
 

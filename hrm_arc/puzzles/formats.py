@@ -35,7 +35,8 @@ class Examined:
     Attributes:
         tasks: the tasks without a problem, in the order of the file.
         problems: every problem, with the file that it is in.
-        gaps: what is missing in these files, but does not stop a run: answers that the solutions file lacks.
+        gaps: what is missing in these files, but does not stop a run: answers that the solutions file lacks, or tasks
+            that it alone has.
     """
 
     tasks: list[Task] = field(default_factory=list)
@@ -194,6 +195,9 @@ def _examine_data(found: Examined, path: Path, data: Any, group: str, beside: Pa
                     found.add(path, grid_problems(grid, f"{name}[{number}]"))
             return
         solutions, answers = _solutions(found, beside)
+        if solutions is not None and (strangers := [name for name in answers if name not in data]):
+            what = f"has solutions of tasks that are not in {path.name}: {strangers[0]}{and_more(strangers)}"
+            found.gaps.append((solutions, Problem("", what)))
         for name, each in data.items():
             answered = _answer(found, solutions, each, answers.get(name), name) if solutions else each
             _examine_task(found, path, answered, name, name, group)
@@ -256,6 +260,10 @@ def _answer(found: Examined, solutions: Path, task: Any, answers: Any, name: str
     valid = [found.add(solutions, grid_problems(answer, f"{name}[{n}]")) for n, answer in enumerate(answers)]
     if not all(valid):
         return task
+    for n, (test, answer) in enumerate(zip(tests, answers, strict=True)):
+        if test.get("output") not in (None, answer):
+            found.add(solutions, [Problem(f"{name}[{n}]", "differs from the output that the challenges file gives")])
+            return task
     return {**task, "test": [{**test, "output": answer} for test, answer in zip(tests, answers, strict=True)]}
 
 

@@ -188,6 +188,10 @@ def test_games_and_downloads_are_sources() -> None:
         (["bench", "nosuch"], "error: nosuch: no such benchmark, expected one of "),
         (["bench", "data", "--nosuch"], "error: --nosuch: bench data has no such argument"),
         (["bench", "data", "--files", "x"], "error: hrm bench data: argument --files"),
+        (
+            ["bench", "plateau", "--minutes", "0"],
+            "error: hrm bench plateau: argument --minutes: '0', expected a number above 0",
+        ),
         (["data", "build", "arc-agi-1/training", "--out", "/proc/nosuch"], "error: /proc/nosuch"),
         (["data", "info", "sudoku-4x4", "--seed", "1" + "0" * 30], "error: --seed: a number of 31 digits"),
         (["data", "info", "sudoku-4x4", "--augment", "1" + "0" * 30], "error: --augment: "),

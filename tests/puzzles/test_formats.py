@@ -197,6 +197,24 @@ def test_wrong_solutions_are_named_in_their_own_file(tmp_path: Path) -> None:
     assert lines(tmp_path)[0].startswith("arc-agi_evaluation_solutions.json: not JSON")
 
 
+def test_solutions_that_belong_to_other_challenges_are_named(tmp_path: Path) -> None:
+    path = kaggle(tmp_path, "evaluation", ["a", "b"])
+    write(path, {"a": task(0, answered=False)})
+    line = f"arc-agi_evaluation_solutions.json: has solutions of tasks that are not in {path.name}: b"
+    assert lines(tmp_path) == [line]
+    assert list(answers(f"{tmp_path}/evaluation")) == ["a"]
+
+
+def test_an_answer_in_both_files_has_to_be_the_same(tmp_path: Path) -> None:
+    path = kaggle(tmp_path, "evaluation", ["a", "b"])
+    write(path, {"a": task(0), "b": task(5)})
+    assert lines(tmp_path) == [
+        "arc-agi_evaluation_solutions.json: b[0]: differs from the output that the challenges file gives"
+    ]
+    with pytest.raises(UserError, match="differs from the output"):
+        load_tasks(str(tmp_path))
+
+
 def test_solutions_alone_are_checked_too(tmp_path: Path) -> None:
     path = write(tmp_path / "my_solutions.json", {"a": [[[1]], [[12]]]})
     assert lines(path) == ["my_solutions.json: a[1][0][0]: color 12, expected 0 to 9"]
