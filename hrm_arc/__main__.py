@@ -1,5 +1,19 @@
-"""``python -m hrm_arc``: the same as the ``hrm`` command."""
+"""The ``hrm`` command, also as ``python -m hrm_arc``."""
 
-from hrm_arc.cli.main import entry
+from __future__ import annotations
 
-entry()
+import sys
+from typing import NoReturn
+
+
+def entry() -> NoReturn:
+    """Run the command line; Ctrl-C while it is loaded ends the process without a traceback."""
+    try:
+        from hrm_arc.cli.main import entry as loaded
+    except KeyboardInterrupt:
+        sys.exit(130)
+    loaded()
+
+
+if __name__ == "__main__":
+    entry()

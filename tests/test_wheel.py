@@ -141,7 +141,7 @@ def test_the_wheel_holds_what_the_package_reads(installed: Installed) -> None:
     assert {"hrm_arc/py.typed", "hrm_arc/recipes/quickstart.yaml", "hrm_arc/report/templates/page.html"} <= names
     assert {name.partition("/")[0] for name in names if "dist-info" not in name} == {"hrm_arc"}
     (entry,) = (name for name in names if name.endswith("entry_points.txt"))
-    assert "hrm = hrm_arc.cli.main:entry" in zipfile.ZipFile(installed.wheel).read(entry).decode()
+    assert "hrm = hrm_arc.__main__:entry" in zipfile.ZipFile(installed.wheel).read(entry).decode()
 
 
 def test_packaged_recipes_are_those_of_the_wheel(installed: Installed, tmp_path: Path) -> None:

@@ -101,9 +101,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     configure_logging()
     # Pictures go into files; a notebook sets a backend that a program beside it may not have.
     os.environ["MPLBACKEND"] = "agg"
-    parser = _parser()
-    interrupt_on_signals()
     try:
+        interrupt_on_signals()
+        parser = _parser()
         options, rest = parser.parse_known_args(arguments)
         if not hasattr(options, "run"):
             parser.print_help()

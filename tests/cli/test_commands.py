@@ -31,6 +31,20 @@ def test_help_teaches(tmp_path: Path) -> None:
     assert "warm" in keys
 
 
+def test_an_interrupt_while_the_program_is_loaded_ends_it_without_a_word() -> None:
+    # A verb is the last thing to be loaded.
+    code = (
+        "import sys\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name == 'hrm_arc.cli.analyze': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "from hrm_arc.__main__ import entry; entry()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
