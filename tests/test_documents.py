@@ -22,7 +22,7 @@ from hrm_arc.training.config import SECTIONS
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
-    *(file for folder in ("docs", "docs/api", "records") for file in sorted((ROOT / folder).glob("*.md"))),
+    *(file for folder in ("docs", "docs/api", "records", "records/*") for file in sorted(ROOT.glob(f"{folder}/*.md"))),
 ]
 GLOSSARY = ROOT / "docs" / "glossary.md"
 
@@ -114,7 +114,7 @@ def commands() -> list[tuple[str, tuple[str, ...]]]:
         for line in shown:
             command = re.split(r"   +| #|;", line)[0]
             words = shlex.split(command.replace("...", ""))[1:]
-            verbs = 2 if words[0] in ("data", "bench") and len(words) > 1 and words[1].islower() else 1
+            verbs = 2 if words[0] in ("data", "bench", "weights") and len(words) > 1 and words[1].islower() else 1
             found[" ".join(words[:verbs]), tuple(word for word in words if word.startswith("--"))] = None
     return list(found)
 
