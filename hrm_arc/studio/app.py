@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from hrm_arc import __version__
 from hrm_arc.errors import ReportedError, printable
@@ -24,6 +25,7 @@ from hrm_arc.studio.exchange import (
     HANDLERS,
     LARGEST_BODY,
     RefusedError,
+    answered_at_the_end,
     number_of,
     read_object,
     reply,
@@ -65,7 +67,7 @@ class Studio:
         self._files = static_files()
         self._shell = shell_of(sorted(self._files), __version__)
 
-    def app(self) -> Starlette:
+    def app(self) -> ASGIApp:
         """The application."""
         gets: dict[str, Callable[[Request], Awaitable[Response]]] = {
             "/": self.shell,
@@ -94,7 +96,7 @@ class Studio:
         }
         routes = [Route(path, answer, methods=["GET"]) for path, answer in gets.items()]
         routes += [Route(path, answer, methods=["POST"]) for path, answer in posts.items()]
-        return Starlette(routes=routes, exception_handlers=HANDLERS)
+        return answered_at_the_end(Starlette(routes=routes, exception_handlers=HANDLERS), self.closing)
 
     def warm(self) -> None:
         """Read what the first view needs, so that it need not wait for the disk."""
@@ -160,7 +162,7 @@ class Studio:
 
     async def report(self, request: Request) -> Response:
         folder = self._scored(request)
-        address = f"run={request.query_params['run']}"
+        address = f"run={self._keys(request)[0]}"
         page = await asyncio.to_thread(run_view.report_page, folder, address)
         return Response(page, media_type="text/html")
 
@@ -173,7 +175,7 @@ class Studio:
 
     async def models(self, request: Request) -> Response:
         found = await asyncio.to_thread(self.places.models)
-        keys = ("key", "kind", "name", "thinks", "scored")
+        keys = ("key", "kind", "name", "has_weights", "scored")
         rows = [{key: getattr(model, key) for key in keys} for model in found]
         return reply([{**row, "name": printable(row["name"])} for row in rows])
 
@@ -219,7 +221,7 @@ class Studio:
         data = await read_object(request)
         task = await asyncio.to_thread(task_view.task_from, data.get("task"))
         model = await asyncio.to_thread(self.places.model, data.get("model"))
-        if not model.thinks:
+        if not model.has_weights:
             raise RefusedError("model", f"{model.name} has no checkpoint")
         votes = int(number_of(data, "votes", 1, MOST_VOTES, 16))
         seconds = number_of(data, "seconds", 0, MOST_SECONDS, 0)

@@ -10,6 +10,7 @@ from typing import Any
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hrm_arc.errors import ReportedError, UserError, printable
 from hrm_arc.reading import MIB, kind_of, parse_json
@@ -163,6 +164,28 @@ async def _unreadable(request: Request, error: Exception) -> Response:
 
 async def _unforeseen(request: Request, error: Exception) -> Response:
     return error_reply("studio", f"{type(error).__name__}: {error}", 500)
+
+
+def answered_at_the_end(app: ASGIApp, closing: asyncio.Event) -> ASGIApp:
+    """An application whose requests get an answer, and leave no traceback, when the end of the server cuts them off."""
+
+    async def answered(scope: Scope, receive: Receive, send: Send) -> None:
+        is_begun = False
+
+        async def sending(message: Message) -> None:
+            nonlocal is_begun
+            is_begun = True
+            await send(message)
+
+        try:
+            await app(scope, receive, sending)
+        except asyncio.CancelledError:
+            if not closing.is_set():
+                raise
+            if not is_begun:
+                await error_reply("server", "it ends; start hrm studio again", 503)(scope, receive, send)
+
+    return answered
 
 
 # How an application answers each kind of error.

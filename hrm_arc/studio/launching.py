@@ -117,8 +117,7 @@ class Trainings:
         """End what still runs, at once."""
         for process in self._processes.values():
             if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(process.pid, signal.SIGKILL)
+                _kill(process)
 
     def _flags(self, changes: Any) -> list[str]:
         if not isinstance(changes, dict) or len(changes) > MOST_CHANGES:
@@ -157,14 +156,13 @@ class Trainings:
         try:
             async with asyncio.timeout(START_SECONDS):
                 folder = await _started(process)
-        except TimeoutError:
-            process.kill()
-            raise ReportedError("hrm train", f"made no run within {START_SECONDS:.0f} seconds") from None
-        except asyncio.CancelledError:  # The server ends; nobody would end this training later.
-            process.terminate()
-            raise
-        finally:
+        except Exception as error:  # Not the end of the server, where close() and kill() have to know this training.
             del self._processes[starting]
+            if not isinstance(error, TimeoutError):
+                raise
+            _kill(process)
+            raise ReportedError("hrm train", f"made no run within {START_SECONDS:.0f} seconds") from None
+        del self._processes[starting]
         self._processes[folder.resolve()] = process
         # Its messages are in its train.log; a pipe that nobody reads would stop it.
         drains = (each for each in self._drains if not each.done())
@@ -189,6 +187,12 @@ async def _started(process: asyncio.subprocess.Process) -> Path:
     await process.wait()
     where, _, what = last.partition(": ")
     raise UserError(where if what else "hrm train", what or last)
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    """Kill a training with the processes that it has started."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 async def _drain(stream: asyncio.StreamReader | None) -> None:

@@ -130,7 +130,7 @@ async def _serve(
         studio.closing.set()
         await studio.trainings.close()
         # A thread inside a library would abort the process when the interpreter ends.
-        warming.join(WARM_SECONDS)
+        await asyncio.to_thread(warming.join, WARM_SECONDS)
     if not asked:
         raise ReportedError("studio", "the server has ended")
     return True

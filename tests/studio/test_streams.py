@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from hrm_arc.studio import launching
+from hrm_arc.studio.app import Studio
 from hrm_arc.studio.places import Places
 from tests.studio.conftest import Served
 
@@ -36,9 +37,12 @@ def test_the_end_of_the_server_ends_streams_without_a_traceback(runs: Path) -> N
         for path in ("/api/runs/events", "/api/run/events?run=trained"):
             stream = opened.enter_context(httpx.stream("GET", f"{served.origin}{path}", timeout=60))
             following.append(messages(stream))
-            assert next(following[-1])["content"]
+            first = next(following[-1])
+            assert first["content"]
+            assert first.get("whole") is (True if path == "/api/runs/events" else None)
         status, said = served.end(signal.SIGINT)
-    assert (status, "Traceback" in said) == (130, False), said
+    # No answer had to be cut off either.
+    assert (status, "Traceback" in said, "Cancel" in said) == (130, False, False), said
 
 
 def test_a_page_that_is_closed_during_an_upload(tmp_path: Path) -> None:
@@ -60,20 +64,25 @@ def test_a_training_that_is_still_starting_ends_with_the_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(launching, "HRM", (sys.executable, "-c", "import time; time.sleep(600)"))
-    trainings = launching.Trainings(Places(tmp_path))
 
-    async def cancelled() -> asyncio.subprocess.Process:
-        starting = asyncio.create_task(trainings.start("quickstart", {}))
-        while not trainings._processes:
-            await asyncio.sleep(0.01)
-        (process,) = trainings._processes.values()
-        starting.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await starting
+    async def cut_off() -> tuple[httpx.Response, asyncio.subprocess.Process]:
+        studio = Studio(Places(tmp_path))
+        trainings = studio.trainings
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(studio.app()), base_url="http://studio") as client:
+            asked = asyncio.create_task(client.post("/api/runs/start", json={"recipe": "quickstart"}))
+            while not trainings._processes:
+                await asyncio.sleep(0.01)
+            (process,) = trainings._processes.values()
+            studio.closing.set()
+            asked.cancel()
+            answer = await asked
+        assert trainings._processes, "a second Ctrl-C has to know it"
+        await trainings.close()
         await process.communicate()  # To the end of its pipe, so that nothing stays open.
-        return process
+        return answer, process
 
     # In a thread, because a browser's tests leave a running loop in this one.
     with ThreadPoolExecutor(1) as thread:
-        assert thread.submit(lambda: asyncio.run(cancelled())).result().returncode == -signal.SIGTERM
-    assert trainings.running() == []
+        answer, process = thread.submit(lambda: asyncio.run(cut_off())).result()
+    assert (answer.status_code, answer.json()["error"]["where"]) == (503, "server")
+    assert process.returncode == -signal.SIGTERM
