@@ -14,6 +14,8 @@ from tests.made import made_run
 from tests.studio.conftest import Served
 from tests.studio.pages import drop, open_view
 
+# What each view shows comes after its title.
+SHOWN = {"Runs": "tr[data-run]", "Tasks": ".task", "Editor": "canvas", "Think": "#view p a"}
 HOSTILE = "<img src=x onerror=alert(1)> ../..\x1b[2J\u202e"
 
 
@@ -130,14 +132,20 @@ def test_the_link_to_the_content_keeps_the_view(page: Any) -> None:
 def test_a_source_that_cannot_be_read_shows_no_other_tasks(browser: Any, studio: Served) -> None:
     context = browser.new_context()
     page = context.new_page()
+    context.set_default_timeout(60_000)
     refused = {"error": {"where": "arc-agi-1/evaluation", "what": "not today"}}
     page.route("**/api/tasks?source=arc-agi-1%2Fevaluation", lambda route: route.fulfill(status=400, json=refused))
+    # The models come last, as they do on a slow machine.
+    held: list[Any] = []
+    page.route("**/api/models", lambda route: held.append(route))
     try:
         page.goto(studio.address)
         open_view(page, "Tasks")
         page.locator(".task").first.wait_for()
         page.select_option("select[aria-label=source]", "arc-agi-1/evaluation")
         page.locator("#message", has_text="arc-agi-1/evaluation: not today").wait_for()
+        held[0].continue_()
+        page.locator("select[aria-label=model] option[value='weights:arc1-cpu']").wait_for(state="attached")
         assert page.locator(".task").count() == 0
         assert page.locator(".filters output").inner_text() == "not readable"
         page.select_option("select[aria-label=source]", "arc-agi-1/training")
@@ -198,7 +206,7 @@ def test_light_and_dark(page: Any) -> None:
 def test_a_phone_needs_no_scrolling_to_the_side(page: Any, view: str) -> None:
     page.set_viewport_size({"width": 420, "height": 800})
     open_view(page, view)
-    page.locator("#view > *").first.wait_for()
+    page.locator(SHOWN[view]).first.wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= 420
 
 
@@ -208,6 +216,7 @@ def test_wide_grids_stay_in_their_panel(page: Any) -> None:
     drop(page, "wide.json", json.dumps({"train": [wide], "test": [wide]}))
     page.get_by_label("demonstration 1 input, 1 x 30").wait_for()
     open_view(page, "Think")
+    page.locator(".couple canvas").first.wait_for()
     ends = "[...document.querySelectorAll('.couple, .couple canvas')].map(each => each.getBoundingClientRect().right)"
     for width in (1200, 360):
         page.set_viewport_size({"width": width, "height": 800})
@@ -218,6 +227,7 @@ def test_wide_grids_stay_in_their_panel(page: Any) -> None:
 def test_every_control_has_a_name_and_a_visible_focus(page: Any) -> None:
     for view in ("Runs", "Tasks", "Editor"):
         open_view(page, view)
+        page.locator(SHOWN[view]).first.wait_for()
         controls = "button, input:not([type=file]), select, textarea, a"
         nameless = """controls => [...document.querySelectorAll(controls)].filter(each =>
             !each.getAttribute("aria-label") && !each.textContent.trim() && !each.closest("label"))

@@ -13,6 +13,8 @@ export async function show(root, parameters, about) {
   let scores = [];
   let wantedKind = parameters.get("kind");
   let isRead = false;
+  // Said in place of the number of tasks, while there are none to count.
+  let instead = "";
   const source = el("select", { "aria-label": "source", onchange: safely(go) }, about.sources.map((name) => option(name, name, name === parameters.get("source"))));
   const name = el("input", { type: "search", placeholder: "name", "aria-label": "name", size: 12, value: parameters.get("name"), oninput: () => filter() });
   const kind = el("select", { "aria-label": "kind", onchange: () => { wantedKind = kind.value; filter(); } });
@@ -31,15 +33,18 @@ export async function show(root, parameters, about) {
 
   async function go() {
     const wanted = source.value;
+    instead = "reading";
     fill([], wanted);
-    number.textContent = "reading";
     try {
       const found = await get("/api/tasks", { source: wanted });
       // Another source may have been chosen meanwhile.
-      if (source.value === wanted) fill(found, wanted);
+      if (source.value !== wanted) return;
+      instead = "";
+      fill(found, wanted);
     } catch (error) {
       if (source.value !== wanted) return;
-      number.textContent = "not readable";
+      instead = "not readable";
+      filter();
       throw error;
     }
   }
@@ -79,7 +84,7 @@ export async function show(root, parameters, about) {
       shown += fits;
     }
     const text = `${count(shown)} of ${count(tasks.length)} tasks`;
-    number.textContent = model.value && !known ? `${text}; what it solves of this source is not known: hrm eval scores it` : text;
+    number.textContent = instead || (model.value && !known ? `${text}; what it solves of this source is not known: hrm eval scores it` : text);
     empty.hidden = shown > 0 || !tasks.length;
     // Not before all of them are here, nor once another view is.
     if (isRead && root.isConnected) history.replaceState(history.state, "", address());
