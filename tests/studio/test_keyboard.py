@@ -56,6 +56,21 @@ def test_the_focus_stays_while_a_task_is_drawn(page: Any) -> None:
     assert page.evaluate(FOCUSED).startswith("test 1 your answer")
 
 
+def test_a_click_after_a_typed_size_arrives(page: Any) -> None:
+    open_view(page, "Editor")
+    page.get_by_role("button", name="new").click()
+    for added in (1, 2):
+        before = page.locator("canvas").count()
+        page.get_by_label("height of demonstration 1 input").fill(str(3 + added))
+        page.get_by_role("button", name="add a demonstration").hover()
+        page.mouse.down()
+        # A person holds a button longer than a program.
+        page.wait_for_timeout(100)
+        page.mouse.up()
+        page.wait_for_function("before => document.querySelectorAll('canvas').length > before", arg=before)
+        page.get_by_label(f"demonstration 1 input, {3 + added} x").first.wait_for()
+
+
 def test_tools_hide_nothing_in_a_low_window_and_no_focus_in_a_high_one(page: Any) -> None:
     open_view(page, "Editor")
     position = "getComputedStyle(document.querySelector('.toolbar')).position"

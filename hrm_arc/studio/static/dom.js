@@ -18,6 +18,19 @@ export const svg = (tag, attributes = {}, ...children) => fill(document.createEl
 
 export const button = (label, onclick, attributes = {}) => el("button", { type: "button", onclick, ...attributes }, label);
 
+const RELEASES = ["pointerup", "pointercancel"];
+let isPressed = false;
+addEventListener("pointerdown", () => (isPressed = true), true);
+for (const type of RELEASES) addEventListener(type, () => (isPressed = false), true);
+
+// Calls a function once a click that is under way has arrived.
+export function afterClick(call) {
+  if (!isPressed) return setTimeout(call);
+  const released = new AbortController();
+  const soon = () => { released.abort(); setTimeout(call); };
+  for (const type of RELEASES) addEventListener(type, soon, { signal: released.signal });
+}
+
 export function option(value, label, selected = false) {
   return el("option", { value, selected }, label);
 }

@@ -1,7 +1,7 @@
 // Draw a task or change one, try its test by hand, open and save the usual JSON.
 
 import { GridCanvas } from "./canvas.js";
-import { button, el, option, post, redraw, safely, say } from "./dom.js";
+import { afterClick, button, el, option, post, redraw, safely, say } from "./dom.js";
 import { History, blank, changed, cut, flipped, mirrored, newTask, pasted, resized, turned } from "./drawing.js";
 import { color, sized } from "./grid.js";
 import { count } from "./numbers.js";
@@ -121,8 +121,8 @@ export async function show(root, parameters, about) {
         type: "number", min: 1, max: about.limits.side, value, "aria-label": `${what} of ${label} ${title}`,
         onchange: (event) => {
           const wanted = Math.max(1, Math.min(about.limits.side, Math.round(Number(event.target.value)) || 1));
-          // Once the focus has moved on, which this change may be a part of.
-          setTimeout(() => resize(number ? grid.length : wanted, number ? wanted : grid[0].length));
+          // Drawing anew would take a button away from the click that this change is a part of.
+          afterClick(() => resize(number ? grid.length : wanted, number ? wanted : grid[0].length));
         },
       }),
     );
