@@ -69,7 +69,7 @@ CHARTS = (
     Panel("loss", "loss of the answer, nats per cell", "log"),
     Panel("exact_accuracy", "grids exactly right"),
     # Two metrics under one key: shares of other cells.
-    Panel("token_accuracy", "token accuracy, cells that count", rows="train"),
+    Panel("token_accuracy", "token accuracy, cells that matter", rows="train"),
     Panel("token_accuracy", "token accuracy, 900 cells, padding included", rows="validation"),
     *PANELS,
     Panel("samples_per_sec", "samples/s", prefixes=True),

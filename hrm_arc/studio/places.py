@@ -38,7 +38,7 @@ class Model:
         kind: shipped weights, a run, or an exported file.
         name: for people.
         path: what to load.
-        thinks: whether it has weights.
+        has_weights: whether it has a checkpoint, and can think.
         scored: whether it is known which tasks it solved.
     """
 
@@ -46,7 +46,7 @@ class Model:
     kind: Literal["weights", "run", "file"]
     name: str
     path: Path
-    thinks: bool = True
+    has_weights: bool = True
     scored: bool = False
 
     def signature(self) -> tuple[int, ...] | None:
@@ -98,7 +98,7 @@ class Places:
         files = dict.fromkeys([*self._models, *here])
         found = [Model(f"file:{key_of(str(path))}", "file", path.name, path) for path in files]
         runs = [_of_run(key, row) for key, row in reversed(self.rows(0.5).items())]
-        return [*weights, *found, *(run for run in runs if run.thinks or run.scored)]
+        return [*weights, *found, *(run for run in runs if run.has_weights or run.scored)]
 
     def model(self, key: Any) -> Model:
         """The model of a key.

@@ -66,7 +66,7 @@ class _Follower:
 
     def read(self) -> dict[str, Any]:
         """``status``: the fields of status.json that are shown, and ``ours``: whether this studio can stop it,
-        and ``thinks``: whether it has checkpoints; and the charts, see :mod:`hrm_arc.studio.curves`.
+        and ``has_weights``: whether a model of it can think; and the charts, see :mod:`hrm_arc.studio.curves`.
 
         Raises:
             UserError: the run is gone, or one of its files is not a regular file.
@@ -83,7 +83,7 @@ class _Follower:
                 "baselines": baseline_lines(status),
                 "missing": missing_metrics(self._run, status),
                 "ours": self._run.run_id in self._here(),
-                "thinks": self._run.checkpoints.is_dir(),
+                "has_weights": self._run.checkpoints.is_dir(),
             },
             **self._curves.read(),
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from hrm_arc.files import sealed_row, write_sealed_json
 from hrm_arc.runs.folder import RunFolder
 from tests.made import made_run
+from tests.studio.conftest import Served
 from tests.studio.pages import open_view
 
 LOSS = "loss of the answer, nats per cell"
@@ -24,7 +26,7 @@ def overlay(page: Any, *keys: str) -> None:
     page.locator(f".card[data-run='{keys[-1]}']").wait_for()
 
 
-def test_deleted_runs_leave_the_list(page: Any, runs: Path) -> None:
+def test_deleted_runs_leave_the_list(page: Any, runs: Path, studio: Served) -> None:
     for name in ("stays", "also", "first", "second"):
         made_run(runs / name, name=name)
     for name in ("stays", "also", "first", "second"):
@@ -40,6 +42,9 @@ def test_deleted_runs_leave_the_list(page: Any, runs: Path) -> None:
     }"""
     page.evaluate(hide, True)
     shutil.rmtree(runs / "second")
+    said = json.dumps({"content": studio.get("/api/runs").json(), "whole": True})
+    events = {"content_type": "text/event-stream", "body": f"data: {said}\n\n"}
+    page.route("**/api/runs/events", lambda route: route.fulfill(**events))
     page.evaluate(hide, False)
     page.get_by_role("button", name="overlay 2 runs").wait_for()
     assert page.locator("tr[data-run=second]").count() == 0
@@ -101,7 +106,7 @@ def test_token_accuracy_of_training_and_of_validation_are_two_charts(page: Any, 
     rows = [*training(range(1, 6)), {"kind": "validation", "step": 5, "exact_accuracy": 0.0, "token_accuracy": 0.9}]
     made_run(runs / "scores", status, rows, name="scores")
     overlay(page, "scores")
-    trained = page.get_by_label("token accuracy, cells that count: scores 0.5")
+    trained = page.get_by_label("token accuracy, cells that matter: scores 0.5")
     scored = page.get_by_label("token accuracy, 900 cells, padding included: scores 0.9")
     scored.wait_for()
     assert [each.locator("circle").count() for each in (trained, scored)] == [0, 1]
@@ -160,6 +165,7 @@ def test_a_part_of_the_time_keeps_its_color(page: Any, runs: Path) -> None:
     color = "all => Object.fromEntries(all.map(each => [each.textContent.split(' ')[0], each.firstChild.className]))"
     legend = page.locator(".legend > span")
     before = legend.evaluate_all(color)
+    assert len(set(before.values())) == 2
     write_sealed_json(run.status_file, {**status, "timing": {"forward": 0.4, "backward": 0.6}})
     legend.filter(has_text="backward 60%").wait_for()
     assert legend.evaluate_all(color) == before

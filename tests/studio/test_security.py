@@ -195,7 +195,8 @@ def test_mistakes_of_the_command_line(studio: Served, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("missing", ["starlette", "uvicorn"])
 def test_without_the_extra_one_line_says_what_to_install(missing: str, tmp_path: Path) -> None:
-    code = f"import sys; sys.modules[{missing!r}] = None; sys.argv = ['hrm', 'studio']; import hrm_arc.__main__"
+    program = "sys.argv = ['hrm', 'studio']; from hrm_arc.__main__ import entry; entry()"
+    code = f"import sys; sys.modules[{missing!r}] = None; {program}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=120)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "pip install 'hrm-arc[studio]'" in done.stderr

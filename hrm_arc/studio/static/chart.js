@@ -112,8 +112,9 @@ function interact(drawing, { domain, lines, label, readout, onzoom, x }) {
   });
   drawing.addEventListener("pointermove", (event) => {
     const here = ofEvent(event);
+    const step = Math.round(here);
     hair.setAttribute("d", `M${x(here).toFixed(1)} ${TOP}V${HEIGHT - BOTTOM}`);
-    readout.textContent = `step ${count(Math.round(here))}: ${lines.map((each) => nearest(each, here, label)).join("  ")}`;
+    readout.textContent = `step ${count(step)}: ${lines.map((each) => nearest(each, step, label)).join("  ")}`;
     if (from !== null) {
       band.setAttribute("x", Math.min(x(from), x(here)));
       band.setAttribute("width", Math.abs(x(here) - x(from)));

@@ -93,7 +93,7 @@ export async function show(root, parameters) {
     contents.forEach((content, number) => {
       if (content.problem) say(`${content.problem.where}: ${content.problem.what}`);
       else live[number] = content;
-      thinking[number].hidden = !live[number]?.status.thinks;
+      thinking[number].hidden = !live[number]?.status.has_weights;
     });
     drawCards();
     if (!isHeld) draw();
@@ -168,6 +168,7 @@ function card({ run, key, status, number, name, waiting, drawn }) {
   );
 }
 
+// Those of hrm_arc/training/clock.py.
 const PARTS = ["forward", "backward", "optimizer", "data", "validation", "checkpoint"];
 const colorOf = (part) => Math.max(0, PARTS.indexOf(part));
 

@@ -13,7 +13,7 @@ export async function show(root, parameters, about) {
     root.append(el("p", { class: "empty" }, "Choose a task first: ", el("a", { href: "#/tasks" }, "find one"), " or ", el("a", { href: "#/editor" }, "draw one"), "."));
     return undefined;
   }
-  const models = (await get("/api/models")).filter((each) => each.thinks);
+  const models = (await get("/api/models")).filter((each) => each.has_weights);
   const isHere = models.some((each) => each.key === getModel());
   if (getModel() && !isHere) say(`${getModel()}: it has no checkpoint, or is not here any more; choose another model`);
   if (!isHere) setModel(null);
