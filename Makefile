@@ -10,6 +10,7 @@ DOCS_READY := .venv/ready-docs
 # What a run needs, and nothing else.
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing what a run needs; torch is large"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train]'
 	touch $(READY)
 

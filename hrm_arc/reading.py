@@ -95,6 +95,14 @@ def read_text(path: Path, limit: int = LARGEST_JSON, within: Path | None = None)
         raise UserError(path, "is not UTF-8 text") from None
 
 
+def syntax_problem(error: json.JSONDecodeError) -> str:
+    """What is wrong with a text that is not JSON, and where."""
+    if not error.doc.strip():
+        return "it is empty"
+    ends = error.pos >= len(error.doc.rstrip())
+    return f"{'it ends too early' if ends else error.msg} at line {error.lineno}, column {error.colno}"
+
+
 def parse_json(text: str | bytes) -> Any:
     """Decode JSON. NaN and infinities, which are not JSON, become None.
 
@@ -108,7 +116,7 @@ def parse_json(text: str | bytes) -> Any:
     except UnicodeDecodeError:
         raise ValueError("not UTF-8 text") from None
     except json.JSONDecodeError as error:
-        raise ValueError(f"not JSON: {error.msg} in line {error.lineno}") from None
+        raise ValueError(f"not JSON: {syntax_problem(error)}") from None
     except ValueError as error:
         raise ValueError(f"not JSON: {error}") from None
 

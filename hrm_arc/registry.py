@@ -87,7 +87,8 @@ def import_reference(reference: str, kind: str, where: object) -> Any:
         with_working_directory(lambda: importlib.import_module(module_name))
         return getattr(sys.modules[module_name], attribute)
     except ModuleNotFoundError as error:
-        raise UserError(where, f"{missing}: there is no module {error.name}") from None
+        place = "in this folder or among the installed packages"
+        raise UserError(where, f"{missing}: there is no module {error.name} {place}") from None
     except AttributeError:
         raise UserError(where, f"{missing}: {module_name} has no {attribute}") from None
     except (Exception, SystemExit) as error:  # Importing a module can raise anything.

@@ -77,7 +77,10 @@ def _human(result: dict[str, Any]) -> None:
     table("tasks by kind", GROUP_COLUMNS, group_rows(result["groups"]))
     print()
     rows = [[row["kind"], str(row["count"]), f"{row['share']:.0%}"] for row in result["errors"]]
-    table("wrong first attempts", ["how", "test outputs", "share"], rows)
+    if rows:
+        table("wrong first attempts", ["how", "test outputs", "share"], rows)
+    else:
+        print("no first attempt is wrong")
     _print_outlook(result)
     if result["report"]:
         print(f"\nwritten to {result['report']}")

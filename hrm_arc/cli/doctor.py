@@ -105,7 +105,7 @@ def _human(result: dict[str, Any]) -> None:
     processor, speeds, choices = result["processor"], result["speeds"], result["choices"]
     rows = [
         ["system", result["system"]],
-        ["processor", f"{processor['name']}, {processor['cores']} cores, {processor['threads']} threads used"],
+        ["processor", f"{processor['name']}, {processor['cores']} cores, threads used: {processor['threads']}"],
         ["features", ", ".join(processor["features"]) or "none of those that matter here"],
         ["memory", f"{processor['memory_bytes'] / 2**30:.1f} GiB"],
         *[["GPU", f"{gpu['name']}, {gpu['memory_bytes'] / 2**30:.1f} GiB"] for gpu in result["gpus"]],
@@ -116,6 +116,7 @@ def _human(result: dict[str, Any]) -> None:
         ],
     ]
     table("this machine", ["what", "found"], rows, last_left=True)
+    print()
     table(
         f"speed of {speeds['device']}, measured now",
         ["what", "speed"],
@@ -125,6 +126,7 @@ def _human(result: dict[str, Any]) -> None:
             ["memory, read and written", f"{speeds['copy_bytes_per_second'] / 1e9:,.1f} GB/s"],
         ],
     )
+    print()
     table(
         "what auto stands for",
         ["key", "value", "because"],

@@ -33,10 +33,13 @@ class ConsoleProgress(Callback):
     def __enter__(self) -> ConsoleProgress:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn
+        from rich.table import Column
 
         console = Console(stderr=True)
         if console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), TextColumn("{task.fields[line]}"))
+            # A narrow terminal cuts the line, and nothing before it.
+            name = TextColumn("{task.description}", table_column=Column(no_wrap=True, min_width=len("training")))
+            columns = (name, BarColumn(bar_width=20), TextColumn("{task.fields[line]}"))
             self._progress = self._open.enter_context(Progress(*columns, console=console))
             self._progress.add_task("training", total=1.0, line="")
         return self
@@ -58,16 +61,17 @@ class ConsoleProgress(Callback):
                 self._progress.update(self._progress.task_ids[0], completed=metrics.progress, line=line)
         elif metrics.progress >= self._shown + LINE_SHARE or metrics.progress >= 1 > self._shown:
             self._shown = metrics.progress
-            note(f"training {metrics.progress:4.0%}  {line}")
+            note(f"training  {line}")
 
 
 def progress_line(metrics: StepMetrics) -> str:
-    """Step, loss, exact match, gradient norm, learning rate, samples per second and time left, in one line."""
+    """A step in one line: share of the run and time left first, because a narrow terminal cuts the end."""
     norm = "-" if metrics.grad_norm is None else f"{metrics.grad_norm:.2f}"
     left = int(metrics.remaining)
     hours, minutes, seconds = left // 3600, left // 60 % 60, left % 60
     clock = f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
     return (
-        f"step {metrics.step}  loss {metrics.loss:.3f}  exact {metrics.exact_accuracy:.1%}  grad norm {norm}"
-        f"  lr {metrics.lr:.1e}  {metrics.samples_per_sec:.0f} samples/s  {clock} left"
+        f"{metrics.progress:4.0%}  {clock} left  step {metrics.step}  loss {metrics.loss:.3f}"
+        f"  exact {metrics.exact_accuracy:.1%}  grad norm {norm}  lr {metrics.lr:.1e}"
+        f"  {metrics.samples_per_sec:.0f} samples/s"
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hrm_arc.cli.evaluate import score_model
-from hrm_arc.cli.show import add_json, alone, counting, emit, print_scores
+from hrm_arc.cli.show import add_json, alone, counting, emit, note, print_scores
 from hrm_arc.cli.train import train
 from hrm_arc.deploy.opening import open_run
 from hrm_arc.errors import UserError
@@ -43,6 +43,7 @@ def run(options: argparse.Namespace) -> None:
     if trained is None:
         return
     if trained["state"] == "interrupted":
+        note(f"go on with: hrm train --resume {trained['folder']}, and then hrm eval {trained['folder']}")
         raise KeyboardInterrupt
     folder = Path(trained["folder"])
     model = open_run(folder)

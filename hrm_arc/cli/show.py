@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -214,9 +215,16 @@ def _print_game(game: dict[str, Any]) -> None:
     table(f"by {game['difficulty']}", ["", "exactly right", "solved by rule", "mean segments"], rows)
 
 
+# Without a terminal, seconds between two lines about long work.
+LINE_SECONDS = 30.0
+
+
 @contextlib.contextmanager
 def counting(what: str, total: int | None = None) -> Iterator[Callable[..., None]]:
-    """A progress bar. Call the result with the number done, a new total if it changed, and a note."""
+    """A progress bar on standard error, or now and then a line if it is not a terminal.
+
+    Call the result with the number done, a new total if it changed, and a remark.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -230,4 +238,13 @@ def counting(what: str, total: int | None = None) -> Iterator[Callable[..., None
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task(what, total=total, note="")
-        yield lambda done, of=total, note="": progress.update(bar, completed=done, total=of, note=note)
+        last = time.monotonic()
+
+        def show(done: int, of: int | None = total, remark: str = "") -> None:
+            nonlocal last
+            progress.update(bar, completed=done, total=of, note=remark)
+            if not console.is_terminal and time.monotonic() - last >= LINE_SECONDS:
+                last = time.monotonic()
+                note(f"{what}: {done:,}" + (f" of {of:,}" if of else "") + (f", {remark}" if remark else ""))
+
+        yield show

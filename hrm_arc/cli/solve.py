@@ -143,7 +143,7 @@ def _learn(
     card = None if pretrained is None else pretrained.card
     accelerator = "auto" if options.device == "auto" else accelerator_of(device)
     recipe = finetuning_recipe(options.task, seconds, options.seed, card, accelerator, options.precision, boards)
-    trained = train(recipe, root, pretrained=pretrained)
+    trained = train(recipe, root, pretrained=pretrained, is_kept=options.out is not None)
     assert trained is not None, "hrm solve runs in one process"
     stopped = trained["state"] == "interrupted"
     if stopped:

@@ -82,6 +82,7 @@ def run(options: argparse.Namespace) -> None:
         "trained_on": done.trained_on,
         "answered": done.answered,
         "path": str(done.path),
+        "stopped": done.stopped,
         "seconds": round(time.monotonic() - began, 1),
     }
     emit(result, options.json, _human)
@@ -90,7 +91,8 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _human(result: dict[str, Any]) -> None:
-    print(f"{result['trained_on']} of {counted(result['tasks'], 'tasks')} trained on until the end")
+    until = "until it was stopped" if result["stopped"] else "until the end"
+    print(f"{result['trained_on']} of {counted(result['tasks'], 'tasks')} trained on {until}")
     guessed = result["test_inputs"] - result["answered"]
     rest = f", {guessed} guessed without a model" if guessed else ""
     print(f"{counted(result['answered'], 'test inputs')} answered by the model{rest}")

@@ -109,8 +109,14 @@ def train(
     pretrained: Pretrained | None = None,
     profile: bool = False,
     overrides: Sequence[str] = (),
+    is_kept: bool = True,
 ) -> dict[str, Any] | None:
-    """Train with a progress bar; returns the trainer's summary in the main process, None in the others."""
+    """Train with a progress bar; returns the trainer's summary in the main process, None in the others.
+
+    Args:
+        recipe, root, resume, pretrained, profile, overrides: as of :class:`~hrm_arc.training.trainer.Trainer`.
+        is_kept: whether the run's folder is still there afterwards, and is named.
+    """
     from hrm_arc.cli.progress import ConsoleProgress
     from hrm_arc.training.trainer import Trainer
 
@@ -126,7 +132,8 @@ def train(
                 profile=profile,
                 overrides=overrides,
             )
-        if trainer.is_main:
+        begun = trainer.step
+        if trainer.is_main and is_kept:
             note(f"run {trainer.folder.path}")
 
         def stop() -> None:
@@ -136,6 +143,9 @@ def train(
 
         with handling(ending(stop, lambda: trainer.stopping)):
             result = trainer.fit()
+        if trainer.is_main and result["state"] == "finished" and result["steps"] == begun:
+            longer = "--training.max_steps N or --training.max_minutes M, accepted with --override"
+            note(f"it was finished at step {begun:,}, and nothing was trained; a longer run takes {longer}")
     return result if trainer.is_main else None
 
 
@@ -174,6 +184,7 @@ def _show_profile(profile: dict[str, Any] | None) -> None:
     steps, milliseconds = counted(profile["steps"], "steps"), 1000 * profile["seconds_per_step"]
     print(f"{steps} recorded, {milliseconds:.0f} ms each with the profiler on")
     table("time by part", ["part", "share"], [[part, f"{share:.1%}"] for part, share in profile["parts"].items()])
+    print()
     rows = [[each["name"], f"{each['calls']:.0f}", f"{each['share']:.1%}"] for each in profile["operations"]]
     table("time by operation", ["operation", "calls per step", "share"], rows)
     print(f"wrote {profile['trace']}; open it in https://ui.perfetto.dev or chrome://tracing")

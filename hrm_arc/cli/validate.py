@@ -102,7 +102,7 @@ def _validate(options: argparse.Namespace) -> dict[str, Any]:
                 indices,
                 fingerprint,
                 file,
-                lambda progress: count(progress.done, note=_running(progress)),
+                lambda progress: count(progress.done, remark=_running(progress)),
             )
         except KeyboardInterrupt:
             note(f"stopped; --resume continues from {file}")

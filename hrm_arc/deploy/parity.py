@@ -88,6 +88,7 @@ def parity(
     if not card.permutes_colors:
         # The first ones are the orientations.
         votes = min(votes, DIHEDRALS)
+    progress(0, 2 * outputs)
     recordings = [RecordingBackend(backend) for backend in (one, other)]
     predictions = []
     for number, backend in enumerate(recordings):

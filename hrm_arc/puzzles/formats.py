@@ -20,7 +20,7 @@ from hrm_arc.errors import UserError, and_more
 from hrm_arc.puzzles.board_files import ALL, Counts, read_boards
 from hrm_arc.puzzles.listing import solutions_beside, warn_once
 from hrm_arc.puzzles.task import Problem, PuzzleError, Task, build_task, grid_problems, name_problem, task_problems
-from hrm_arc.reading import read_text
+from hrm_arc.reading import read_text, syntax_problem
 
 log = logging.getLogger(__name__)
 # Reading stops at this number of problems: the file is most likely not a puzzle file.
@@ -141,7 +141,7 @@ def parse_strict_json(text: str, path: Path) -> Any:
         with _garbage_collector_off():
             return json.loads(text, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
-        raise PuzzleError(path, f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
+        raise PuzzleError(path, f"not JSON: {syntax_problem(error)}") from None
     except RecursionError:
         raise PuzzleError(path, "not a task: nested too deeply") from None
     except _RepeatedKeyError as error:
@@ -207,7 +207,7 @@ def _examine_data(found: Examined, path: Path, data: Any, group: str, beside: Pa
 
 def _is_combined(data: Any) -> bool:
     """Whether the JSON is an object of tasks, or of Kaggle's solutions, by name."""
-    if not isinstance(data, dict) or not data or "train" in data or "test" in data:
+    if not isinstance(data, dict) or not data or {str(key).lower() for key in data} & {"train", "test"}:
         return False
     return all(isinstance(each, dict) for each in data.values()) or all(
         isinstance(each, list) for each in data.values()

@@ -30,8 +30,8 @@ def smallest(tasks: Sequence[Task], count: int) -> tuple[Task, ...]:
         (task for task in tasks if keeps_size(task)), key=lambda task: (visible_canvas(task).cells, task.id)
     )
     if len(ranked) < count:
-        what = f"requests {count} tasks, but only {len(ranked)} tasks keep the input's size"
-        raise UserError("data.smallest", f"{what}; request at most {len(ranked)}, or 0 for all {len(tasks)} tasks")
+        what = f"requests {count} tasks, but only {len(ranked)} tasks keep the input's size; request at most"
+        raise UserError("data.smallest", f"{what} {len(ranked)}; --data.smallest 0 takes all {len(tasks)}")
     return tuple(ranked[:count])
 
 

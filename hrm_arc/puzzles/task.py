@@ -207,7 +207,9 @@ def task_problems(data: Any) -> Iterator[Problem]:
         return
     for part, pair_name in (("train", "demonstration"), ("test", "test pair")):
         if part not in data:
-            yield Problem(part, f"missing: a task needs a list of {pair_name}s")
+            similar = next((key for key in data if str(key).lower() == part), None)
+            what = f"a task needs a list of {pair_name}s" if similar is None else f"found {similar!r}; write it small"
+            yield Problem(part, f"missing: {what}")
             continue
         pairs = data[part]
         if not isinstance(pairs, list | tuple):

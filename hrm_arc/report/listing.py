@@ -146,7 +146,7 @@ def newest_run(root: Path) -> RunFolder:
     """
     runs = find_runs(root) if root.is_dir() else []
     if not runs:
-        raise UserError(root, "no runs here")
+        raise UserError(root, "no runs here; expected the folder given to hrm train --out (default: runs)")
     for run in reversed(runs):
         problem = _problem(run)
         if problem is None:

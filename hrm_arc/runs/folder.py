@@ -244,8 +244,10 @@ def create_run(root: Path, config: dict[str, Any], begins_with: str = "") -> Run
         begins_with: the run whose weights it begins with, or "".
 
     Raises:
-        UserError: it cannot be written there.
+        UserError: it cannot be written there, or ``root`` is a run itself.
     """
+    if RunFolder(root).config_file.exists():
+        raise UserError(root, "is a run, expected a folder for runs; hrm train --resume goes on with a run")
     folder = RunFolder(root / new_run_id())
     # First, because a folder with a recipe is a run.
     if begins_with:

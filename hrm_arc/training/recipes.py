@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import json
 import re
-from argparse import ArgumentError
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import fields, replace
 from functools import cache
 from importlib import resources
@@ -49,9 +49,9 @@ def load_recipe(recipe: str | Path | Mapping[str, Any], flags: Sequence[str] = (
     parser = recipe_parser(_chosen_model(path, parse_yaml(text, path), flags))
     try:
         parsed = parser.parse_args([f"--config={text}", *flags])
-    except ArgumentError as error:
+    except argparse.ArgumentError as error:
         raise _explain(str(error), path, parser) from None
-    return _checked(_assemble(parsed.as_dict(), path))
+    return _checked(_assemble(parsed.as_dict(), path, {flag.partition("=")[0] for flag in flags}))
 
 
 # The sections of a recipe that say how weights move.
@@ -95,8 +95,8 @@ def recipe_parser(model: str) -> ArgumentParser:
         UserError: there is no such model, or it is not importable here.
     """
     spec = find_model(model)
-    parser = ArgumentParser(usage="hrm train RECIPE [--key.subkey value ...]", exit_on_error=False, default_env=False)
-    parser.add_argument("--config", action="config", help="the recipe to start from")
+    parser = ArgumentParser(exit_on_error=False, default_env=False, allow_abbrev=False, usage=argparse.SUPPRESS)
+    parser.add_argument("--config", action="config", help=argparse.SUPPRESS)
     parser.add_argument("--name", type=str, default="unnamed", help="the name of the experiment")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights, variants and the order of samples")
     parser.add_argument("--model.name", type=str, default=model, help=f"{', '.join(MODELS)}, or package.module:Name")
@@ -216,8 +216,8 @@ def _chosen_model(path: Path, data: Any, flags: Sequence[str]) -> str:
     return name
 
 
-def _assemble(parsed: dict[str, Any], path: Path) -> Recipe:
-    """A Recipe from what the parser read; each section checks its own values."""
+def _assemble(parsed: dict[str, Any], path: Path, given: Set[str]) -> Recipe:
+    """A Recipe from what the parser read; each section checks its own values. ``given``: the flags beside the file."""
     sections: dict[str, Any] = {}
     if missing := [key for key in ("name", "seed") if parsed[key] is None]:
         raise UserError(path, f"{missing[0]} has no value")
@@ -227,7 +227,7 @@ def _assemble(parsed: dict[str, Any], path: Path) -> Recipe:
         try:
             sections[section] = config(**parsed[section])
         except ValueError as error:
-            raise UserError(path, f"{section}: {error}") from None
+            raise _refused(path, section, str(error), given) from None
     model = dict(parsed["model"])
     schema = find_model(model["name"]).config
     for each in fields(schema):
@@ -236,11 +236,18 @@ def _assemble(parsed: dict[str, Any], path: Path) -> Recipe:
     try:
         schema(**{key: value for key, value in model.items() if key != "name"})
     except ValueError as error:
-        raise UserError(path, f"model: {error}") from None
+        raise _refused(path, "model", str(error), given) from None
     try:
         return Recipe(name=parsed["name"], seed=parsed["seed"], model=model, **sections)
     except ValueError as error:
         raise UserError(path, str(error)) from None
+
+
+def _refused(path: Path, section: str, what: str, given: Set[str]) -> UserError:
+    """The error of a section, named by the flag that set its value, if one did."""
+    key = what.partition(" ")[0]
+    flag = f"--{section}.{key}"
+    return UserError(flag, what.removeprefix(f"{key} is ")) if flag in given else UserError(path, f"{section}: {what}")
 
 
 def _checked(recipe: Recipe) -> Recipe:
@@ -264,7 +271,7 @@ def _explain(message: str, path: Path, parser: ArgumentParser) -> UserError:
             return UserError(flag, f"no such flag; flags start with two dashes: --{flag}")
         return UserError(flag, f"no such flag{_meant(flag.lstrip('-'), parser)}")
     if match := re.match(r'Parser key "(.+?)": (.+)', message):
-        what = re.sub(r"<class '(\w+)'>", r"\1", match[2])
+        what = re.sub(r"\ba int\b", "an int", re.sub(r"<class '(\w+)'>", r"\1", match[2]))
         what = re.sub(r"a typing.Literal\[(.+?)\]", r"one of \1", what)
         return UserError(match[1], what[0].lower() + what[1:])
     return UserError(path, message)
@@ -273,13 +280,21 @@ def _explain(message: str, path: Path, parser: ArgumentParser) -> UserError:
 def _meant(key: str, parser: ArgumentParser) -> str:
     """What to say of an unknown key: this project's name of it, where it is one of HRM's, TRM's or a former one."""
     known = known_keys()
-    keys = [action.dest for action in parser._actions]
+    # A key of a model is none of the rest.
+    keys = [action.dest for action in parser._actions if not key.startswith("model.") or _is_option(action.dest)]
     ours = known.get(key) or known.get(key.rpartition(".")[2])
     # A key of other models is not a name of this one's.
     if ours is not None and ours != key:
         return f"; its name here is {ours}"
     close = difflib.get_close_matches(key, keys, n=1)
+    if not close and key.startswith("model."):
+        return f"; the model has {', '.join(filter(_is_option, keys)) or 'no keys'}"
     return f"; did you mean {close[0]}?" if close else ""
+
+
+def _is_option(key: str) -> bool:
+    """Whether a key is an option of the recipe's model."""
+    return key.startswith("model.") and key != "model.name"
 
 
 @cache

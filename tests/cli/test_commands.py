@@ -17,6 +17,7 @@ import pytest
 from hrm_arc.cli.main import main
 from hrm_arc.cli.signals import FORWARDED_SECONDS
 from hrm_arc.hardware import chosen_precision
+from hrm_arc.training.trainer import Trainer
 from tests.cli.commands import HRM, answer, check_one_line, hrm
 from tests.made import tiny_recipe, write_tasks
 
@@ -130,6 +131,17 @@ def test_an_interrupted_run_saves_its_state_and_says_so(tmp_path: Path) -> None:
     assert "Traceback" not in errors
     (status,) = (tmp_path / "runs").glob("*/status.json")
     assert json.loads(status.read_text())["state"] == "interrupted"
+
+
+def test_resuming_a_finished_run_says_that_nothing_was_trained(tmp_path: Path) -> None:
+    recipe = tiny_recipe(write_tasks(tmp_path / "tasks"), "grid-hrm", "--training.max_steps", "2")
+    run = Path(Trainer(recipe, root=tmp_path / "runs").fit()["folder"])
+    again = hrm("train", "--resume", run)
+    assert again.returncode == 0
+    assert "it was finished at step 2, and nothing was trained; a longer run takes --training.max_steps" in again.stderr
+    # A folder for runs is none of them.
+    inside = hrm("train", "quickstart", "--out", run)
+    check_one_line(inside, str(run), "is a run, expected a folder for runs")
 
 
 def test_a_second_interrupt_leaves_at_once(tmp_path: Path) -> None:

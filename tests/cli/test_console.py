@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
+import re
 import sys
 import threading
 from dataclasses import replace
@@ -12,7 +14,7 @@ from dataclasses import replace
 import pytest
 
 from hrm_arc.cli.progress import ConsoleProgress, progress_line
-from hrm_arc.cli.show import configure_logging, counted, emit, note, table
+from hrm_arc.cli.show import configure_logging, counted, counting, emit, note, table
 from hrm_arc.cli.streams import _Descriptor
 from hrm_arc.errors import printable
 from hrm_arc.training.metrics import StepMetrics
@@ -57,10 +59,10 @@ def test_messages_of_the_package_are_lines_on_standard_error(capsys: pytest.Capt
 
 
 def test_the_line_of_a_step() -> None:
-    line = "step 30  loss 0.500  exact 50.0%  grad norm 1.23  lr 1.0e-03  300 samples/s  3:00 left"
+    line = " 25%  3:00 left  step 30  loss 0.500  exact 50.0%  grad norm 1.23  lr 1.0e-03  300 samples/s"
     assert progress_line(METRICS) == line
     assert "grad norm -" in progress_line(replace(METRICS, grad_norm=None))
-    assert progress_line(replace(METRICS, seconds=3600.0)).endswith("3:00:00 left")
+    assert progress_line(replace(METRICS, seconds=3600.0)).startswith(" 25%  3:00:00 left")
 
 
 def test_without_a_terminal_a_line_is_printed_for_each_twentieth(capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,8 +71,8 @@ def test_without_a_terminal_a_line_is_printed_for_each_twentieth(capsys: pytest.
             progress.on_step(replace(METRICS, step=step, progress=step / 100))
     lines = capsys.readouterr().err.splitlines()
     assert 18 <= len(lines) <= 22
-    assert lines[0].startswith("training   1%  step 1  loss 0.500")
-    assert lines[-1].startswith("training 100%  step 100")
+    assert re.fullmatch(r"training    1%  \S+ left  step 1  loss 0\.500  .*", lines[0])
+    assert re.fullmatch(r"training  100%  \S+ left  step 100  .*", lines[-1])
 
 
 def test_a_reader_of_messages_that_went_away_does_not_end_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,6 +100,30 @@ def test_control_characters_are_escaped(capsys: pytest.CaptureFixture[str]) -> N
 def test_counted_things() -> None:
     counts = [counted(0, "runs"), counted(1, "test outputs"), counted(1200, "steps")]
     assert counts == ["0 runs", "1 test output", "1,200 steps"]
+
+
+def test_a_narrow_terminal_cuts_the_end_of_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    written = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", written)
+    with ConsoleProgress() as progress:
+        progress.on_step(METRICS)
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", written.getvalue())
+    assert re.search(r"training .*25%  3:00 left  step 30  loss 0\.500", shown), shown
+
+
+def test_long_work_without_a_terminal_says_now_and_then_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("hrm_arc.cli.show.time.monotonic", lambda: now[0])
+    with counting("answering", 1000) as progress:
+        for done in (10, 20, 30, 40):
+            progress(done)
+            now[0] += 20
+        progress(50, 2000, "2 hours left")
+    assert capsys.readouterr().err == "answering: 30 of 1,000\nanswering: 50 of 2,000, 2 hours left\n"
 
 
 def test_a_descriptor_without_a_reader_remembers_and_does_not_raise() -> None:

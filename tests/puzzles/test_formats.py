@@ -215,6 +215,33 @@ def test_an_answer_in_both_files_has_to_be_the_same(tmp_path: Path) -> None:
         load_tasks(str(tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        ("", "it is empty"),
+        ("\n \n", "it is empty"),
+        ('{"train": [\n', "it ends too early at line 2, column 1"),
+        ('{"train": [', "it ends too early at line 1, column 12"),
+        ('{"train" []}', "Expecting ':' delimiter at line 1, column 10"),
+    ],
+)
+def test_what_is_no_json_says_why(tmp_path: Path, content: str, what: str) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text(content)
+    assert lines(path) == [f"mine.json: not JSON: {what}"]
+
+
+def test_keys_in_capitals_are_named(tmp_path: Path) -> None:
+    given = task(1)
+    path = write(tmp_path / "mine.json", {"Train": given["train"], "test": given["test"]})
+    assert lines(path) == ["mine.json: train: missing: found 'Train'; write it small"]
+    write(path, {"TRAIN": given["train"], "Test": given["test"]})
+    assert [line.rpartition(": ")[2] for line in lines(path)] == [
+        "found 'TRAIN'; write it small",
+        "found 'Test'; write it small",
+    ]
+
+
 def test_solutions_alone_are_checked_too(tmp_path: Path) -> None:
     path = write(tmp_path / "my_solutions.json", {"a": [[[1]], [[12]]]})
     assert lines(path) == ["my_solutions.json: a[1][0][0]: color 12, expected 0 to 9"]

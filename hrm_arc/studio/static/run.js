@@ -170,7 +170,7 @@ function card({ run, key, status, number, name, waiting, drawn }) {
 
 // Those of hrm_arc/training/clock.py.
 const PARTS = ["forward", "backward", "optimizer", "data", "validation", "checkpoint"];
-const colorOf = (part) => Math.max(0, PARTS.indexOf(part));
+const colorOf = (part) => (PARTS.includes(part) ? PARTS.indexOf(part) : "-other");
 
 // Where the time of a step goes; a part keeps its color when another one takes longer.
 function shares(timing) {

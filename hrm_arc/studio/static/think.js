@@ -39,7 +39,7 @@ export async function show(root, parameters, about) {
           el("div", { class: "actions wide" }, solve, stop, cancel)),
         progress, state, notes,
         el("div", { class: "shown" }, task.train.map((pair, number) => el("figure", {}, el("div", { class: "couple" }, picture(pair.input, { longest: 110, label: "input" }), el("span", { class: "arrow", "aria-hidden": "true" }, "→"), picture(pair.output, { longest: 110, label: "output" })), el("figcaption", {}, `demonstration ${number + 1}`)))),
-        el("p", {}, el("a", { href: "#/editor" }, "change this task"))),
+        el("p", {}, el("a", { href: "#/editor" }, "change this task"), " or ", el("a", { href: "#/tasks" }, "choose another one"))),
       results),
   );
   const tests = task.test.map((test, index) => testView(test, index));
