@@ -39,7 +39,7 @@ def warnings(card: Card, tasks: Sequence[Task]) -> list[str]:
     if leaks:
         found.append(f"its training allowed {len(leaks)} leaks, such as: {leaks[0]}; not a fair score")
     if unseen:
-        found.append(f"{unseen} of these tasks are not in the model's task table: it answers them as unseen tasks")
+        found.append(f"not in the model's task table, so answered as unseen tasks: {unseen} of these tasks")
     return found
 
 

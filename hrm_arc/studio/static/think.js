@@ -139,7 +139,7 @@ function testView(test, index) {
     segment({ segment, grid, halting, halted }) {
       reveal("segments");
       const bar = el("meter", { min: 0, max: 1, value: halting ?? 0, "aria-label": "halting probability" });
-      strip.append(el("figure", { class: halted ? "halted" : "" }, grid ? picture(grid, { longest: 110, label: `segment ${segment}` }) : el("p", { class: "none" }, "no readable grid"), el("figcaption", {}, `segment ${segment}`, bar, `halting ${percent(halting, 0)}${halted ? ", stops here" : ""}`)));
+      strip.append(el("figure", { class: halted ? "halted" : "" }, grid ? picture(grid, { longest: 110, label: `segment ${segment}` }) : el("p", { class: "none" }, "no readable grid"), el("figcaption", {}, `segment ${segment}`, bar, `halting ${percent(halting, 0)}${halted ? ", the last one" : ""}`)));
     },
     votes({ done, of, candidates, different }) {
       reveal("votes");
