@@ -13,6 +13,8 @@ export function prefixed(value, digits = 3) {
   return short(value, digits);
 }
 
+export const bytes = (value) => `${prefixed(value).replace(/(\D*)$/, " $1")}B`;
+
 export function short(value, digits = 3) {
   if (value === 0) return "0";
   const size = Math.abs(value);

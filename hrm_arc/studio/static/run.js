@@ -2,7 +2,7 @@
 
 import { chart } from "./chart.js";
 import { button, el, follow, get, post, redraw, safely, say } from "./dom.js";
-import { UNKNOWN, count, duration, percent, prefixed } from "./numbers.js";
+import { UNKNOWN, bytes, count, duration, percent } from "./numbers.js";
 import { badge } from "./runs.js";
 
 export async function show(root, parameters) {
@@ -147,7 +147,7 @@ function card({ run, key, status, number, name, waiting, drawn }) {
     ["samples/s", status.samples_per_sec ? count(Math.round(status.samples_per_sec)) : UNKNOWN],
     ...(isOn ? [["time left", duration(status.estimated_time_remaining)]] : []),
     ...(status.pass_at_2 === null || status.pass_at_2 === undefined ? [] : [["pass@2", percent(status.pass_at_2)]]),
-    ...(status.peak_memory_bytes ? [["peak memory", `${prefixed(status.peak_memory_bytes)}B`]] : []),
+    ...(status.peak_memory_bytes ? [["peak memory", bytes(status.peak_memory_bytes)]] : []),
   ];
   return el(
     "section",

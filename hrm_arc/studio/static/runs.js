@@ -95,10 +95,11 @@ function line(key, row, chosen, choose) {
 
 function exact(row) {
   const best = row.baselines.reduce((most, each) => ((each.exact_accuracy ?? -1) > (most?.exact_accuracy ?? -1) ? each : most), null);
-  const lines = [el("span", {}, row.best === null ? UNKNOWN : percent(row.best))];
-  if (best) lines.push(el("small", {}, `${percent(best.exact_accuracy)} ${best.name}`));
-  if (row.pass_at_2 !== null && row.pass_at_2 !== undefined) lines.push(el("small", {}, `pass@2 ${percent(row.pass_at_2)}`));
-  return lines;
+  const own = row.best === null ? [] : [percent(row.best)];
+  if (row.pass_at_2 !== null && row.pass_at_2 !== undefined) own.push(`pass@2 ${percent(row.pass_at_2)}`);
+  const [first = UNKNOWN, ...others] = own;
+  const lines = [best && `${percent(best.exact_accuracy)} ${best.name}`, ...others].filter(Boolean);
+  return [el("span", {}, first), lines.map((each) => el("small", {}, each))];
 }
 
 export const badge = (state) => el("span", { class: `badge ${state}` }, state);
