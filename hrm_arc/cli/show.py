@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
@@ -90,6 +91,8 @@ def counted(number: int, things: str) -> str:
 UNLIMITED = 10_000
 # In fewer columns a table is nothing but dots.
 NARROWEST = 20
+# In fewer columns a table that does not fit is printed as paragraphs.
+NARROW = 72
 
 
 def result_console() -> Console:
@@ -112,7 +115,11 @@ def has_blocks(console: Console) -> bool:
 
 
 def table(title: str, columns: list[str], rows: list[list[str]], last_left: bool = False) -> None:
-    """Print a table; all columns but the first are aligned to the right, the last one only without ``last_left``."""
+    """Print a table; all columns but the first are aligned to the right, the last one only without ``last_left``.
+
+    In a narrow terminal that has no room for it each row becomes a paragraph.
+    """
+    from rich.measure import Measurement
     from rich.table import Table
 
     title, columns = printable(title), [printable(column) for column in columns]
@@ -126,7 +133,15 @@ def table(title: str, columns: list[str], rows: list[list[str]], last_left: bool
     for row in rows:
         drawn.add_row(*row)
     # Names may have brackets, which are not markup.
-    result_console().print(drawn)
+    console = result_console()
+    needed = Measurement.get(console, console.options.update(width=UNLIMITED), drawn).maximum
+    if console.width < min(NARROW, needed):
+        print(title)
+        for name, *cells in rows:
+            named = (f"{column}: {cell}".removeprefix(": ") for column, cell in zip(columns[1:], cells, strict=True))
+            print(name, textwrap.indent(textwrap.fill(", ".join(named), console.width - 2), "  "), sep="\n")
+    else:
+        console.print(drawn)
 
 
 def baseline_rows(baselines: dict[str, dict[str, float]]) -> list[list[str]]:

@@ -97,6 +97,21 @@ def test_control_characters_are_escaped(capsys: pytest.CaptureFixture[str]) -> N
     assert printable("größer → 1") == "größer → 1"
 
 
+def test_a_table_that_a_narrow_terminal_has_no_room_for_is_paragraphs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    columns, rows = ["run", "state", "best answer"], [["20261130_084223", "finished", "64.3%"], ["second", "[b]", ""]]
+    monkeypatch.setenv("COLUMNS", "40")
+    table("2 runs", columns, rows)
+    assert len(capsys.readouterr().out.splitlines()) == 4
+    monkeypatch.setenv("COLUMNS", "30")
+    table("2 runs", columns, rows)
+    assert capsys.readouterr().out.splitlines() == [
+        *("2 runs", "20261130_084223", "  state: finished, best", "  answer: 64.3%"),
+        *("second", "  state: [b], best answer:"),
+    ]
+
+
 def test_counted_things() -> None:
     counts = [counted(0, "runs"), counted(1, "test outputs"), counted(1200, "steps")]
     assert counts == ["0 runs", "1 test output", "1,200 steps"]
