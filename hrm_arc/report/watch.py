@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -28,7 +28,7 @@ from hrm_arc.runs.metrics import SMALL_FILE, Row, check_row, metrics_of_model, r
 
 log = logging.getLogger(__name__)
 
-BARS = "▁▂▃▄▅▆▇█"
+BARS, MOST_BARS = "▁▂▃▄▅▆▇█", 40
 # A live view keeps this number of rows, and compares so many bytes to notice that a file was written anew. A last
 # row without a line break is kept for the next reading if it is shorter than LONGEST_KEPT.
 MOST_ROWS, TAIL, LONGEST_KEPT = 10_000, 256, 2**20
@@ -45,7 +45,7 @@ CURVES = (
 )
 
 
-def sparkline(values: Sequence[float], width: int = 40) -> str:
+def sparkline(values: Sequence[float], width: int = MOST_BARS) -> str:
     """Values as bars between the minimum and the maximum; more than ``width`` values are averaged."""
     if not values:
         return ""
@@ -54,6 +54,18 @@ def sparkline(values: Sequence[float], width: int = 40) -> str:
     means = [sum(values[a:b]) / (b - a) for a, b in itertools.pairwise(edges)]
     low, high = min(means), max(means)
     return "".join(BARS[int((mean - low) / (high - low) * 7.999) if high > low else 0] for mean in means)
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """Values as bars, as many as there is room for, and the last value in figures."""
+
+    heights: Sequence[float]
+    last: str
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        room = max(1, min(MOST_BARS, options.max_width - len(self.last) - 2))
+        yield Text(f"{sparkline(self.heights, room)}  {self.last}")
 
 
 @dataclass(frozen=True)
@@ -212,7 +224,7 @@ def _curves(rows: Sequence[dict[str, Any]]) -> list[tuple[str, RenderableType]]:
         values = [row[key] for row in rows if row["kind"] == kind and row.get(key) is not None]
         if values:
             heights = [math.log(max(value, 1e-9)) for value in values] if logarithmic else values
-            curves.append((title, Text(f"{sparkline(heights)}  {values[-1]:{form}}")))
+            curves.append((title, _Curve(heights, f"{values[-1]:{form}}")))
     return curves
 
 

@@ -62,6 +62,16 @@ def test_the_live_view_and_the_list_show_a_run(tmp_path: Path) -> None:
     assert (row["run_id"], row["state"], row["step"]) == (trainer.folder.run_id, "finished", 6)
 
 
+def test_a_narrow_view_keeps_the_end_of_each_curve(tmp_path: Path) -> None:
+    rows = [{"kind": "train", "step": step, "seconds": 1.0, "exact_accuracy": step / 100} for step in range(1, 101)]
+    run = made_run(tmp_path / "run", {"state": "running", "current_step": 100}, rows)
+    for width in (50, 60, 110):
+        console = Console(width=width, no_color=True)
+        with console.capture() as capture:
+            console.print(live_view(run))
+        assert re.search(r"exact, training +▁[▁-█]*█  100\.0%", capture.get()), width
+
+
 def test_the_live_view_of_values_that_are_not_known(tmp_path: Path) -> None:
     unknown = dict.fromkeys(("loss", "exact_accuracy", "grad_norm", "lr", "halt_accuracy", "mean_segments"))
     row = {"kind": "train", "step": 1, "seconds": 1.0, **unknown}
