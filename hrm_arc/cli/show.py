@@ -103,10 +103,12 @@ def result_console() -> Console:
     """
     from rich.console import Console
 
-    columns, width = os.environ.get("COLUMNS", ""), None
+    environment, width = dict(os.environ), None
+    columns = environment.get("COLUMNS", "")
     if not (columns.isdecimal() and int(columns) >= NARROWEST):
-        width = os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else UNLIMITED
-    return Console(markup=False, emoji=False, width=width)
+        environment.pop("COLUMNS", None)
+        width = None if sys.stdout.isatty() else UNLIMITED
+    return Console(markup=False, emoji=False, width=width, _environ=environment)
 
 
 def has_blocks(console: Console) -> bool:
