@@ -88,6 +88,10 @@ def load_init_recipe(
     return load_recipe(data, flags)
 
 
+# Flags of the parser itself, which include files, take whole sections or print the recipe.
+PARSERS_FLAGS = frozenset(f"--{name}" for name in ("config", "print_config", "model", *SECTIONS))
+
+
 def recipe_parser(model: str) -> ArgumentParser:
     """A parser for recipes of one model: YAML through ``--config``, and dotted flags.
 
@@ -96,13 +100,16 @@ def recipe_parser(model: str) -> ArgumentParser:
     """
     spec = find_model(model)
     parser = ArgumentParser(exit_on_error=False, default_env=False, allow_abbrev=False, usage=argparse.SUPPRESS)
-    parser.add_argument("--config", action="config", help=argparse.SUPPRESS)
+    parser.add_argument("--config", action="config")
     parser.add_argument("--name", type=str, default="unnamed", help="the name of the experiment")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights, variants and the order of samples")
     parser.add_argument("--model.name", type=str, default=model, help=f"{', '.join(MODELS)}, or package.module:Name")
     parser.add_class_arguments(spec.config, "model")
     for section, config in SECTIONS.items():
         parser.add_class_arguments(config, section)
+    for action in parser._actions:
+        if PARSERS_FLAGS.intersection(action.option_strings):
+            action.help = argparse.SUPPRESS
     return parser
 
 
@@ -182,10 +189,6 @@ def _loss_of(usual: LossConfig, card: Card) -> LossConfig:
         return loss
     except (TypeError, ValueError) as error:
         raise UserError(card.model, f"its loss is not one of a recipe: {error}") from None
-
-
-# Flags of the parser itself, which include files, take whole sections or print the recipe.
-PARSERS_FLAGS = frozenset(f"--{name}" for name in ("config", "print_config", "model", *SECTIONS))
 
 
 def _chosen_model(path: Path, data: Any, flags: Sequence[str]) -> str:

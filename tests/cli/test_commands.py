@@ -6,6 +6,7 @@ import argparse
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -29,6 +30,8 @@ def test_help_teaches(tmp_path: Path) -> None:
         assert "hrm quickstart" in done.stdout
     keys = hrm("train", "--help").stdout
     assert "--optimizer.lr" in keys
+    # What is refused is not shown.
+    assert not re.search(r"^ *--(config|print_config|model|data|training) ", keys, re.MULTILINE)
     assert "warm" in keys
 
 
