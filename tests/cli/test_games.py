@@ -88,7 +88,7 @@ def test_when_samples_stop_can_be_chosen(run: Path, tmp_path: Path, capsys: pyte
     assert answer("eval", tmp_path / "model.onnx", "--data", "sudoku-4x4/test:6")["halt_at"] == 0.95
     assert "--segments: 0, expected 1 to" in one_line(capsys, "eval", run, "--segments", "0")
     error = one_line(capsys, "train", "sudoku-4x4", *TINY, "--evaluation.halt_at", "1", "--out", tmp_path)
-    assert "evaluation: halt_at is 1.0, expected a probability" in error
+    assert "--evaluation.halt_at: 1.0, expected a probability" in error
 
 
 def test_boards_without_demonstrations_are_analyzed_and_refused_in_one_line(

@@ -234,7 +234,7 @@ def test_a_run_whose_folder_is_removed_ends_and_makes_no_new_one(recipe: Path, t
         (["eval", "x", "--votes", "9" * 5000], "hrm eval", "..."),
         (["eval", "x", "--votes", str(10**20)], "--votes", "expected at most"),
         (["data", "info", "arc-agi-1", "--augment", str(10**18)], "--augment", "expected at most"),
-        (["train", "quickstart", "--model.hidden_size", "1000000000"], "model", "hidden_size is 1000000000"),
+        (["train", "quickstart", "--model.hidden_size", "1000000000"], "--model.hidden_size", "1000000000, expected"),
         (["train", "x" * 5000], "xxx ... xxx", "ame too long"),
         (["bench", "../benchmarks/data"], "../benchmarks/data", "no such benchmark"),
         (["bench", "x" * 5000], "xxx ... xxx", "no such benchmark"),
