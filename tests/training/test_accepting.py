@@ -80,7 +80,7 @@ def test_accepted_keys_of_every_type_come_back(key: str, value: str, tmp_path: P
     changed = resumed_recipe(run, None, [f"--{key}", value, "--training.max_steps", "3"], overrides)
     Trainer(changed, resume=run, overrides=overrides).fit()
     assert resumed_recipe(run, None, [], []) == changed
-    with pytest.raises(UserError, match=r"max_minutes is infinite"):
+    with pytest.raises(UserError, match=r"max_minutes: infinite"):
         resumed_recipe(run, None, ["--training.max_minutes", ".inf"], ["training.max_minutes"])
 
 

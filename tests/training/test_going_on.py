@@ -195,8 +195,8 @@ def test_half_precision_is_for_gpus(tmp_path: Path) -> None:
     [
         (("--training.accelerator", "tpu"), "training.accelerator: "),
         (("--loss.kind", "torch:float32"), "loss.kind: torch:float32 is dtype, expected a function"),
-        (("--optimizer.matrix_lr", "1e300"), "matrix_lr is 1e+300, expected at most"),
-        (("--optimizer.lr", ".inf"), "lr is infinite, expected a number"),
+        (("--optimizer.matrix_lr", "1e300"), "--optimizer.matrix_lr: 1e+300, expected at most"),
+        (("--optimizer.lr", ".inf"), "--optimizer.lr: infinite, expected a number"),
     ],
     ids=str,
 )
