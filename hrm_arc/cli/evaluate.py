@@ -150,7 +150,7 @@ def _check_out(out: Path, model: Opened) -> None:
     from hrm_arc.runs.folder import RunFolder
 
     own = model.run is not None and out.resolve() == model.run.path.resolve()
-    if not own and RunFolder(out).config_file.exists():
+    if not own and RunFolder(out).is_run:
         raise UserError("--out", f"{out} is another run: results there would be taken for its own")
 
 

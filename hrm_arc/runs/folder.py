@@ -114,6 +114,14 @@ class RunFolder:
             name = f"{whole.name}-{zlib.crc32(str(whole).encode()):08x}"
         return RunFolder(self.path / "scores" / name)
 
+    @property
+    def is_run(self) -> bool:
+        """Whether a run was made here; the config.yaml of another program begins with another line."""
+        try:
+            return SEAL.match(read_text(self.config_file, LARGEST_YAML)) is not None
+        except (OSError, UserError):
+            return False
+
     def owner(self) -> RunFolder:
         """The run itself, or the one whose scores on another source lie here."""
         # Also if the recipe is damaged, which whoever reads it will be told. An imported checkpoint has none.
@@ -246,7 +254,7 @@ def create_run(root: Path, config: dict[str, Any], begins_with: str = "") -> Run
     Raises:
         UserError: it cannot be written there, or ``root`` is a run itself.
     """
-    if RunFolder(root).config_file.exists():
+    if RunFolder(root).is_run:
         raise UserError(root, "is a run, expected a folder for runs; hrm train --resume goes on with a run")
     folder = RunFolder(root / new_run_id())
     # First, because a folder with a recipe is a run.

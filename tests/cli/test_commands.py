@@ -145,6 +145,8 @@ def test_resuming_a_finished_run_says_that_nothing_was_trained(tmp_path: Path) -
     # A folder for runs is none of them.
     inside = hrm("train", "quickstart", "--out", run)
     check_one_line(inside, str(run), "is a run, expected a folder for runs")
+    (tmp_path / "config.yaml").write_text("of: another program\n")
+    assert hrm("train", tmp_path / "grid-hrm.yaml", "--training.max_steps", "1", "--out", tmp_path).returncode == 0
 
 
 def test_a_second_interrupt_leaves_at_once(tmp_path: Path) -> None:
