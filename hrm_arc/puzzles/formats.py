@@ -207,7 +207,10 @@ def _examine_data(found: Examined, path: Path, data: Any, group: str, beside: Pa
 
 def _is_combined(data: Any) -> bool:
     """Whether the JSON is an object of tasks, or of Kaggle's solutions, by name."""
-    if not isinstance(data, dict) or not data or {str(key).lower() for key in data} & {"train", "test"}:
+    if not isinstance(data, dict) or not data or "train" in data or "test" in data:
+        return False
+    # A task whose keys are in capitals; of tasks by name each is an object.
+    if any(key.lower() in ("train", "test") and isinstance(value, list) for key, value in data.items()):
         return False
     return all(isinstance(each, dict) for each in data.values()) or all(
         isinstance(each, list) for each in data.values()

@@ -208,7 +208,11 @@ def task_problems(data: Any) -> Iterator[Problem]:
     for part, pair_name in (("train", "demonstration"), ("test", "test pair")):
         if part not in data:
             similar = next((key for key in data if str(key).lower() == part), None)
-            what = f"a task needs a list of {pair_name}s" if similar is None else f"found {similar!r}; write it small"
+            what = (
+                f"a task needs a list of {pair_name}s"
+                if similar is None
+                else f"found {similar!r}; keys are in lower case"
+            )
             yield Problem(part, f"missing: {what}")
             continue
         pairs = data[part]

@@ -231,14 +231,19 @@ def test_what_is_no_json_says_why(tmp_path: Path, content: str, what: str) -> No
     assert lines(path) == [f"mine.json: not JSON: {what}"]
 
 
+def test_a_task_may_be_named_as_a_key_in_capitals(tmp_path: Path) -> None:
+    write(tmp_path / "all.json", {"Test": task(1), "other": task(2)})
+    assert answers(str(tmp_path / "all.json")) == {"Test": [[1]], "other": [[2]]}
+
+
 def test_keys_in_capitals_are_named(tmp_path: Path) -> None:
     given = task(1)
     path = write(tmp_path / "mine.json", {"Train": given["train"], "test": given["test"]})
-    assert lines(path) == ["mine.json: train: missing: found 'Train'; write it small"]
+    assert lines(path) == ["mine.json: train: missing: found 'Train'; keys are in lower case"]
     write(path, {"TRAIN": given["train"], "Test": given["test"]})
     assert [line.rpartition(": ")[2] for line in lines(path)] == [
-        "found 'TRAIN'; write it small",
-        "found 'Test'; write it small",
+        "found 'TRAIN'; keys are in lower case",
+        "found 'Test'; keys are in lower case",
     ]
 
 
