@@ -143,7 +143,7 @@ def train(
 
         with handling(ending(stop, lambda: trainer.stopping)):
             result = trainer.fit()
-        if trainer.is_main and result["state"] == "finished" and result["steps"] == begun:
+        if trainer.is_main and resume is not None and result["state"] == "finished" and result["steps"] == begun:
             longer = "--training.max_steps N or --training.max_minutes M, accepted with --override"
             note(f"it was finished at step {begun:,}, and nothing was trained; a longer run takes {longer}")
     return result if trainer.is_main else None

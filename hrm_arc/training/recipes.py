@@ -283,7 +283,7 @@ def _explain(message: str, path: Path, parser: ArgumentParser) -> UserError:
 def _meant(key: str, parser: ArgumentParser) -> str:
     """What to say of an unknown key: this project's name of it, where it is one of HRM's, TRM's or a former one."""
     known = known_keys()
-    # A key of a model is none of the rest.
+    # Who mistypes an option of the model does not mean a key of another section.
     keys = [action.dest for action in parser._actions if not key.startswith("model.") or _is_option(action.dest)]
     ours = known.get(key) or known.get(key.rpartition(".")[2])
     # A key of other models is not a name of this one's.
